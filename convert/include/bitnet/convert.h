@@ -1,0 +1,78 @@
+/* Checkpoints become GGUF files: snapshot -> list of tensors -> plan -> file -> read back and
+ * compared with its source -> published. The file gets its name only when it is proven. */
+#ifndef BITNET_CONVERT_H
+#define BITNET_CONVERT_H
+
+#include "bitnet/bytes.h"
+#include "bitnet/dtype.h"
+#include "bitnet/error.h"
+#include "bitnet/log.h"
+#include "bitnet/quant.h"
+
+#include <signal.h>
+
+enum bitnet_verify {
+    BITNET_VERIFY_TENSORS, /* the default: read back, decode, compare with the source */
+    BITNET_VERIFY_NONE
+};
+
+/* Zero means default. */
+struct bitnet_convert_options {
+    enum bitnet_dtype type;       /* of the linear layers. f32 is 0: always meant as said */
+    bool embed_type_is_given;     /* else f16 (f32 when type is f32, bf16 when type is bf16) */
+    enum bitnet_dtype embed_type; /* of token embedding */
+    bool output_type_is_given;    /* else as the embedding */
+    enum bitnet_dtype output_type;
+    struct bitnet_tile tile; /* TL1, TL2; zero: known or default for each shape */
+    bool allow_lossy;        /* an inexact tensor is reported instead of refused */
+    enum bitnet_verify verify;
+    bool overwrite;
+    unsigned n_threads; /* 0: physical cores */
+    const char *name;   /* general.name; NULL: from the folder */
+    const struct bitnet_log *log;
+    /* Polled between tensors; not 0: stop with CANCELLED. May be NULL. */
+    const volatile sig_atomic_t *cancel;
+    /* Called after each tensor. May be NULL. */
+    void (*progress)(void *user, size_t done, size_t total, struct bitnet_str tensor);
+    void *user;
+};
+
+/* What will be (or was) done to one tensor. Text lives as long as the plan. */
+struct bitnet_plan_row {
+    struct bitnet_str source; /* name in the checkpoint */
+    const char *source_dtype; /* "U8 packed", "BF16", ... */
+    struct bitnet_str target; /* name in the GGUF */
+    enum bitnet_dtype type;
+    uint32_t n_dims;
+    uint64_t dims[BITNET_DIMS_MAX]; /* GGUF order */
+    uint64_t n_bytes;
+    struct bitnet_tile tile;
+    /* Filled by run: */
+    bool is_exact;        /* trits and scales, or every float, equal the source */
+    double max_deviation; /* largest |written - source| where not exact */
+    double scale;         /* ternary, one scale: its value */
+};
+
+struct bitnet_plan;
+
+/* Reads config.json, tokenizer and tensor directories of `model_dir`, decides every output tensor
+ * and checks that it can be done, before a byte is written. Fails with NOT_FOUND, FORMAT,
+ * UNSUPPORTED, LIMIT, INEXACT ("tensor ...: cols 8640 is not a multiple of 128"). */
+enum bitnet_status bitnet_plan_new(struct bitnet_plan **plan, const char *model_dir,
+                                   const struct bitnet_convert_options *options,
+                                   struct bitnet_error *err);
+void bitnet_plan_free(struct bitnet_plan *plan);
+size_t bitnet_plan_count(const struct bitnet_plan *plan);
+const struct bitnet_plan_row *bitnet_plan_at(const struct bitnet_plan *plan, size_t i);
+const char *bitnet_plan_arch(const struct bitnet_plan *plan); /* GGUF name */
+uint64_t bitnet_plan_file_bytes(const struct bitnet_plan *plan);
+uint64_t bitnet_plan_peak_bytes(const struct bitnet_plan *plan); /* beyond mapped input */
+uint64_t bitnet_plan_parameters(const struct bitnet_plan *plan);
+
+/* Executes the plan into `path`, one tensor in memory at a time, verifies, publishes. On any
+ * failure nothing is left at or beside `path`. INTEGRITY: what was read back differs from the
+ * source (the tensor and first difference are named). */
+enum bitnet_status bitnet_plan_run(struct bitnet_plan *plan, const char *path,
+                                   struct bitnet_error *err);
+
+#endif

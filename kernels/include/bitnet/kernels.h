@@ -1,0 +1,118 @@
+/* Kernels: the slot list, the sets, and the choice among them.
+ *
+ * A kernel is a pure function of its arguments: no allocation, no threads, no errors, no CPU test.
+ * Who computes which rows is the caller's matter.
+ *
+ * Exactness. Integer sums are exact, so they agree on every set. Float sums are defined here with
+ * a fixed order, in terms of L = 32 lanes and fused multiply-add, and every set must follow it, so
+ * that results are bit-equal on every CPU and for every thread count:
+ *
+ *   lane sum     acc[l] = fma(a[i], b[i], acc[l]) for i = l, l+32, l+64, ... ; a missing tail
+ *                element leaves its lane as it is. All acc start at +0.
+ *   reduction    for step 16, 8, 4, 2, 1: acc[l] += acc[l + step] for l < step. The sum is acc[0].
+ *
+ * expf, where a kernel needs it, is bitnet_expf() below: a polynomial with fixed operations. */
+#ifndef BITNET_KERNELS_H
+#define BITNET_KERNELS_H
+
+#include "bitnet/dtype.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BITNET_LANES 32
+
+/* Machine layout of a ternary matrix and the kernels that read it. They travel together. The
+ * matrix is cut into panels of `panel_rows` rows, panel_bytes(cols) each, the last padded with
+ * zero trits; panels are independent, so a caller can give each thread some of them. */
+struct bitnet_ternary_path {
+    const char *name;
+    size_t panel_rows;
+    size_t (*panel_bytes)(size_t cols);
+    /* Packs rows panel*panel_rows ... of trits[rows][cols] into one panel at `w` (64-byte
+     * aligned). */
+    void (*pack)(const int8_t *trits, size_t rows, size_t cols, size_t panel, uint8_t *w);
+    /* y[t][r] = sum over c of trit[r][c] * x[t][c], exactly, for tokens t < n_tokens and the rows r
+     * of panels panel_begin .. panel_end-1 that exist. `w` is the start of panel 0. x is
+     * [n_tokens][x_stride] int8 in -127..127 (-128 never occurs; see quantize_row_i8), padded with
+     * zeros to a multiple of 128 columns and 64-byte aligned; y is [n_tokens][y_stride]. */
+    void (*matmul)(const uint8_t *w, size_t rows, size_t cols, size_t panel_begin,
+                   size_t panel_end, const int8_t *x, size_t x_stride, size_t n_tokens, int32_t *y,
+                   size_t y_stride);
+};
+
+/* q[c] = round_half_even(x[c] * s), s = (float)(127 / max(max |x|, 1e-5)) with the quotient formed
+ * in double; returns s. NaN in x gives NaN. (formats.md 2.4) q beyond n up to the next multiple of
+ * 128 becomes zero. */
+typedef float bitnet_quantize_fn(const float *x, size_t n, int8_t *q);
+/* y[c] = (x[c] * (1 / sqrt(m + eps))) * w[c], m = (float)(mean of x^2, summed in double over 8
+ * lanes: lane l takes c = l mod 8, acc = acc + (double)x * (double)x, lanes reduced 4, 2, 1).
+ * x and y may be the same. */
+typedef void bitnet_norm_fn(const float *x, const float *w, size_t n, float eps, float *y);
+/* y[r] = lane sum of row r of W [rows][cols] with x, for row_begin <= r < row_end; W in file layout
+ * of the type that the slot stands for; each weight is widened to f32 first. n_tokens vectors x of
+ * stride x_stride, results at y[t * y_stride + r]. */
+typedef void bitnet_dense_fn(const uint8_t *w, size_t cols, size_t row_begin, size_t row_end,
+                             const float *x, size_t x_stride, size_t n_tokens, float *y,
+                             size_t y_stride);
+/* Rotates n_heads vectors of head_dim in place; cos and sin are [n_rot/2] for the token's
+ * position. halves: pairs (i, i + n_rot/2), else (2i, 2i+1). a' = fma(a, c, -(b*s)),
+ * b' = fma(a, s, b*c). */
+typedef void bitnet_rope_fn(float *v, size_t n_heads, size_t head_dim, size_t n_rot,
+                            const float *cosines, const float *sines, bool halves);
+/* One query head over n_keys cached positions. Keys and values are binary16, position p at
+ * k + p * kv_stride (in elements). score[p] = lane sum(q, k_p) * scale; softmax with the maximum
+ * subtracted, weights by bitnet_expf, their sum a lane sum (b = 1); out[d] = sum over p in order of
+ * weight[p] * v_p[d] (fma, p ascending), then divided by the sum. `scratch` has n_keys floats. */
+typedef void bitnet_attention_fn(const float *q, const uint16_t *k, const uint16_t *v,
+                                 size_t kv_stride, size_t n_keys, size_t head_dim, float scale,
+                                 float *scratch, float *out);
+/* gate[c] = act(gate[c]) * up[c]. silu: x / (1 + bitnet_expf(-x)); relu2: max(x, 0)^2. */
+typedef void bitnet_gate_fn(float *gate, const float *up, size_t n);
+/* y[c] += x[c] */
+typedef void bitnet_add_fn(float *y, const float *x, size_t n);
+/* y[r] = ((float)sum[r] / s) * w_scale, in this order (formats.md 2.4). */
+typedef void bitnet_rescale_fn(const int32_t *sum, size_t n, float s, float w_scale, float *y);
+/* Binary16 of each element, round to nearest even. */
+typedef void bitnet_to_f16_fn(const float *x, size_t n, uint16_t *h);
+
+/* The only list of slots. check_kernels expands it too: no check, no link. */
+#define BITNET_KERNELS(K)                                                                          \
+    K(const struct bitnet_ternary_path *, ternary)                                                 \
+    K(bitnet_quantize_fn *, quantize_row_i8)                                                       \
+    K(bitnet_norm_fn *, rms_norm)                                                                  \
+    K(bitnet_dense_fn *, dense_f32)                                                                \
+    K(bitnet_dense_fn *, dense_f16)                                                                \
+    K(bitnet_dense_fn *, dense_bf16)                                                               \
+    K(bitnet_dense_fn *, dense_q8_0)                                                               \
+    K(bitnet_dense_fn *, dense_q6_k)                                                               \
+    K(bitnet_dense_fn *, dense_q4_0)                                                               \
+    K(bitnet_rope_fn *, rope)                                                                      \
+    K(bitnet_attention_fn *, attention)                                                            \
+    K(bitnet_gate_fn *, gate_silu)                                                                 \
+    K(bitnet_gate_fn *, gate_relu2)                                                                \
+    K(bitnet_add_fn *, add)                                                                        \
+    K(bitnet_rescale_fn *, rescale)                                                                \
+    K(bitnet_to_f16_fn *, to_f16)
+
+struct bitnet_kernel_set {
+    const char *name;
+    uint32_t needs; /* CPU bits; all must be present */
+#define K(type, slot) type slot;
+    BITNET_KERNELS(K)
+#undef K
+};
+
+/* Lays the sets over the scalar floor, weak to strong, as far as `cpu` (bitnet_cpu_detect() and a
+ * mask) allows, into a value the caller owns. set->name is the strongest that took part. */
+void bitnet_kernels_select(struct bitnet_kernel_set *set, uint32_t cpu);
+/* The sets themselves, weak to strong, scalar first; for tests and --help. */
+size_t bitnet_kernels_count(void);
+const struct bitnet_kernel_set *bitnet_kernels_at(size_t i);
+
+/* e^x for x <= 0 or moderate x, within 2 ulp, by the same operations in every set; 0 below -87.3,
+ * +inf above 88.7, NaN for NaN. */
+float bitnet_expf(float x);
+
+#endif

@@ -1,0 +1,79 @@
+/* File layouts: how each tensor type spells numbers in bytes. The same bytes on every host.
+ *
+ * A type is one file in quant/ with a drawing of its bytes, encode, decode and validate in plain
+ * C, and one row in dtypes.def. Two families of functions, either of which may be absent:
+ *
+ *   rows    floats <-> bytes, any number of whole rows at a time (so a big tensor can be streamed)
+ *   trits   {-1, 0, +1} and scales <-> bytes, a whole tensor at a time
+ *
+ * All functions are pure: no allocation, no threads. */
+#ifndef BITNET_QUANT_H
+#define BITNET_QUANT_H
+
+#include "bitnet/dtype.h"
+
+/* Tile of the lookup-table types: (BM, BK, bm) of bitnet.cpp's kernel_config.ini. All zero for
+ * other types. TL2 always has sub_rows 32. (formats.md 3) */
+struct bitnet_tile {
+    uint32_t rows;     /* BM */
+    uint32_t cols;     /* BK */
+    uint32_t sub_rows; /* bm, "bmm" in the ini */
+};
+
+/* A matrix [rows][cols] as the file has it. */
+struct bitnet_layout {
+    enum bitnet_dtype type;
+    size_t rows;
+    size_t cols;
+    struct bitnet_tile tile;
+};
+
+/* How many scales a ternary type keeps. */
+enum bitnet_scales {
+    BITNET_SCALES_NONE,   /* not ternary */
+    BITNET_SCALES_TENSOR, /* 1, f32 */
+    BITNET_SCALES_ROW,    /* rows */
+    BITNET_SCALES_BLOCK   /* rows * cols / block, row-major */
+};
+
+struct bitnet_codec {
+    enum bitnet_dtype type;
+    enum bitnet_scales scales;
+    bool scales_are_f16; /* a scale is exact only if binary16 holds it */
+
+    /* OK, or UNSUPPORTED with the numbers that do not fit ("cols 8640 is not a multiple of 128").
+     * Fills a zero tile of a tiled type with the default for the shape. NULL: what dtypes.def asks
+     * for is enough. */
+    enum bitnet_status (*check)(struct bitnet_layout *layout, struct bitnet_error *err);
+
+    /* out[n_rows][cols] of floats. Every byte pattern gives something; no checks. NULL: trits only. */
+    void (*decode_rows)(const struct bitnet_layout *layout, const uint8_t *in, size_t n_rows,
+                        float *out);
+    /* Bytes of n_rows rows. `importance` [cols] or NULL. NULL: we do not write this type. */
+    void (*encode_rows)(const struct bitnet_layout *layout, const float *in, size_t n_rows,
+                        const float *importance, uint8_t *out);
+
+    /* trits[rows][cols], scales[bitnet_scale_count()]. FORMAT when the bytes hold a code that no
+     * trit has (row, column and code are named) or a scale is not finite. `n_bytes` is the
+     * tensor's size. NULL: not ternary. */
+    enum bitnet_status (*decode_trits)(const struct bitnet_layout *layout, const uint8_t *in,
+                                       size_t n_bytes, int8_t *trits, float *scales,
+                                       struct bitnet_error *err);
+    /* Writes every one of n_bytes (padding is zero). The caller has run check(). */
+    void (*encode_trits)(const struct bitnet_layout *layout, const int8_t *trits,
+                         const float *scales, uint8_t *out, size_t n_bytes);
+};
+
+/* NULL when the type has no codec (we can size it but not read it). */
+const struct bitnet_codec *bitnet_codec(enum bitnet_dtype type);
+/* check() of the type's codec, or of dtypes.def when it has none. */
+enum bitnet_status bitnet_layout_check(struct bitnet_layout *layout, struct bitnet_error *err);
+size_t bitnet_scale_count(const struct bitnet_layout *layout);
+/* Bytes of n_rows rows; only for types whose rows stand alone (rule PLAIN). */
+size_t bitnet_rows_bytes(const struct bitnet_layout *layout, size_t n_rows);
+
+/* The tile that bitnet.cpp's published configurations use for this shape, if they know it.
+ * False: not in the table (formats.md 3.3). */
+bool bitnet_tile_known(enum bitnet_dtype type, size_t rows, size_t cols, struct bitnet_tile *tile);
+
+#endif

@@ -1,0 +1,157 @@
+/* Reference runtime: opens a GGUF, evaluates tokens, samples, generates, measures perplexity.
+ *
+ * Three lifetimes: the model (read-only, shared by threads and contexts), the context (one
+ * sequence's cache and scratch, one user at a time), the step (nothing is allocated in it).
+ * Results are bit-equal for every CPU level, thread count and ternary type that holds the same
+ * trits and scales (kernels.h says why). */
+#ifndef BITNET_RUNTIME_H
+#define BITNET_RUNTIME_H
+
+#include "bitnet/arch.h"
+#include "bitnet/gguf.h"
+#include "bitnet/log.h"
+#include "bitnet/pool.h"
+#include "bitnet/tokenizer.h"
+
+#include <signal.h>
+
+/* ------------------------------------------------------------------ model */
+
+struct bitnet_model;
+
+struct bitnet_model_options {
+    const struct bitnet_log *log;
+    uint32_t cpu_mask; /* 0: all that the CPU has; else bitnet_cpu_mask() */
+    /* Ternary layers take float activations instead of int8 ones: for comparison with runtimes
+     * that do so. Slow, and not what the models were trained with. */
+    bool float_activations;
+    struct bitnet_pool *pool; /* used while packing; NULL: the caller's thread alone */
+};
+
+/* Opens, checks, binds and packs. Fails as bitnet_gguf_open() and bitnet_arch_validate() do, with
+ * FORMAT naming the tensor when a ternary code or scale is damaged, UNSUPPORTED for a type we
+ * cannot run. */
+enum bitnet_status bitnet_model_open(struct bitnet_model **model, const char *path,
+                                     const struct bitnet_model_options *options,
+                                     struct bitnet_error *err);
+void bitnet_model_close(struct bitnet_model *model); /* NULL is fine; no context may be left */
+
+const struct bitnet_hparams *bitnet_model_hparams(const struct bitnet_model *model);
+const struct bitnet_arch *bitnet_model_arch(const struct bitnet_model *model);
+const struct bitnet_tokenizer *bitnet_model_tokenizer(const struct bitnet_model *model);
+const struct bitnet_gguf *bitnet_model_gguf(const struct bitnet_model *model);
+/* "avx2", ...: the kernel set in use. */
+const char *bitnet_model_kernels(const struct bitnet_model *model);
+uint64_t bitnet_model_parameters(const struct bitnet_model *model);
+uint64_t bitnet_model_tensor_bytes(const struct bitnet_model *model); /* as in the file */
+
+/* ------------------------------------------------------------------ context */
+
+struct bitnet_context;
+
+struct bitnet_context_options {
+    uint32_t n_context;       /* cells of the KV cache; 0: as trained */
+    uint32_t n_batch;         /* tokens evaluated together; 0: 512 */
+    struct bitnet_pool *pool; /* borrowed; NULL: the caller's thread alone */
+    bool all_logits;          /* keep logits of every token of an eval, not of the last only */
+};
+
+/* What bitnet_context_new() will take from memory. */
+uint64_t bitnet_context_bytes(const struct bitnet_model *model,
+                              const struct bitnet_context_options *options);
+enum bitnet_status bitnet_context_new(struct bitnet_context **context,
+                                      const struct bitnet_model *model,
+                                      const struct bitnet_context_options *options,
+                                      struct bitnet_error *err);
+void bitnet_context_free(struct bitnet_context *context);
+void bitnet_context_reset(struct bitnet_context *context); /* forgets all tokens */
+uint32_t bitnet_context_used(const struct bitnet_context *context);
+
+/* Evaluates n tokens after those already there (n up to what the cache has left; split into
+ * batches inside). LIMIT when the cache is full or an id is out of range; then nothing changed. */
+enum bitnet_status bitnet_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,
+                               struct bitnet_error *err);
+/* Logits [n_vocab] of the i-th token of the last eval; without all_logits only of the last
+ * token (i is then n - 1). NULL when they were not kept. */
+const float *bitnet_logits(const struct bitnet_context *context, size_t i);
+
+/* ------------------------------------------------------------------ sampling */
+
+struct bitnet_sampler_options { /* start from bitnet_sampler_defaults() */
+    float temperature;    /* 0: greedy */
+    uint32_t top_k;       /* 0: off */
+    float top_p;          /* 1: off */
+    float min_p;          /* 0: off */
+    float repeat_penalty; /* 1: off */
+    uint32_t repeat_last; /* window of the penalty in tokens */
+    uint64_t seed;
+};
+struct bitnet_sampler_options bitnet_sampler_defaults(void);
+
+struct bitnet_sampler;
+/* USAGE when an option is out of range. */
+enum bitnet_status bitnet_sampler_new(struct bitnet_sampler **sampler, size_t n_vocab,
+                                      const struct bitnet_sampler_options *options,
+                                      struct bitnet_error *err);
+void bitnet_sampler_free(struct bitnet_sampler *sampler);
+/* Order: repetition penalty, top-k, top-p, min-p, temperature, draw. Ties go to the lower id.
+ * Logits are not changed. FORMAT when a logit is NaN or none is finite ("42 of 2048 logits are
+ * NaN"): a broken model is reported, never sampled from. */
+enum bitnet_status bitnet_sample(struct bitnet_sampler *sampler, const float *logits,
+                                 int32_t *token, struct bitnet_error *err);
+/* Tells the sampler that this token is now part of the text (prompt tokens too). */
+void bitnet_sampler_accept(struct bitnet_sampler *sampler, int32_t token);
+
+/* ------------------------------------------------------------------ generating */
+
+enum bitnet_finish { BITNET_FINISH_LENGTH, BITNET_FINISH_EOG, BITNET_FINISH_STOPPED };
+
+struct bitnet_timings {
+    double load_ms, tokenize_ms, prefill_ms, decode_ms;
+    size_t n_prompt, n_decoded;
+};
+
+struct bitnet_generate_options {
+    size_t n_predict; /* at most this many new tokens; 0: until the context is full */
+    bool ignore_eog;
+    bool with_special; /* show control tokens */
+    /* Gets whole UTF-8 characters; returns false to stop. May be NULL. */
+    bool (*piece)(void *user, struct bitnet_str text);
+    void *user;
+    const volatile sig_atomic_t *cancel; /* may be NULL */
+};
+
+/* Evaluates the prompt and generates. New ids are appended to `tokens` (may be NULL). */
+enum bitnet_status bitnet_generate(struct bitnet_context *context, struct bitnet_sampler *sampler,
+                                   const int32_t *prompt, size_t n_prompt,
+                                   const struct bitnet_generate_options *options,
+                                   struct bitnet_tokens *tokens, enum bitnet_finish *finish,
+                                   struct bitnet_timings *timings, struct bitnet_error *err);
+
+/* ------------------------------------------------------------------ perplexity */
+
+struct bitnet_perplexity_options {
+    uint32_t n_context; /* chunk length; 0: 512 */
+    uint32_t n_chunks;  /* at most this many; 0: all */
+    struct bitnet_pool *pool;
+    void (*progress)(void *user, size_t chunk, size_t n_chunks, double perplexity_so_far);
+    void *user;
+    const volatile sig_atomic_t *cancel;
+};
+
+struct bitnet_perplexity_result {
+    double perplexity, standard_error;
+    double nats;      /* sum of -ln p over the scored positions */
+    size_t n_scored, n_chunks, n_tokens;
+};
+
+/* As llama-perplexity: the text is tokenized once (text that spells a special token stays text,
+ * bos is added where the vocabulary asks for it), cut into chunks of n_context that do not overlap, the first token of a
+ * chunk is replaced by bos where one is added, and predictions from position n_context/2 to
+ * n_context - 2 are scored. LIMIT when the text is shorter than two contexts. */
+enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bitnet_str text,
+                                     const struct bitnet_perplexity_options *options,
+                                     struct bitnet_perplexity_result *result,
+                                     struct bitnet_error *err);
+
+#endif

@@ -1,0 +1,115 @@
+/* Text <-> token ids. A tokenizer follows the rules of the engine that owns its source: a GGUF
+ * vocabulary is tokenized as llama.cpp does, a tokenizer.json as Hugging Face tokenizers do
+ * (tokenizers.md section 1). Text is bytes with a length; any bytes are legal. */
+#ifndef BITNET_TOKENIZER_H
+#define BITNET_TOKENIZER_H
+
+#include "bitnet/gguf.h"
+
+/* Immutable after it was made, so any number of threads may encode and decode with it. */
+struct bitnet_tokenizer;
+
+enum bitnet_tokenizer_kind {
+    BITNET_TOKENIZER_BPE, /* byte-level BPE: "gpt2" in GGUF */
+    BITNET_TOKENIZER_SPM  /* SentencePiece-style BPE by scores: "llama" in GGUF */
+};
+
+enum bitnet_token_type { /* numbers are GGUF's */
+    BITNET_TOKEN_UNDEFINED = 0,
+    BITNET_TOKEN_NORMAL = 1,
+    BITNET_TOKEN_UNKNOWN = 2,
+    BITNET_TOKEN_CONTROL = 3,
+    BITNET_TOKEN_USER = 4,
+    BITNET_TOKEN_UNUSED = 5,
+    BITNET_TOKEN_BYTE = 6
+};
+
+#define BITNET_NO_TOKEN (-1)
+
+/* Special ids; BITNET_NO_TOKEN where there is none. */
+struct bitnet_special_tokens {
+    int32_t bos, eos, eot, unk, sep, pad;
+    bool add_bos, add_eos, add_space_prefix;
+};
+
+/* From the metadata of an open GGUF (which may be closed afterwards). FORMAT (key or token named),
+ * UNSUPPORTED (model or pre-tokenizer by name), LIMIT, MEMORY. Warnings (a missing pre-tokenizer
+ * on a known vocabulary is repaired, by name) go to `log`. */
+enum bitnet_status bitnet_tokenizer_from_gguf(struct bitnet_tokenizer **tokenizer,
+                                              const struct bitnet_gguf *gguf,
+                                              const struct bitnet_log *log,
+                                              struct bitnet_error *err);
+/* From a folder with tokenizer.json (and, if there, tokenizer_config.json, generation_config.json
+ * and config.json for special ids, flags and the chat template). `n_vocab` is the model's number of
+ * embedding rows: ids beyond the vocabulary become "[PAD<id>]"; 0: as many as there are. */
+enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer, const char *dir,
+                                             size_t n_vocab, const struct bitnet_log *log,
+                                             struct bitnet_error *err);
+/* From the text of a tokenizer.json alone. */
+enum bitnet_status bitnet_tokenizer_from_json(struct bitnet_tokenizer **tokenizer,
+                                              struct bitnet_str json, const struct bitnet_log *log,
+                                              struct bitnet_error *err);
+void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer); /* NULL is fine */
+
+enum bitnet_tokenizer_kind bitnet_tokenizer_kind(const struct bitnet_tokenizer *tokenizer);
+/* "llama-bpe", "default", ...: the pre-tokenizer's name as GGUF has it. */
+const char *bitnet_tokenizer_pre(const struct bitnet_tokenizer *tokenizer);
+size_t bitnet_tokenizer_size(const struct bitnet_tokenizer *tokenizer);
+const struct bitnet_special_tokens *
+bitnet_tokenizer_special(const struct bitnet_tokenizer *tokenizer);
+/* True for eos, eot and every other end-of-generation token. False for ids out of range. */
+bool bitnet_token_is_eog(const struct bitnet_tokenizer *tokenizer, int32_t id);
+enum bitnet_token_type bitnet_token_type(const struct bitnet_tokenizer *tokenizer, int32_t id);
+/* The vocabulary's own spelling ("Ġthe", "▁the"); empty for ids out of range. */
+struct bitnet_str bitnet_token_text(const struct bitnet_tokenizer *tokenizer, int32_t id);
+/* The id of a spelling, or BITNET_NO_TOKEN. */
+int32_t bitnet_token_find(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text);
+/* Jinja source; n == 0 when there is none. */
+struct bitnet_str bitnet_chat_template(const struct bitnet_tokenizer *tokenizer);
+
+struct bitnet_tokenize_options {
+    bool no_special;    /* do not add bos and eos, whatever the vocabulary says */
+    bool parse_special; /* text that spells a control token becomes that token */
+};
+
+/* A list of ids that grows; begins as {0}. */
+struct bitnet_tokens {
+    int32_t *at;
+    size_t n, cap;
+};
+void bitnet_tokens_free(struct bitnet_tokens *tokens);
+bool bitnet_tokens_add(struct bitnet_tokens *tokens, int32_t id); /* false: out of memory */
+
+/* Appends the ids of `text`. Time is n log n at worst. `options` NULL: defaults. MEMORY, LIMIT;
+ * FORMAT when the vocabulary cannot spell a byte of the text. */
+enum bitnet_status bitnet_tokenize(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text,
+                                   const struct bitnet_tokenize_options *options,
+                                   struct bitnet_tokens *tokens, struct bitnet_error *err);
+
+/* The bytes of one token, appended to `out` (a piece may end in the middle of a character). Control
+ * tokens give nothing unless `with_special`. Ids out of range give nothing. False: out of memory. */
+struct bitnet_buf;
+bool bitnet_token_piece(const struct bitnet_tokenizer *tokenizer, int32_t id, bool with_special,
+                        struct bitnet_buf *out);
+/* The whole text of a sequence: pieces, minus the space that add_space_prefix put in front. */
+enum bitnet_status bitnet_detokenize(const struct bitnet_tokenizer *tokenizer, const int32_t *ids,
+                                     size_t n, bool with_special, struct bitnet_buf *out,
+                                     struct bitnet_error *err);
+
+/* Streaming: pieces come out only as whole UTF-8 characters. Begins as {0}. */
+struct bitnet_stream {
+    char held[4];
+    size_t n_held;
+    bool started;
+};
+/* Appends to `out` what is complete now. `id` BITNET_NO_TOKEN ends: what is still held comes out
+ * as U+FFFD. False: out of memory. */
+bool bitnet_stream_token(struct bitnet_stream *stream, const struct bitnet_tokenizer *tokenizer,
+                         int32_t id, bool with_special, struct bitnet_buf *out);
+
+/* Writes all tokenizer.* keys as llama.cpp's converter does (tokenizers.md section 13). */
+enum bitnet_status bitnet_tokenizer_to_gguf(const struct bitnet_tokenizer *tokenizer,
+                                            struct bitnet_gguf_writer *writer,
+                                            struct bitnet_error *err);
+
+#endif
