@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and passes the tests. Without arguments: the suite that a
+# newcomer runs. With stage names: those stages; CI runs them all.
+#
+#   scripts/test.sh                 quick
+#   scripts/test.sh STAGE...        quick clang sanitize thread hostile arm oracle fuzz cuda
+#
+# Each stage has its own build folder under $BITNET_BUILD (default: build/ in the repository).
+set -eu
+cd "$(dirname "$0")/.."
+out=${BITNET_BUILD:-$PWD/build}
+jobs=$(nproc)
+not_quick='oracle|long|gpu'
+
+configure() { # folder, then CMake options
+    local folder=$1
+    shift
+    cmake -S . -B "$folder" -G Ninja -DBITNET_WERROR=ON "$@" >"$out/configure.log" 2>&1 ||
+        { cat "$out/configure.log"; exit 1; }
+}
+build() { ninja -C "$1" -j "$jobs" --quiet; }
+run_tests() { # folder, then ctest options
+    local folder=$1
+    shift
+    ctest --test-dir "$folder" -j "$jobs" --output-on-failure --no-tests=error "$@"
+}
+
+stage_quick() {
+    scripts/packages.sh build test
+    configure "$out/test"
+    build "$out/test"
+    run_tests "$out/test" -LE "$not_quick"
+}
+
+stage_clang() { # the other compiler, and the formatter
+    scripts/packages.sh build test clang
+    git ls-files '*.c' '*.h' '*.cu' | xargs clang-format --dry-run --Werror
+    CC=clang CXX=clang++ configure "$out/clang"
+    build "$out/clang"
+    run_tests "$out/clang" -LE "$not_quick|structure"
+}
+
+stage_sanitize() {
+    scripts/packages.sh build test
+    configure "$out/sanitize" -DBITNET_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    build "$out/sanitize"
+    run_tests "$out/sanitize" -LE "$not_quick|structure"
+}
+
+stage_thread() {
+    scripts/packages.sh build test
+    configure "$out/thread" -DBITNET_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    build "$out/thread"
+    run_tests "$out/thread" -L thread
+}
+
+stage_hostile() { # malformed files from outside the repository, plain and sanitized
+    local shared=$PWD/../shared/hostile
+    if [ ! -x "$shared/run_hostile.sh" ]; then
+        echo "SKIPPED: hostile (no ../shared/hostile beside this repository)"
+        return
+    fi
+    scripts/packages.sh build test
+    configure "$out/test"
+    configure "$out/sanitize" -DBITNET_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    ninja -C "$out/test" --quiet bitnet
+    ninja -C "$out/sanitize" --quiet bitnet
+    [ -f "$out/hostile/manifest.tsv" ] || python3 "$shared/make_hostile.py" "$out/hostile" >"$out/hostile.log"
+    local folder options
+    for folder in test sanitize; do
+        options=
+        [ "$folder" = test ] || options=-a
+        # shellcheck disable=SC2086
+        "$shared/run_hostile.sh" $options -f gguf "$out/hostile" -- \
+            "$out/$folder/bitnet" gguf validate --deep {}
+        # shellcheck disable=SC2086
+        "$shared/run_hostile.sh" $options -f safetensors,index,config,tokenizer "$out/hostile" -- \
+            "$out/$folder/bitnet" convert --qtype f16 {dir} -o {out}
+    done
+}
+
+stage_arm() { # cross-built, run under emulation
+    scripts/packages.sh build test cross
+    configure "$out/arm" -DCMAKE_TOOLCHAIN_FILE="$PWD/scripts/cmake/aarch64.cmake"
+    build "$out/arm"
+    run_tests "$out/arm" -L arm
+}
+
+stage_oracle() { # other people's programs, live
+    scripts/packages.sh build test oracle
+    export BITNET_VENV=${BITNET_VENV:-$out/venv}
+    scripts/oracle/venv.sh
+    configure "$out/test"
+    build "$out/test"
+    run_tests "$out/test" -L oracle
+}
+
+stage_fuzz() { # a minute for each parser
+    scripts/packages.sh build test clang
+    CC=clang CXX=clang++ configure "$out/fuzz" -DBITNET_FUZZ=ON -DBITNET_SANITIZE=address,undefined
+    build "$out/fuzz"
+    local target
+    for target in "$out"/fuzz/tests/fuzz/libfuzzer_*; do
+        [ -x "$target" ] && [ -f "$target" ] || continue
+        echo "fuzzing: ${target##*/}"
+        "$target" -max_total_time="${BITNET_FUZZ_SECONDS:-60}" -rss_limit_mb=2048 -timeout=10 \
+            "tests/fuzz/corpus/$(basename "${target#*libfuzzer_}")" 2>"$out/fuzz.log" ||
+            { tail -40 "$out/fuzz.log"; exit 1; }
+    done
+}
+
+mkdir -p "$out"
+[ $# -gt 0 ] || set -- quick
+for stage in "$@"; do
+    type "stage_$stage" >/dev/null 2>&1 || { echo "test.sh: no such stage: $stage" >&2; exit 2; }
+    echo "== $stage"
+    started=$SECONDS
+    "stage_$stage"
+    echo "== $stage: passed in $((SECONDS - started)) s"
+done
