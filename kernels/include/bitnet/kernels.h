@@ -36,15 +36,17 @@ struct bitnet_ternary_path {
     /* y[t][r] = sum over c of trit[r][c] * x[t][c], exactly, for tokens t < n_tokens and the rows r
      * of panels panel_begin .. panel_end-1 that exist. `w` is the start of panel 0. x is
      * [n_tokens][x_stride] int8 in -127..127 (-128 never occurs; see quantize_row_i8), padded with
-     * zeros to a multiple of 128 columns and 64-byte aligned; y is [n_tokens][y_stride]. */
+     * zeros to a multiple of 128 columns and 64-byte aligned (x_stride is a multiple of 64); y is
+     * [n_tokens][y_stride]. Sums fit int32 as long as 127 * cols < 2^31, that is cols < 16.9
+     * million; the limits of a model stop at 8388608. */
     void (*matmul)(const uint8_t *w, size_t rows, size_t cols, size_t panel_begin,
                    size_t panel_end, const int8_t *x, size_t x_stride, size_t n_tokens, int32_t *y,
                    size_t y_stride);
 };
 
 /* q[c] = round_half_even(x[c] * s), s = (float)(127 / max(max |x|, 1e-5)) with the quotient formed
- * in double; returns s. NaN in x gives NaN. (formats.md 2.4) q beyond n up to the next multiple of
- * 128 becomes zero. */
+ * in double; returns s (formats.md 2.4). A NaN or an infinity in x gives NaN and q = 0. q beyond n
+ * up to the next multiple of 128 becomes zero. */
 typedef float bitnet_quantize_fn(const float *x, size_t n, int8_t *q);
 /* y[c] = (x[c] * (1 / sqrt(m + eps))) * w[c], m = (float)(mean of x^2, summed in double over 8
  * lanes: lane l takes c = l mod 8, acc = acc + (double)x * (double)x, lanes reduced 4, 2, 1).
@@ -61,13 +63,21 @@ typedef void bitnet_dense_fn(const uint8_t *w, size_t cols, size_t row_begin, si
  * b' = fma(a, s, b*c). */
 typedef void bitnet_rope_fn(float *v, size_t n_heads, size_t head_dim, size_t n_rot,
                             const float *cosines, const float *sines, bool halves);
-/* One query head over n_keys cached positions. Keys and values are binary16, position p at
- * k + p * kv_stride (in elements). score[p] = lane sum(q, k_p) * scale; softmax with the maximum
- * subtracted, weights by bitnet_expf, their sum a lane sum (b = 1); out[d] = sum over p in order of
- * weight[p] * v_p[d] (fma, p ascending), then divided by the sum. `scratch` has n_keys floats. */
-typedef void bitnet_attention_fn(const float *q, const uint16_t *k, const uint16_t *v,
-                                 size_t kv_stride, size_t n_keys, size_t head_dim, float scale,
-                                 float *scratch, float *out);
+/* Attention of the n_heads query heads that share one key/value head, for n_tokens consecutive
+ * tokens: the query of token t and head h is q + t * q_stride + h * head_dim, its result goes to
+ * the same place of `out`, and it sees positions 0 .. n_keys + t - 1 (n_keys: those that token 0
+ * sees, itself included). Keys and values are binary16, position p at k + p * kv_stride (in
+ * elements).
+ *
+ * Each query is defined on its own, so that results do not depend on how queries are grouped:
+ * score[p] = lane sum(q, k_p) * scale; softmax with the maximum subtracted, weights by
+ * bitnet_expf, their sum a lane sum (b = 1); out[d] = sum over p in order of weight[p] * v_p[d]
+ * (fma, p ascending, from +0), then divided by the sum. `scratch` has
+ * n_heads * n_tokens * (n_keys + n_tokens + 15) floats. `out` and `q` may be the same. */
+typedef void bitnet_attention_fn(const float *q, size_t q_stride, size_t n_heads, size_t n_tokens,
+                                 const uint16_t *k, const uint16_t *v, size_t kv_stride,
+                                 size_t n_keys, size_t head_dim, float scale, float *scratch,
+                                 float *out);
 /* gate[c] = act(gate[c]) * up[c]. silu: x / (1 + bitnet_expf(-x)); relu2: max(x, 0)^2. */
 typedef void bitnet_gate_fn(float *gate, const float *up, size_t n);
 /* y[c] += x[c] */
