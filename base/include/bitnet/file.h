@@ -21,6 +21,7 @@ struct bitnet_file {
     struct stat stat;
     char *path; /* owned copy, for messages */
     bool mapped;
+    bool patched; /* private: the first 8 bytes are in memory only (bitnet_output_reopen) */
 };
 
 /* Maps `path`. Fails with NOT_FOUND, IO, MEMORY; a directory, FIFO or device is refused with IO.
@@ -44,7 +45,8 @@ enum bitnet_status bitnet_read_file(const char *path, size_t max_bytes, struct b
 
 bool bitnet_path_is_dir(const char *path);
 bool bitnet_path_exists(const char *path);
-/* "dir/name" in memory that the caller frees with bitnet_free(); NULL when out of memory. */
+/* "dir/name" in memory that the caller frees with bitnet_free(); NULL when out of memory, or when
+ * the name holds a NUL, which no path can. */
 char *bitnet_path_join(const char *dir, struct bitnet_str name);
 
 /* If the first bytes are a well-known accident (empty, zeros, web page, JSON error body, Git LFS
@@ -63,12 +65,14 @@ struct bitnet_output;
 enum bitnet_overwrite { BITNET_KEEP_EXISTING, BITNET_REPLACE_EXISTING };
 
 /* Creates the temporary file, reserves `expected_bytes` of disk when not 0 (a full disk shows at
- * once), and removes stale temporaries of dead processes for the same name. Fails with IO (POLICY when the name
- * is taken and may not be replaced). */
+ * once), and removes stale temporaries of dead processes for the same name. Fails with
+ * IO, NOT_FOUND (no such folder), LIMIT (64 outputs are open), MEMORY, or POLICY (the name is taken
+ * and may not be replaced). What is no regular file or link is never replaced. */
 enum bitnet_status bitnet_output_begin(struct bitnet_output **out, const char *path,
                                        uint64_t expected_bytes, enum bitnet_overwrite overwrite,
                                        struct bitnet_error *err);
-/* Appends. The first 8 bytes of the file stay zero on disk until finish, so that a temporary file
+/* Appends. A failure removes the file at once; `out` still wants finish (which fails) or abort.
+ * The first 8 bytes of the file stay zero on disk until finish, so that a temporary file
  * can never be taken for a good one. */
 enum bitnet_status bitnet_output_write(struct bitnet_output *out, const void *bytes, size_t n,
                                        struct bitnet_error *err);
@@ -78,7 +82,8 @@ uint64_t bitnet_output_size(const struct bitnet_output *out);
 enum bitnet_status bitnet_output_reopen(struct bitnet_output *out, struct bitnet_file *file,
                                         struct bitnet_error *err);
 /* Writes the first 8 bytes, syncs, renames, syncs the folder, frees `out`. On failure everything
- * is removed and freed as by abort. */
+ * is removed and freed as by abort. One exception: when only the last step fails, the sync of the
+ * folder, the file is complete under its final name and stays, and IO says so. */
 enum bitnet_status bitnet_output_finish(struct bitnet_output *out, struct bitnet_error *err);
 /* Removes the temporary file and frees `out`. NULL is fine. */
 void bitnet_output_abort(struct bitnet_output *out);
@@ -97,8 +102,12 @@ struct bitnet_io {
     int (*close)(int fd);
     int (*fallocate)(int fd, off_t at, off_t n); /* returns an errno, as posix_fallocate */
     void *(*mmap)(void *at, size_t n, int prot, int flags, int fd, off_t offset);
+    int (*link)(const char *from, const char *to);
+    int (*ftruncate)(int fd, off_t n);
 };
-/* Replaces the table (NULL: the real one) and returns the one that was in force. Tests only. */
+/* Replaces the table (NULL: the real one) and returns the one that was in force. Tests only: copy
+ * the one returned and replace single operations, so that an operation added later is never NULL.
+ */
 const struct bitnet_io *bitnet_io_swap(const struct bitnet_io *io);
 
 #endif
