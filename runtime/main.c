@@ -56,8 +56,10 @@ int main(int argc, char **argv)
     }
     const struct tool *tool = find_tool(argv[1]);
     if (!tool) {
-        fprintf(stderr, "bitnet: error: there is no tool '%s'\n"
-                        "bitnet: hint: `bitnet --help` lists them\n", argv[1]);
+        fprintf(stderr,
+                "bitnet: error: there is no tool '%s'\n"
+                "bitnet: hint: `bitnet --help` lists them\n",
+                argv[1]);
         return 2;
     }
     return tool->main(argc - 1, argv + 1);

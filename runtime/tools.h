@@ -8,7 +8,8 @@
     TOOL(gguf, "show, dump and validate GGUF files")                                               \
     TOOL(tokenize, "text -> token ids and back")                                                   \
     TOOL(cli, "generate text")                                                                     \
-    TOOL(perplexity, "perplexity of a text, with a pass/fail line for CI")
+    TOOL(perplexity, "perplexity of a text, with a pass/fail line for CI")                         \
+    TOOL(bench, "tokens per second, and what this machine has")
 
 #define TOOL(name, summary) int bitnet_##name##_main(int argc, char **argv);
 BITNET_TOOL_LIST(TOOL)

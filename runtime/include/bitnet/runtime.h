@@ -22,6 +22,7 @@ struct bitnet_model;
 struct bitnet_model_options {
     const struct bitnet_log *log;
     uint32_t cpu_mask; /* 0: all that the CPU has; else bitnet_cpu_mask() */
+    bool cpu_is_given; /* cpu_mask counts even when it is 0, which is the scalar set's mask */
     /* Ternary layers take float activations instead of int8 ones: for comparison with runtimes
      * that do so. Slow, and not what the models were trained with. */
     bool float_activations;
@@ -38,12 +39,15 @@ void bitnet_model_close(struct bitnet_model *model); /* NULL is fine; no context
 
 const struct bitnet_hparams *bitnet_model_hparams(const struct bitnet_model *model);
 const struct bitnet_arch *bitnet_model_arch(const struct bitnet_model *model);
+/* NULL when the file carries no vocabulary. */
 const struct bitnet_tokenizer *bitnet_model_tokenizer(const struct bitnet_model *model);
 const struct bitnet_gguf *bitnet_model_gguf(const struct bitnet_model *model);
 /* "avx2", ...: the kernel set in use. */
 const char *bitnet_model_kernels(const struct bitnet_model *model);
 uint64_t bitnet_model_parameters(const struct bitnet_model *model);
 uint64_t bitnet_model_tensor_bytes(const struct bitnet_model *model); /* as in the file */
+/* Memory that bind took beside the mapping: packed and decoded tensors. */
+uint64_t bitnet_model_packed_bytes(const struct bitnet_model *model);
 
 /* ------------------------------------------------------------------ context */
 
@@ -54,9 +58,10 @@ struct bitnet_context_options {
     uint32_t n_batch;         /* tokens evaluated together; 0: 512 */
     struct bitnet_pool *pool; /* borrowed; NULL: the caller's thread alone */
     bool all_logits;          /* keep logits of every token of an eval, not of the last only */
+    uint32_t n_logits;        /* with all_logits: of at most this many tokens per eval; 0: n_context */
 };
 
-/* What bitnet_context_new() will take from memory. */
+/* What bitnet_context_new() will take from memory; UINT64_MAX when no number can say it. */
 uint64_t bitnet_context_bytes(const struct bitnet_model *model,
                               const struct bitnet_context_options *options);
 enum bitnet_status bitnet_context_new(struct bitnet_context **context,
@@ -65,7 +70,8 @@ enum bitnet_status bitnet_context_new(struct bitnet_context **context,
                                       struct bitnet_error *err);
 void bitnet_context_free(struct bitnet_context *context);
 void bitnet_context_reset(struct bitnet_context *context); /* forgets all tokens */
-uint32_t bitnet_context_used(const struct bitnet_context *context);
+uint32_t bitnet_context_used(const struct bitnet_context *context); /* tokens in the cache */
+uint32_t bitnet_context_size(const struct bitnet_context *context); /* its cells */
 
 /* Evaluates n tokens after those already there (n up to what the cache has left; split into
  * batches inside). LIMIT when the cache is full or an id is out of range; then nothing changed. */
@@ -153,5 +159,31 @@ enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bi
                                      const struct bitnet_perplexity_options *options,
                                      struct bitnet_perplexity_result *result,
                                      struct bitnet_error *err);
+
+/* ------------------------------------------------------------------ measuring speed */
+
+/* One test as llama-bench defines it: n_prompt tokens evaluated in batches from an empty context,
+ * then n_generate more, one at a time; no sampling, no tokenizer. One unmeasured run comes first. */
+struct bitnet_bench_options {
+    uint32_t n_prompt, n_generate; /* not both 0 */
+    uint32_t n_batch;              /* 0: 512 */
+    uint32_t n_repeats;            /* 0: 5 */
+    uint32_t n_filled;             /* tokens in the cache before the clock starts */
+    struct bitnet_pool *pool;
+    const volatile sig_atomic_t *cancel;
+};
+
+#define BITNET_BENCH_REPEATS_MAX 1000
+
+struct bitnet_bench_result {
+    uint32_t n_repeats;
+    double mean, deviation, median, best; /* tokens per second; sample standard deviation */
+    double seconds;                       /* mean time of one repeat */
+    uint64_t context_bytes;
+};
+
+enum bitnet_status bitnet_bench(const struct bitnet_model *model,
+                                const struct bitnet_bench_options *options,
+                                struct bitnet_bench_result *result, struct bitnet_error *err);
 
 #endif

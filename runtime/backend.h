@@ -1,0 +1,47 @@
+/* The verbs that forward.c is written in, each over a batch of tokens. They are the border to a
+ * device: forward.c never touches an activation itself. One device exists today, the CPU, so they
+ * are plain functions; the pool inside splits them by rows, tokens or heads, and no result depends
+ * on how.
+ *
+ * Every verb may be called by the thread that owns the context only. `n` counts tokens. */
+#ifndef BITNET_RUNTIME_BACKEND_H
+#define BITNET_RUNTIME_BACKEND_H
+
+#include "context.h"
+
+/* Query heads times tokens that attention handles at once: bounds its scratch. */
+#define ATTENTION_QUERIES_MAX 32u
+
+/* One matrix and where its product goes. */
+struct product {
+    const struct matrix *matrix;
+    const struct vectors *y;
+};
+
+/* x[t] = row tokens[t] of the token embedding. */
+void backend_embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                   const struct vectors *x);
+/* The angles of positions n_used .. n_used + n - 1. */
+void backend_angles(struct bitnet_context *c, size_t n);
+/* y[t] = RMS norm of x[t] by `weight`. x and y may be the same. */
+void backend_norm(struct bitnet_context *c, const struct vectors *x, const float *weight, size_t n,
+                  const struct vectors *y);
+/* y[t] = matrix x[t] for each product; x is quantized once when one of them is ternary. */
+void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t n,
+                      const struct product *products, size_t n_products);
+/* Rotates the n_heads heads of each vector by its position's angles. */
+void backend_rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, size_t n);
+/* Puts keys and values into the cells n_used .. n_used + n - 1. */
+void backend_remember(struct bitnet_context *c, size_t layer, const struct vectors *k,
+                      const struct vectors *v, size_t n);
+/* q[t] = attention of q[t] over cells 0 .. position + t, in place; q[0] is at `position`. */
+void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors *q,
+                    size_t position, size_t n);
+/* gate[t] = act(gate[t]) * up[t] */
+void backend_gate(struct bitnet_context *c, const struct vectors *gate, const struct vectors *up,
+                  size_t n);
+/* x[t] += y[t] */
+void backend_add(struct bitnet_context *c, const struct vectors *x, const struct vectors *y,
+                 size_t n);
+
+#endif

@@ -1,0 +1,297 @@
+/* The verbs on the CPU: each cuts its work into slices for the pool and calls one kernel per
+ * slice. A slice writes its own output only, and no sum crosses slices, so the thread count and
+ * the cut cannot change a bit. */
+#include "backend.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* Work below this many floats is not worth waking anybody for. */
+#define ALONE_MAX 16384u
+
+static void run(struct bitnet_context *c, size_t n, size_t grain, bitnet_work_fn *work, void *ctx)
+{
+    if (n <= grain || c->n_threads == 1)
+        work(ctx, 0, n, 0);
+    else
+        bitnet_pool_run(c->pool, n, grain, work, ctx);
+}
+
+/* Tokens per slice for a verb that touches `width` floats of each. */
+static size_t token_grain(size_t width)
+{
+    size_t grain = ALONE_MAX / (width ? width : 1);
+    return grain ? grain : 1;
+}
+
+/* ------------------------------------------------------------------ one token each */
+
+/* What the simple verbs need; each uses some of it. */
+struct token_job {
+    struct bitnet_context *c;
+    const int32_t *tokens;
+    const struct vectors *x, *y;
+    const float *weight;
+    size_t layer, n_heads;
+};
+
+static void embed_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    const struct embedding *e = &job->c->model->embedding;
+    for (size_t t = begin; t < end; t++) {
+        size_t row = (size_t)job->tokens[t];
+        float *x = vector_at(job->x, t);
+        if (e->decoded)
+            memcpy(x, e->decoded + row * job->x->width, job->x->width * sizeof *x);
+        else
+            e->codec->decode_rows(&e->layout, e->bytes + row * e->row_bytes, 1, x);
+    }
+}
+
+void backend_embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                   const struct vectors *x)
+{
+    struct token_job job = {.c = c, .tokens = tokens, .x = x};
+    run(c, n, token_grain(x->width), embed_tokens, &job);
+}
+
+static void angle_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    const double *steps = job->c->model->rope_steps;
+    for (size_t t = begin; t < end; t++) {
+        double position = (double)(job->c->n_used + t);
+        float *cosines = vector_at(job->x, t), *sines = vector_at(job->y, t);
+        for (size_t i = 0; i < job->x->width; i++) {
+            cosines[i] = (float)cos(position * steps[i]);
+            sines[i] = (float)sin(position * steps[i]);
+        }
+    }
+}
+
+void backend_angles(struct bitnet_context *c, size_t n)
+{
+    struct token_job job = {.c = c, .x = &c->step.cosines, .y = &c->step.sines};
+    run(c, n, 16, angle_tokens, &job);
+}
+
+static void norm_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    const struct bitnet_model *model = job->c->model;
+    for (size_t t = begin; t < end; t++)
+        model->kernels.rms_norm(vector_at(job->x, t), job->weight, job->x->width,
+                                model->hparams.norm_eps, vector_at(job->y, t));
+}
+
+void backend_norm(struct bitnet_context *c, const struct vectors *x, const float *weight, size_t n,
+                  const struct vectors *y)
+{
+    assert(weight && x->width == y->width);
+    struct token_job job = {.c = c, .x = x, .y = y, .weight = weight};
+    run(c, n, token_grain(x->width), norm_tokens, &job);
+}
+
+static void rope_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    const struct bitnet_model *model = job->c->model;
+    for (size_t t = begin; t < end; t++)
+        model->kernels.rope(vector_at(job->x, t), job->n_heads, model->hparams.head_dim,
+                            model->hparams.n_rot, vector_at(&job->c->step.cosines, t),
+                            vector_at(&job->c->step.sines, t),
+                            model->arch->rope == BITNET_ROPE_HALVES);
+}
+
+void backend_rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, size_t n)
+{
+    struct token_job job = {.c = c, .x = x, .n_heads = n_heads};
+    run(c, n, token_grain(x->width), rope_tokens, &job);
+}
+
+static void remember_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    for (size_t t = begin; t < end; t++)
+        kv_cache_store(&job->c->cache, job->c->model->kernels.to_f16, job->layer,
+                       job->c->n_used + t, vector_at(job->x, t), vector_at(job->y, t));
+}
+
+void backend_remember(struct bitnet_context *c, size_t layer, const struct vectors *k,
+                      const struct vectors *v, size_t n)
+{
+    struct token_job job = {.c = c, .layer = layer, .x = k, .y = v};
+    run(c, n, token_grain(2 * k->width), remember_tokens, &job);
+}
+
+static void gate_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    for (size_t t = begin; t < end; t++)
+        job->c->model->gate(vector_at(job->x, t), vector_at(job->y, t), job->x->width);
+}
+
+void backend_gate(struct bitnet_context *c, const struct vectors *gate, const struct vectors *up,
+                  size_t n)
+{
+    struct token_job job = {.c = c, .x = gate, .y = up};
+    run(c, n, token_grain(gate->width), gate_tokens, &job);
+}
+
+static void add_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    for (size_t t = begin; t < end; t++)
+        job->c->model->kernels.add(vector_at(job->x, t), vector_at(job->y, t), job->x->width);
+}
+
+void backend_add(struct bitnet_context *c, const struct vectors *x, const struct vectors *y,
+                 size_t n)
+{
+    struct token_job job = {.c = c, .x = x, .y = y};
+    run(c, n, token_grain(x->width), add_tokens, &job);
+}
+
+/* ------------------------------------------------------------------ linear layers */
+
+static void quantize_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    struct step *s = &job->c->step;
+    for (size_t t = begin; t < end; t++)
+        s->code_scales[t] = job->c->model->kernels.quantize_row_i8(
+            vector_at(job->x, t), job->x->width, s->codes + t * s->code_stride);
+}
+
+/* Several products of one input as one job: slices of rows, numbered through. */
+#define PRODUCTS_MAX 3
+struct multiply_job {
+    struct bitnet_context *c;
+    const struct product *products;
+    size_t n_products;
+    size_t first_slice[PRODUCTS_MAX + 1];
+    size_t slice_rows;
+    struct activations in;
+};
+
+static void multiply_slices(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct multiply_job *job = ctx;
+    struct bitnet_context *c = job->c;
+    int32_t *sums = c->step.sums + (size_t)thread * c->n_batch * MATRIX_SLICE_ROWS;
+    for (size_t slice = begin; slice < end; slice++) {
+        size_t i = 0;
+        while (slice >= job->first_slice[i + 1]) i++;
+        const struct matrix *m = job->products[i].matrix;
+        const struct vectors *y = job->products[i].y;
+        size_t row = (slice - job->first_slice[i]) * job->slice_rows;
+        size_t row_end = row + job->slice_rows < m->rows ? row + job->slice_rows : m->rows;
+        matrix_multiply(m, &c->model->kernels, &job->in, row, row_end, sums, y->at, y->stride);
+    }
+}
+
+/* Rows per slice: whole panels, some slices per thread for balance, never above the scratch. */
+static size_t slice_rows(const struct bitnet_context *c, size_t n_rows)
+{
+    size_t panel = c->model->kernels.ternary->panel_rows;
+    size_t rows = n_rows / (8 * (size_t)c->n_threads) / panel * panel;
+    if (rows < panel) return panel;
+    return rows < MATRIX_SLICE_ROWS ? rows : MATRIX_SLICE_ROWS;
+}
+
+void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t n,
+                      const struct product *products, size_t n_products)
+{
+    struct step *s = &c->step;
+    struct multiply_job job = {.c = c, .products = products, .n_products = n_products};
+    assert(n_products <= PRODUCTS_MAX && n <= c->n_batch);
+    bool some_ternary = false;
+    size_t n_rows = 0;
+    for (size_t i = 0; i < n_products; i++) {
+        assert(products[i].matrix->cols == x->width);
+        some_ternary = some_ternary || !products[i].matrix->dense;
+        n_rows += products[i].matrix->rows;
+    }
+    job.slice_rows = slice_rows(c, n_rows);
+    for (size_t i = 0; i < n_products; i++)
+        job.first_slice[i + 1] =
+            job.first_slice[i] + (products[i].matrix->rows + job.slice_rows - 1) / job.slice_rows;
+    job.in = (struct activations){.n_tokens = n,
+                                  .floats = x->at,
+                                  .float_stride = x->stride,
+                                  .codes = s->codes,
+                                  .code_stride = s->code_stride,
+                                  .code_scales = s->code_scales};
+    struct token_job quantize = {.c = c, .x = x};
+    if (some_ternary) run(c, n, token_grain(x->width), quantize_tokens, &quantize);
+    run(c, job.first_slice[n_products], 1, multiply_slices, &job);
+}
+
+/* ------------------------------------------------------------------ attention */
+
+/* One unit of work: some heads that share keys, some consecutive tokens. */
+struct attend_job {
+    struct bitnet_context *c;
+    const struct vectors *q;
+    size_t layer, position, n;
+    size_t group;       /* query heads per key head */
+    size_t unit_heads;  /* of these, handled together */
+    size_t unit_tokens; /* at most */
+};
+
+static size_t units_of_tokens(const struct attend_job *job)
+{
+    return (job->n + job->unit_tokens - 1) / job->unit_tokens;
+}
+
+static void attend_units(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct attend_job *job = ctx;
+    struct bitnet_context *c = job->c;
+    const struct bitnet_hparams *hp = &c->model->hparams;
+    float *scores = c->step.scores + (size_t)thread * c->step.n_scores;
+    float scale = (float)(1.0 / sqrt((double)hp->head_dim));
+    for (size_t unit = begin; unit < end; unit++) {
+        size_t head = unit / units_of_tokens(job) * job->unit_heads, kv_head = head / job->group;
+        size_t token = unit % units_of_tokens(job) * job->unit_tokens;
+        size_t n = job->n - token < job->unit_tokens ? job->n - token : job->unit_tokens;
+        float *q = vector_at(job->q, token) + head * hp->head_dim;
+        c->model->kernels.attention(q, job->q->stride, job->unit_heads, n,
+                                    kv_cache_keys(&c->cache, job->layer, kv_head),
+                                    kv_cache_values(&c->cache, job->layer, kv_head), hp->head_dim,
+                                    job->position + token + 1, hp->head_dim, scale, scores, q);
+    }
+}
+
+/* The largest part of a group that the scratch admits and that divides it; one token alone is cut
+ * finer, so that every thread has a head. */
+static size_t heads_together(const struct bitnet_context *c, size_t group, size_t n)
+{
+    size_t n_heads = c->model->hparams.n_heads, heads = group;
+    while (group % heads || heads > ATTENTION_QUERIES_MAX ||
+           (n == 1 && heads > 1 && n_heads / heads < 3 * (size_t)c->n_threads))
+        heads--;
+    return heads;
+}
+
+void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors *q,
+                    size_t position, size_t n)
+{
+    const struct bitnet_hparams *hp = &c->model->hparams;
+    struct attend_job job = {.c = c, .q = q, .layer = layer, .position = position, .n = n};
+    if (n == 0) return;
+    job.group = hp->n_heads / hp->n_kv_heads;
+    job.unit_heads = heads_together(c, job.group, n);
+    job.unit_tokens = ATTENTION_QUERIES_MAX / job.unit_heads;
+    run(c, hp->n_heads / job.unit_heads * units_of_tokens(&job), 1, attend_units, &job);
+}

@@ -1,0 +1,228 @@
+/* A context's life: its size, its one allocation, its position, and the cutting of an eval into
+ * batches. What happens to a batch is forward.c's. */
+#include "context.h"
+
+#include "bitnet/alloc.h"
+
+#include "backend.h"
+#include "forward.h"
+
+#include <inttypes.h>
+
+#define DEFAULT_BATCH  512u
+#define CELLS_MAX      16777216u
+#define CODE_ALIGNMENT 128u /* kernels.h: int8 vectors are padded to it */
+
+/* ------------------------------------------------------------------ size and layout */
+
+/* Deals out one block of memory. Runs twice: without memory, to count; with it, to place. */
+struct carver {
+    uint8_t *base; /* NULL: counting */
+    uint64_t used;
+    bool overflowed;
+};
+
+static void *carve(struct carver *carver, uint64_t n, uint64_t size)
+{
+    uint64_t at = carver->used, n_bytes;
+    if (!bitnet_mul_u64(n, size, &n_bytes) || !bitnet_align_up_u64(n_bytes, 64, &n_bytes) ||
+        !bitnet_add_u64(at, n_bytes, &carver->used) || carver->used > SIZE_MAX / 2)
+        carver->overflowed = true;
+    if (carver->overflowed || !carver->base) return NULL;
+    return carver->base + at;
+}
+
+static uint64_t product(struct carver *carver, uint64_t a, uint64_t b)
+{
+    uint64_t r = 0;
+    if (!bitnet_mul_u64(a, b, &r)) carver->overflowed = true;
+    return r;
+}
+
+static struct vectors carve_vectors(struct carver *carver, uint64_t n, uint64_t width)
+{
+    uint64_t stride = (width + 15) / 16 * 16;
+    return (struct vectors){.at = carve(carver, product(carver, n, stride), sizeof(float)),
+                            .width = (size_t)width,
+                            .stride = (size_t)stride};
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void carve_step(struct carver *carver, struct step *s, const struct bitnet_context *c)
+{
+    const struct bitnet_hparams *hp = &c->model->hparams;
+    uint64_t batch = c->n_batch, q_width = (uint64_t)hp->n_heads * hp->head_dim;
+    uint64_t kv_width = (uint64_t)hp->n_kv_heads * hp->head_dim;
+    s->x = carve_vectors(carver, batch, hp->n_embd);
+    s->h = carve_vectors(carver, batch, hp->n_embd);
+    s->q = carve_vectors(carver, batch, q_width);
+    s->k = carve_vectors(carver, batch, kv_width);
+    s->v = carve_vectors(carver, batch, kv_width);
+    s->gate = carve_vectors(carver, batch, hp->n_ffn);
+    s->up = carve_vectors(carver, batch, hp->n_ffn);
+    s->y = carve_vectors(carver, batch, hp->n_embd);
+    s->cosines = carve_vectors(carver, batch, hp->n_rot / 2);
+    s->sines = carve_vectors(carver, batch, hp->n_rot / 2);
+    uint64_t widest = max_u64(max_u64(hp->n_embd, q_width), hp->n_ffn);
+    s->code_stride = (size_t)((widest + CODE_ALIGNMENT - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT);
+    s->codes = carve(carver, product(carver, batch, s->code_stride), 1);
+    s->code_scales = carve(carver, batch, sizeof(float));
+    s->sums =
+        carve(carver, product(carver, c->n_threads, product(carver, batch, MATRIX_SLICE_ROWS)),
+              sizeof(int32_t));
+    s->n_scores = (size_t)product(carver, ATTENTION_QUERIES_MAX,
+                                  (uint64_t)c->n_cells + ATTENTION_QUERIES_MAX + 16);
+    s->scores = carve(carver, product(carver, c->n_threads, s->n_scores), sizeof(float));
+}
+
+static void carve_context(struct carver *carver, struct bitnet_context *c)
+{
+    uint64_t n_elements = 0;
+    if (!kv_cache_elements(&c->cache, &n_elements)) carver->overflowed = true;
+    c->cache.at = carve(carver, n_elements, sizeof(uint16_t));
+    carve_step(carver, &c->step, c);
+    c->logits =
+        carve(carver, product(carver, c->n_logits, c->model->hparams.n_vocab), sizeof(float));
+}
+
+/* The numbers that the options and the model decide. */
+static struct bitnet_context settle(const struct bitnet_model *model,
+                                    const struct bitnet_context_options *options)
+{
+    static const struct bitnet_context_options defaults = {0};
+    const struct bitnet_context_options *o = options ? options : &defaults;
+    const struct bitnet_hparams *hp = &model->hparams;
+    struct bitnet_context c = {.model = model, .pool = o->pool, .all_logits = o->all_logits};
+    c.n_threads = o->pool ? bitnet_pool_threads(o->pool) : 1;
+    c.n_cells = o->n_context ? o->n_context : hp->n_context;
+    c.n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
+    if (c.n_batch > c.n_cells) c.n_batch = c.n_cells;
+    c.n_logits = !o->all_logits ? 1 : o->n_logits ? o->n_logits : c.n_cells;
+    if (c.n_logits > c.n_cells) c.n_logits = c.n_cells;
+    c.cache = (struct kv_cache){.n_layers = hp->n_layers,
+                                .n_cells = c.n_cells,
+                                .n_kv_heads = hp->n_kv_heads,
+                                .head_dim = hp->head_dim};
+    return c;
+}
+
+/* The context lies at the beginning of its own memory. */
+static uint64_t count_bytes(struct bitnet_context *c)
+{
+    struct carver carver = {0};
+    carve(&carver, 1, sizeof *c);
+    carve_context(&carver, c);
+    return carver.overflowed ? UINT64_MAX : carver.used;
+}
+
+uint64_t bitnet_context_bytes(const struct bitnet_model *model,
+                              const struct bitnet_context_options *options)
+{
+    struct bitnet_context c = settle(model, options);
+    return count_bytes(&c);
+}
+
+enum bitnet_status bitnet_context_new(struct bitnet_context **context,
+                                      const struct bitnet_model *model,
+                                      const struct bitnet_context_options *options,
+                                      struct bitnet_error *err)
+{
+    *context = NULL;
+    struct bitnet_context settled = settle(model, options);
+    if (settled.n_cells == 0 || settled.n_cells > CELLS_MAX)
+        return bitnet_fail(err, BITNET_LIMIT, "a context of %" PRIu32 " tokens (allowed: 1 to %u)",
+                           settled.n_cells, CELLS_MAX);
+    uint64_t n_bytes = count_bytes(&settled);
+    void *block = n_bytes < UINT64_MAX ? bitnet_alloc_aligned((size_t)n_bytes) : NULL;
+    if (!block)
+        return bitnet_fail(err, BITNET_MEMORY,
+                           "no memory for a context of %" PRIu32 " tokens (%" PRIu64 " MiB)",
+                           settled.n_cells, n_bytes >> 20);
+    struct carver carver = {.base = block};
+    *context = carve(&carver, 1, sizeof settled);
+    **context = settled;
+    carve_context(&carver, *context);
+    return BITNET_OK;
+}
+
+void bitnet_context_free(struct bitnet_context *context)
+{
+    bitnet_free_aligned(context); /* NULL is fine */
+}
+
+void bitnet_context_reset(struct bitnet_context *context)
+{
+    context->n_used = 0;
+    context->n_kept = 0;
+}
+
+uint32_t bitnet_context_used(const struct bitnet_context *context)
+{
+    return context->n_used;
+}
+
+uint32_t bitnet_context_size(const struct bitnet_context *context)
+{
+    return context->n_cells;
+}
+
+/* ------------------------------------------------------------------ evaluating */
+
+static enum bitnet_status check_eval(const struct bitnet_context *c, const int32_t *tokens,
+                                     size_t n, size_t n_kept, struct bitnet_error *err)
+{
+    if (n == 0) return bitnet_fail(err, BITNET_USAGE, "no tokens to evaluate");
+    if (n > c->n_cells - c->n_used)
+        return bitnet_fail(err, BITNET_LIMIT,
+                           "%zu tokens do not fit: the context has %" PRIu32 " of %" PRIu32
+                           " cells left",
+                           n, c->n_cells - c->n_used, c->n_cells);
+    if (n_kept > c->n_logits)
+        return bitnet_fail(err, BITNET_LIMIT,
+                           "logits of %zu tokens were asked for, the context keeps %" PRIu32,
+                           n_kept, c->n_logits);
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= c->model->hparams.n_vocab)
+            return bitnet_fail(err, BITNET_LIMIT,
+                               "token id %" PRId32 " at place %zu is outside the vocabulary of "
+                               "%" PRIu32,
+                               tokens[i], i, c->model->hparams.n_vocab);
+    return BITNET_OK;
+}
+
+enum bitnet_status context_eval(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                                size_t first_kept, struct bitnet_error *err)
+{
+    size_t n_kept = n > first_kept ? n - first_kept : 0;
+    enum bitnet_status status = check_eval(c, tokens, n, n_kept, err);
+    if (status) return status;
+    float *logits = c->logits;
+    for (size_t done = 0; done < n;) {
+        size_t batch = n - done < c->n_batch ? n - done : c->n_batch;
+        size_t skipped = done >= first_kept ? 0 : first_kept - done;
+        size_t kept = skipped < batch ? batch - skipped : 0;
+        forward(c, tokens + done, batch, kept, logits);
+        logits += kept * c->model->hparams.n_vocab;
+        c->n_used += (uint32_t)batch;
+        done += batch;
+    }
+    c->first_kept = first_kept;
+    c->n_kept = n_kept;
+    return BITNET_OK;
+}
+
+enum bitnet_status bitnet_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,
+                               struct bitnet_error *err)
+{
+    return context_eval(context, tokens, n, context->all_logits || n == 0 ? 0 : n - 1, err);
+}
+
+const float *bitnet_logits(const struct bitnet_context *context, size_t i)
+{
+    if (i < context->first_kept || i - context->first_kept >= context->n_kept) return NULL;
+    return context->logits + (i - context->first_kept) * context->model->hparams.n_vocab;
+}

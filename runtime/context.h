@@ -1,0 +1,54 @@
+/* Everything that moves while a model runs: cache, activations, position, logits. One block of
+ * memory, sized before it is taken; a step allocates nothing. */
+#ifndef BITNET_RUNTIME_CONTEXT_H
+#define BITNET_RUNTIME_CONTEXT_H
+
+#include "kv_cache.h"
+#include "model.h"
+
+/* n_tokens vectors of `width` floats, `stride` apart (a multiple of 16, so that each begins at 64
+ * bytes). */
+struct vectors {
+    float *at;
+    size_t width, stride;
+};
+
+static inline float *vector_at(const struct vectors *vectors, size_t token)
+{
+    return vectors->at + token * vectors->stride;
+}
+
+/* The activations of one batch, by the names of the paper. */
+struct step {
+    struct vectors x;              /* [batch][n_embd] residual stream */
+    struct vectors h;              /* [batch][n_embd] normed input of a block */
+    struct vectors q, k, v;        /* [batch][heads * head_dim] */
+    struct vectors gate, up;       /* [batch][n_ffn] */
+    struct vectors y;              /* [batch][n_embd] what a block adds to x */
+    struct vectors cosines, sines; /* [batch][n_rot / 2] */
+    int8_t *codes;                 /* [batch][code_stride] quantized input of a linear */
+    float *code_scales;            /* [batch] */
+    size_t code_stride;
+    int32_t *sums; /* [thread][batch][MATRIX_SLICE_ROWS] */
+    float *scores; /* [thread][n_scores] */
+    size_t n_scores;
+};
+
+struct bitnet_context {
+    const struct bitnet_model *model;
+    struct bitnet_pool *pool; /* borrowed; may be NULL */
+    unsigned n_threads;
+    uint32_t n_cells, n_batch, n_used;
+    bool all_logits;
+    struct kv_cache cache;
+    struct step step;
+    float *logits; /* [n_logits][n_vocab] */
+    uint32_t n_logits;
+    size_t first_kept, n_kept; /* which tokens of the last eval have logits */
+};
+
+/* As bitnet_eval(), with logits kept of the tokens from `first_kept` on. */
+enum bitnet_status context_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,
+                                size_t first_kept, struct bitnet_error *err);
+
+#endif

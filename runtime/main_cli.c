@@ -1,0 +1,214 @@
+/* bitnet cli: text in, text out. Results on standard output as they come, talk on standard error.
+ */
+#include "session.h"
+#include "tools.h"
+
+#include "bitnet/alloc.h"
+#include "bitnet/file.h"
+#include "bitnet/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#define PROMPT_BYTES_MAX (64u << 20)
+
+struct cli {
+    struct session session;
+    const char *prompt, *file;
+    struct bitnet_str file_text; /* owned */
+    uint64_t n_predict, n_context, n_batch, top_k, repeat_last, seed;
+    double temperature, top_p, min_p, repeat_penalty;
+    bool ignore_eos, with_special, no_prompt;
+    bool seed_is_random;
+    struct bitnet_tokens tokens;
+    struct bitnet_timings timings;
+};
+
+static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *done,
+                                struct bitnet_error *err)
+{
+    /* clang-format off */
+    const struct bitnet_option options[] = {
+        SESSION_OPTIONS(&cli->session),
+        {"-p, --prompt", "TEXT", BITNET_OPTION_TEXT, &cli->prompt, "the prompt", 0, 0},
+        {"-f, --file", "FILE", BITNET_OPTION_TEXT, &cli->file, "the prompt, from a file", 0, 0},
+        {"-n, --predict", "N", BITNET_OPTION_U64, &cli->n_predict,
+         "new tokens at most; 0: until the context is full (default: 100)", 0, 1u << 24},
+        {"-c, --ctx-size", "N", BITNET_OPTION_U64, &cli->n_context,
+         "tokens of context (default: what prompt and -n need, at most as trained)", 0, 1u << 24},
+        {"-b, --batch-size", "N", BITNET_OPTION_U64, &cli->n_batch,
+         "prompt tokens evaluated together (default: 512)", 0, 65536},
+        {"--temp", "T", BITNET_OPTION_F64, &cli->temperature, "temperature; 0: greedy (default: 0.7)", 0, 0},
+        {"--top-k", "N", BITNET_OPTION_U64, &cli->top_k, "keep the N best; 0: off (default: 50)", 0, 1u << 24},
+        {"--top-p", "P", BITNET_OPTION_F64, &cli->top_p, "keep a share of P; 1: off (default: 0.9)", 0, 0},
+        {"--min-p", "P", BITNET_OPTION_F64, &cli->min_p, "drop below P times the best; 0: off (default: 0)", 0, 0},
+        {"--repeat-penalty", "R", BITNET_OPTION_F64, &cli->repeat_penalty, "1: off (default: 1)", 0, 0},
+        {"--repeat-last-n", "N", BITNET_OPTION_U64, &cli->repeat_last,
+         "tokens that the penalty looks back (default: 64)", 0, 1048576},
+        {"-s, --seed", "N", BITNET_OPTION_U64, &cli->seed,
+         "fixes the text (default: a new one each time, told with -v)", 0, UINT64_MAX},
+        {"--ignore-eos", NULL, BITNET_OPTION_FLAG, &cli->ignore_eos, "go on behind the end of the text", 0, 0},
+        {"--special", NULL, BITNET_OPTION_FLAG, &cli->with_special, "show control tokens", 0, 0},
+        {"--no-display-prompt", NULL, BITNET_OPTION_FLAG, &cli->no_prompt, "print the new text only", 0, 0},
+    };
+    /* clang-format on */
+    const struct bitnet_command command = {
+        .name = "bitnet-cli",
+        .synopsis = "-m FILE (-p TEXT | -f FILE) [OPTION]...",
+        .summary = "Generates text: what is new comes out as soon as it is whole.",
+        .examples = "bitnet-cli -m model.gguf -p \"Once upon a time\" -n 64\n"
+                    "bitnet-cli -m model.gguf -p \"Once upon a time\" --temp 0 -t 2\n"
+                    "bitnet-cli -m model.gguf -f question.txt --top-k 40 --top-p 0.95 -s 7",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0]};
+    return session_parse(&command, argc, argv, done, err);
+}
+
+static void set_defaults(struct cli *cli)
+{
+    struct bitnet_sampler_options o = bitnet_sampler_defaults();
+    *cli = (struct cli){.session = {.tool = "bitnet-cli"},
+                        .n_predict = 100,
+                        .temperature = (double)o.temperature,
+                        .top_k = o.top_k,
+                        .top_p = (double)o.top_p,
+                        .min_p = (double)o.min_p,
+                        .repeat_penalty = (double)o.repeat_penalty,
+                        .repeat_last = o.repeat_last,
+                        .seed = UINT64_MAX};
+}
+
+/* The bytes of -p or -f. */
+static enum bitnet_status read_prompt(struct cli *cli, struct bitnet_str *text,
+                                      struct bitnet_error *err)
+{
+    if (!cli->prompt == !cli->file)
+        return bitnet_fail(err, BITNET_USAGE, "say one of -p TEXT and -f FILE");
+    *text = bitnet_str_of(cli->prompt);
+    if (!cli->file) return BITNET_OK;
+    enum bitnet_status status = bitnet_read_file(cli->file, PROMPT_BYTES_MAX, &cli->file_text, err);
+    *text = cli->file_text;
+    return status;
+}
+
+static enum bitnet_status tokenize(struct cli *cli, struct bitnet_str text,
+                                   struct bitnet_error *err)
+{
+    const struct bitnet_tokenizer *tokenizer = bitnet_model_tokenizer(cli->session.model);
+    if (!tokenizer) return bitnet_fail(err, BITNET_UNSUPPORTED, "the model carries no vocabulary");
+    const struct bitnet_tokenize_options options = {.parse_special = true};
+    double start = session_now_ms();
+    enum bitnet_status status = bitnet_tokenize(tokenizer, text, &options, &cli->tokens, err);
+    cli->timings.tokenize_ms = session_now_ms() - start;
+    if (status || cli->tokens.n) return status;
+    int32_t bos = bitnet_tokenizer_special(tokenizer)->bos;
+    if (bos == BITNET_NO_TOKEN)
+        return bitnet_fail(err, BITNET_USAGE, "the prompt is empty and the vocabulary has no bos");
+    return bitnet_tokens_add(&cli->tokens, bos) ? BITNET_OK
+                                                : bitnet_fail(err, BITNET_MEMORY, "out of memory");
+}
+
+static bool print_piece(void *user, struct bitnet_str text)
+{
+    (void)user;
+    fwrite(text.at, 1, text.n, stdout);
+    return fflush(stdout) == 0;
+}
+
+/* Cells for the prompt and what is to come; never more than the model was trained on, unless said.
+ */
+static uint32_t cells(const struct cli *cli)
+{
+    uint64_t trained = bitnet_model_hparams(cli->session.model)->n_context;
+    if (cli->n_context) return (uint32_t)cli->n_context;
+    if (!cli->n_predict || cli->tokens.n + cli->n_predict > trained) return (uint32_t)trained;
+    return (uint32_t)(cli->tokens.n + cli->n_predict);
+}
+
+static void tell_timings(const struct cli *cli)
+{
+    const struct bitnet_timings *t = &cli->timings;
+    if (cli->session.is_quiet) return;
+    fprintf(stderr,
+            "load %.1f ms, tokenize %.1f ms, prompt %zu tokens in %.1f ms (%.1f tokens/s), "
+            "generated %zu in %.1f ms (%.1f tokens/s); %u threads, %s\n",
+            t->load_ms, t->tokenize_ms, t->n_prompt, t->prefill_ms,
+            t->prefill_ms > 0 ? (double)t->n_prompt / t->prefill_ms * 1e3 : 0, t->n_decoded,
+            t->decode_ms, t->decode_ms > 0 ? (double)t->n_decoded / t->decode_ms * 1e3 : 0,
+            bitnet_pool_threads(cli->session.pool), bitnet_model_kernels(cli->session.model));
+}
+
+static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
+{
+    const struct session *s = &cli->session;
+    struct bitnet_context *context = NULL;
+    struct bitnet_sampler *sampler = NULL;
+    const struct bitnet_context_options context_options = {
+        .n_context = cells(cli), .n_batch = (uint32_t)cli->n_batch, .pool = s->pool};
+    const struct bitnet_sampler_options sampler_options = {
+        .temperature = (float)cli->temperature,
+        .top_k = (uint32_t)cli->top_k,
+        .top_p = (float)cli->top_p,
+        .min_p = (float)cli->min_p,
+        .repeat_penalty = (float)cli->repeat_penalty,
+        .repeat_last = (uint32_t)cli->repeat_last,
+        .seed = cli->seed};
+    const struct bitnet_generate_options options = {.n_predict = (size_t)cli->n_predict,
+                                                    .ignore_eog = cli->ignore_eos,
+                                                    .with_special = cli->with_special,
+                                                    .piece = print_piece,
+                                                    .cancel = &session_stop};
+    enum bitnet_status status = bitnet_sampler_new(
+        &sampler, bitnet_model_hparams(s->model)->n_vocab, &sampler_options, err);
+    if (!status) status = bitnet_context_new(&context, s->model, &context_options, err);
+    cli->timings.load_ms = s->load_ms;
+    if (!status)
+        status = bitnet_generate(context, sampler, cli->tokens.at, cli->tokens.n, &options, NULL,
+                                 NULL, &cli->timings, err);
+    bitnet_context_free(context);
+    bitnet_sampler_free(sampler);
+    return status;
+}
+
+static enum bitnet_status choose_seed(struct cli *cli, struct bitnet_error *err)
+{
+    if (cli->seed != UINT64_MAX) return BITNET_OK;
+    uint32_t random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return bitnet_fail(err, BITNET_IO, "the system has no random number; say -s N");
+    cli->seed = random;
+    if (cli->session.is_verbose && cli->temperature > 0)
+        fprintf(stderr, "bitnet-cli: seed %" PRIu64 "\n", cli->seed);
+    return BITNET_OK;
+}
+
+static enum bitnet_status run(struct cli *cli, struct bitnet_error *err)
+{
+    struct bitnet_str text;
+    enum bitnet_status status = read_prompt(cli, &text, err);
+    if (!status) status = session_open(&cli->session, err);
+    if (!status) status = tokenize(cli, text, err);
+    if (!status) status = choose_seed(cli, err);
+    if (status) return status;
+    if (!cli->no_prompt) print_piece(NULL, text);
+    status = generate(cli, err);
+    putchar('\n');
+    fflush(stdout);
+    if (!status || status == BITNET_CANCELLED) tell_timings(cli);
+    return status;
+}
+
+int bitnet_cli_main(int argc, char **argv)
+{
+    struct cli cli;
+    struct bitnet_error err = {0};
+    bool done;
+    set_defaults(&cli);
+    enum bitnet_status status = parse(&cli, argc, argv, &done, &err);
+    session_catch_signals();
+    if (!status && !done) status = run(&cli, &err);
+    bitnet_tokens_free(&cli.tokens);
+    bitnet_free((void *)(uintptr_t)cli.file_text.at);
+    return session_end(&cli.session, status, &err);
+}

@@ -1,0 +1,74 @@
+/* A matrix ready to multiply: what bind makes of a tensor, and the multiplication of some of its
+ * rows. Two kinds exist. Ternary: trits in the kernel set's machine layout, int8 activations,
+ * exact integer sums, then one scale. Dense: floats or blocks in file layout (mapped, or decoded
+ * once), float activations. */
+#ifndef BITNET_RUNTIME_MATRIX_H
+#define BITNET_RUNTIME_MATRIX_H
+
+#include "bitnet/gguf.h"
+#include "bitnet/kernels.h"
+#include "bitnet/quant.h"
+
+/* Rows that one thread takes at a time, at most; a multiple of every set's panel_rows. */
+#define MATRIX_SLICE_ROWS 128
+
+struct matrix {
+    size_t rows, cols;
+    const uint8_t *bytes;   /* ternary: panels; dense: rows in the file layout of the slot */
+    uint8_t *owned;         /* == bytes unless they lie in the mapping */
+    uint64_t owned_bytes;   /* size of `owned`, for reports */
+    bitnet_dense_fn *dense; /* NULL: ternary */
+    float scale;            /* multiplies every result */
+    float *row_scales;      /* [rows], instead of `scale`; NULL when all rows share it */
+    bool is_inexact;        /* no trits were found: runs with float activations for that reason */
+    bool is_decoded;        /* its type has no kernel: decoded to f32 */
+};
+
+/* Everything bind needs beside the tensor. */
+struct matrix_source {
+    const struct bitnet_gguf *gguf;
+    const struct bitnet_tensor *tensor;
+    const struct bitnet_tensor *scale; /* "<linear>.scale" of ik_llama.cpp's files, or NULL */
+    bool may_be_ternary;               /* a linear layer; else embedding or output matrix */
+    bool float_activations;            /* trits run dense, see bitnet_model_options */
+};
+
+/* Memory that one thread keeps from tensor to tensor. Begins as {0}. */
+struct matrix_scratch {
+    int8_t *trits;
+    size_t n_trits;
+    float *floats;
+    size_t n_floats;
+};
+void matrix_scratch_free(struct matrix_scratch *scratch);
+
+/* Fails with FORMAT (a damaged code or scale; the tensor is named), UNSUPPORTED (a type that we
+ * cannot run, a tile that nobody knows), MEMORY. Then *matrix owns nothing. */
+enum bitnet_status matrix_bind(struct matrix *matrix, const struct matrix_source *source,
+                               const struct bitnet_kernel_set *kernels,
+                               struct matrix_scratch *scratch, struct bitnet_error *err);
+void matrix_free(struct matrix *matrix);
+
+/* The file's layout of a 2-dimensional tensor, tile included. */
+enum bitnet_status matrix_layout(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
+                                 const struct bitnet_tensor *tensor, struct bitnet_error *err);
+
+/* The input of a linear layer: floats always, int8 and their scale when a ternary matrix reads
+ * them. */
+struct activations {
+    size_t n_tokens;
+    const float *floats; /* [n_tokens][float_stride] */
+    size_t float_stride;
+    const int8_t *codes; /* [n_tokens][code_stride], zero up to a multiple of 128 */
+    size_t code_stride;
+    const float *code_scales; /* [n_tokens], what the floats were multiplied by */
+};
+
+/* y[token][row] for row_begin <= row < row_end; row_begin is a multiple of MATRIX_SLICE_ROWS or of
+ * the panel, and there are at most MATRIX_SLICE_ROWS rows. `sums` is scratch of
+ * [n_tokens][MATRIX_SLICE_ROWS]. */
+void matrix_multiply(const struct matrix *matrix, const struct bitnet_kernel_set *kernels,
+                     const struct activations *in, size_t row_begin, size_t row_end, int32_t *sums,
+                     float *y, size_t y_stride);
+
+#endif

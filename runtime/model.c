@@ -1,0 +1,391 @@
+/* Opening a model: map the GGUF, check it against its architecture, bind every role, pack the
+ * linear layers. Comes in: a path. Goes out: a struct that nobody changes until close.
+ *
+ * What the descriptor of the architecture says is bound; a tensor of the file that no role claims
+ * is refused, because a forward pass that ignores a bias is silently wrong. */
+#include "model.h"
+
+#include "bitnet/alloc.h"
+#include "bitnet/cpu.h"
+#include "bitnet/text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ tasks */
+
+/* One matrix to bind. Tasks are independent, so the pool takes them in any order. */
+struct bind_task {
+    struct matrix *matrix;
+    struct matrix_source source;
+    enum bitnet_status status;
+    struct bitnet_error error;
+};
+
+/* Everything that lives only while a model is bound. */
+struct binder {
+    struct bitnet_model *model;
+    const struct bitnet_model_options *options;
+    struct bind_task *tasks; /* [n_tasks] */
+    size_t n_tasks, max_tasks;
+    struct matrix_scratch *scratch; /* [n_threads] */
+    unsigned n_threads;
+    bool *is_claimed; /* [tensors of the file] */
+};
+
+static void bind_slice(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    struct binder *binder = ctx;
+    for (size_t i = begin; i < end; i++) {
+        struct bind_task *task = &binder->tasks[i];
+        task->status = matrix_bind(task->matrix, &task->source, &binder->model->kernels,
+                                   &binder->scratch[thread], &task->error);
+    }
+}
+
+/* The first task in file order that failed, so that the message does not depend on threads. */
+static enum bitnet_status run_tasks(struct binder *binder, struct bitnet_error *err)
+{
+    bitnet_pool_run(binder->options->pool, binder->n_tasks, 1, bind_slice, binder);
+    for (size_t i = 0; i < binder->n_tasks; i++) {
+        if (!binder->tasks[i].status) continue;
+        if (err) *err = binder->tasks[i].error;
+        return binder->tasks[i].status;
+    }
+    return BITNET_OK;
+}
+
+/* ------------------------------------------------------------------ roles */
+
+static void claim(struct binder *binder, const struct bitnet_tensor *tensor)
+{
+    const struct bitnet_gguf *gguf = binder->model->gguf;
+    size_t i = 0;
+    while (tensor && bitnet_gguf_tensor_at(gguf, i) != tensor) i++;
+    if (tensor) binder->is_claimed[i] = true;
+}
+
+/* Norms are small: always f32 in memory, whatever the file has. */
+static enum bitnet_status bind_vector(float **vector, const struct bitnet_tensor *tensor,
+                                      struct bitnet_error *err)
+{
+    struct bitnet_layout layout = {
+        .type = tensor->type, .rows = 1, .cols = (size_t)tensor->dims[0]};
+    const struct bitnet_codec *codec = bitnet_codec(tensor->type);
+    if (!codec || !codec->decode_rows ||
+        bitnet_dtype_info(tensor->type)->kind == BITNET_KIND_INTEGER)
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "tensor %s: a vector of type %s cannot be used",
+                           BITNET_QUOTE(tensor->name), bitnet_dtype_info(tensor->type)->label);
+    *vector = bitnet_alloc_aligned(layout.cols * sizeof(float));
+    if (!*vector)
+        return bitnet_fail(err, BITNET_MEMORY, "no memory for tensor %s",
+                           BITNET_QUOTE(tensor->name));
+    codec->decode_rows(&layout, tensor->data.at, 1, *vector);
+    return BITNET_OK;
+}
+
+/* "blk.0.attn_q.weight" -> the tensor "blk.0.attn_q.scale", if there is one. */
+static const struct bitnet_tensor *extra_scale(const struct bitnet_gguf *gguf,
+                                               struct bitnet_str name)
+{
+    char text[128];
+    if (!bitnet_str_ends(name, ".weight") || name.n >= sizeof text) return NULL;
+    size_t stem = name.n - strlen(".weight");
+    memcpy(text, name.at, stem);
+    memcpy(text + stem, ".scale", sizeof ".scale");
+    return bitnet_gguf_find_tensor(gguf, bitnet_str_of(text));
+}
+
+static void add_task(struct binder *binder, struct matrix *matrix,
+                     const struct bitnet_tensor *tensor, bool is_linear)
+{
+    struct bind_task *task = &binder->tasks[binder->n_tasks++];
+    task->matrix = matrix;
+    task->source = (struct matrix_source){
+        .gguf = binder->model->gguf,
+        .tensor = tensor,
+        .scale = is_linear ? extra_scale(binder->model->gguf, tensor->name) : NULL,
+        .may_be_ternary = is_linear,
+        .float_activations = binder->options->float_activations};
+    claim(binder, task->source.scale);
+}
+
+static enum bitnet_status bind_role(struct binder *binder, const struct bitnet_tensor_role *role,
+                                    uint32_t layer, struct layer *target, struct bitnet_error *err)
+{
+    struct bitnet_model *model = binder->model;
+    const struct bitnet_tensor *tensor;
+    enum bitnet_status status = bitnet_arch_find(&tensor, model->arch, &model->hparams, model->gguf,
+                                                 role->role, layer, err);
+    if (status || !tensor) return status;
+    claim(binder, tensor);
+    if (role->kind == BITNET_TENSOR_NORM)
+        return bind_vector(&target->norm[role->role], tensor, err);
+    add_task(binder, &target->matrix[role->role], tensor, role->kind == BITNET_TENSOR_LINEAR);
+    return BITNET_OK;
+}
+
+static bool has_layers(const struct bitnet_tensor_role *role)
+{
+    return strstr(role->gguf, "%u") != NULL;
+}
+
+static enum bitnet_status bind_roles(struct binder *binder, struct bitnet_error *err)
+{
+    struct bitnet_model *model = binder->model;
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < model->arch->n_roles && !status; i++)
+        if (!has_layers(&model->arch->roles[i]))
+            status = bind_role(binder, &model->arch->roles[i], 0, &model->global, err);
+    for (uint32_t layer = 0; layer < model->hparams.n_layers && !status; layer++)
+        for (size_t i = 0; i < model->arch->n_roles && !status; i++)
+            if (has_layers(&model->arch->roles[i]))
+                status =
+                    bind_role(binder, &model->arch->roles[i], layer, &model->layers[layer], err);
+    return status;
+}
+
+static enum bitnet_status check_claims(const struct binder *binder, struct bitnet_error *err)
+{
+    const struct bitnet_gguf *gguf = binder->model->gguf;
+    for (size_t i = 0; i < bitnet_gguf_tensor_count(gguf); i++)
+        if (!binder->is_claimed[i])
+            return bitnet_fail(
+                err, BITNET_UNSUPPORTED, "tensor %s has no place in architecture '%s'",
+                BITNET_QUOTE(bitnet_gguf_tensor_at(gguf, i)->name), binder->model->arch->name);
+    return BITNET_OK;
+}
+
+/* ------------------------------------------------------------------ what follows from the roles */
+
+static enum bitnet_status bind_embedding(struct bitnet_model *model, struct bitnet_error *err)
+{
+    struct embedding *e = &model->embedding;
+    const struct matrix *matrix = &model->global.matrix[BITNET_ROLE_TOKEN_EMBED];
+    const struct matrix *output = &model->global.matrix[BITNET_ROLE_OUTPUT];
+    const struct bitnet_tensor *tensor;
+    enum bitnet_status status = bitnet_arch_find(&tensor, model->arch, &model->hparams, model->gguf,
+                                                 BITNET_ROLE_TOKEN_EMBED, 0, err);
+    if (!status) status = matrix_layout(&e->layout, model->gguf, tensor, err);
+    if (status) return status;
+    model->output = output->rows ? output : matrix;
+    if (matrix->is_decoded) {
+        e->decoded = (const float *)(const void *)matrix->bytes;
+        return BITNET_OK;
+    }
+    e->codec = bitnet_codec(tensor->type);
+    if (!e->codec || !e->codec->decode_rows)
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "tensor %s: type %s cannot be decoded",
+                           BITNET_QUOTE(tensor->name), bitnet_dtype_info(tensor->type)->label);
+    e->bytes = tensor->data.at;
+    e->row_bytes = bitnet_rows_bytes(&e->layout, 1);
+    return BITNET_OK;
+}
+
+/* Angle of pair i at position p is p * steps[i]: base^(-2i/n_rot), over the linear scaling and the
+ * pair's own divisor (Llama 3.1's rope_freqs). In double, narrowed only after cos and sin. */
+static enum bitnet_status make_rope_steps(struct bitnet_model *model, struct bitnet_error *err)
+{
+    const struct bitnet_hparams *hp = &model->hparams;
+    const float *divisors = model->global.norm[BITNET_ROLE_ROPE_FREQS];
+    size_t n = hp->n_rot / 2;
+    model->rope_steps = bitnet_alloc(n + 1, sizeof(double));
+    if (!model->rope_steps) return bitnet_fail(err, BITNET_MEMORY, "no memory for rope");
+    for (size_t i = 0; i < n; i++) {
+        double step = pow((double)hp->rope_base, -2.0 * (double)i / (double)hp->n_rot);
+        model->rope_steps[i] = step / (double)hp->rope_scale / (divisors ? (double)divisors[i] : 1);
+    }
+    return BITNET_OK;
+}
+
+static void count_sizes(struct bitnet_model *model, const struct binder *binder)
+{
+    for (size_t i = 0; i < bitnet_gguf_tensor_count(model->gguf); i++) {
+        const struct bitnet_tensor *t = bitnet_gguf_tensor_at(model->gguf, i);
+        model->n_parameters += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        model->tensor_bytes += t->data.n;
+    }
+    for (size_t i = 0; i < binder->n_tasks; i++)
+        model->packed_bytes += binder->tasks[i].matrix->owned_bytes;
+}
+
+/* One line for each way in which a model runs slower or otherwise than its kind should. */
+static void tell_exceptions(const struct binder *binder)
+{
+    const struct bitnet_log *log = binder->options->log;
+    const struct bind_task *inexact = NULL, *decoded = NULL;
+    size_t n_inexact = 0, n_decoded = 0;
+    for (size_t i = binder->n_tasks; i-- > 0;) {
+        const struct bind_task *task = &binder->tasks[i];
+        if (task->matrix->is_inexact) n_inexact++, inexact = task;
+        if (task->matrix->is_decoded) n_decoded++, decoded = task;
+    }
+    if (inexact && binder->model->arch->has_sub_norms)
+        bitnet_log_say(log, BITNET_LOG_WARNING,
+                       "%zu linear layers are not exactly ternary and run with float activations "
+                       "(first: %s, %s)",
+                       n_inexact, BITNET_QUOTE(inexact->source.tensor->name),
+                       bitnet_dtype_info(inexact->source.tensor->type)->label);
+    if (decoded)
+        bitnet_log_say(log, BITNET_LOG_WARNING,
+                       "%zu tensors have a type without a kernel and were decoded to F32 "
+                       "(first: %s, %s)",
+                       n_decoded, BITNET_QUOTE(decoded->source.tensor->name),
+                       bitnet_dtype_info(decoded->source.tensor->type)->label);
+}
+
+/* ------------------------------------------------------------------ open and close */
+
+static enum bitnet_status binder_init(struct binder *binder, struct bitnet_error *err)
+{
+    struct bitnet_model *model = binder->model;
+    size_t n_tensors = bitnet_gguf_tensor_count(model->gguf);
+    binder->n_threads = binder->options->pool ? bitnet_pool_threads(binder->options->pool) : 1;
+    model->layers = bitnet_alloc(model->hparams.n_layers, sizeof *model->layers);
+    binder->tasks = bitnet_alloc(n_tensors + 1, sizeof *binder->tasks);
+    binder->scratch = bitnet_alloc(binder->n_threads, sizeof *binder->scratch);
+    binder->is_claimed = bitnet_alloc(n_tensors + 1, sizeof *binder->is_claimed);
+    if (!model->layers || !binder->tasks || !binder->scratch || !binder->is_claimed)
+        return bitnet_fail(err, BITNET_MEMORY, "no memory for %zu tensors", n_tensors);
+    return BITNET_OK;
+}
+
+static void binder_free(struct binder *binder)
+{
+    for (unsigned i = 0; binder->scratch && i < binder->n_threads; i++)
+        matrix_scratch_free(&binder->scratch[i]);
+    bitnet_free(binder->is_claimed);
+    bitnet_free(binder->scratch);
+    bitnet_free(binder->tasks);
+}
+
+static enum bitnet_status bind(struct bitnet_model *model,
+                               const struct bitnet_model_options *options, struct bitnet_error *err)
+{
+    struct binder binder = {.model = model, .options = options};
+    enum bitnet_status status = binder_init(&binder, err);
+    if (!status) status = bind_roles(&binder, err);
+    if (!status) status = check_claims(&binder, err);
+    if (!status) status = run_tasks(&binder, err);
+    if (!status) status = bind_embedding(model, err);
+    if (!status) status = make_rope_steps(model, err);
+    if (!status) count_sizes(model, &binder);
+    if (!status) tell_exceptions(&binder);
+    binder_free(&binder);
+    return status;
+}
+
+static enum bitnet_status read_tokenizer(struct bitnet_model *model,
+                                         const struct bitnet_model_options *options,
+                                         struct bitnet_error *err)
+{
+    if (!bitnet_gguf_find(model->gguf, BITNET_STR("tokenizer.ggml.model"))) return BITNET_OK;
+    return bitnet_tokenizer_from_gguf(&model->tokenizer, model->gguf, options->log, err);
+}
+
+static void choose_kernels(struct bitnet_model *model, const struct bitnet_model_options *options)
+{
+    uint32_t cpu = bitnet_cpu_detect();
+    if (options->cpu_mask || options->cpu_is_given) cpu &= options->cpu_mask;
+    bitnet_kernels_select(&model->kernels, cpu);
+    model->gate = model->arch->gate == BITNET_GATE_RELU2 ? model->kernels.gate_relu2
+                                                         : model->kernels.gate_silu;
+}
+
+static enum bitnet_status open_and_bind(struct bitnet_model *model, const char *path,
+                                        const struct bitnet_model_options *options,
+                                        struct bitnet_error *err)
+{
+    struct bitnet_gguf_options gguf_options = {.log = options->log};
+    enum bitnet_status status = bitnet_gguf_open(&model->gguf, path, &gguf_options, err);
+    if (status) return status; /* its text names the path already */
+    status = bitnet_arch_validate(model->gguf, err);
+    if (!status) status = bitnet_hparams_from_gguf(&model->hparams, &model->arch, model->gguf, err);
+    if (!status) status = read_tokenizer(model, options, err);
+    if (!status) choose_kernels(model, options);
+    if (!status) status = bind(model, options, err);
+    if (!status) status = bitnet_gguf_unchanged(model->gguf, err);
+    if (status) return bitnet_error_prefix(err, status, "%s", BITNET_QUOTE(bitnet_str_of(path)));
+    return BITNET_OK;
+}
+
+enum bitnet_status bitnet_model_open(struct bitnet_model **model, const char *path,
+                                     const struct bitnet_model_options *options,
+                                     struct bitnet_error *err)
+{
+    static const struct bitnet_model_options defaults = {0};
+    *model = NULL;
+    struct bitnet_model *made = bitnet_alloc(1, sizeof *made);
+    if (!made) return bitnet_fail(err, BITNET_MEMORY, "no memory for a model");
+    enum bitnet_status status = open_and_bind(made, path, options ? options : &defaults, err);
+    if (status)
+        bitnet_model_close(made);
+    else
+        *model = made;
+    return status;
+}
+
+static void free_layer(struct layer *layer)
+{
+    for (size_t role = 0; role < BITNET_ROLE_COUNT; role++) {
+        bitnet_free_aligned(layer->norm[role]);
+        matrix_free(&layer->matrix[role]);
+    }
+}
+
+void bitnet_model_close(struct bitnet_model *model)
+{
+    if (!model) return;
+    for (uint32_t i = 0; model->layers && i < model->hparams.n_layers; i++)
+        free_layer(&model->layers[i]);
+    free_layer(&model->global);
+    bitnet_free(model->layers);
+    bitnet_free(model->rope_steps);
+    bitnet_tokenizer_free(model->tokenizer);
+    bitnet_gguf_close(model->gguf);
+    bitnet_free(model);
+}
+
+/* ------------------------------------------------------------------ what it is */
+
+const struct bitnet_hparams *bitnet_model_hparams(const struct bitnet_model *model)
+{
+    return &model->hparams;
+}
+
+const struct bitnet_arch *bitnet_model_arch(const struct bitnet_model *model)
+{
+    return model->arch;
+}
+
+const struct bitnet_tokenizer *bitnet_model_tokenizer(const struct bitnet_model *model)
+{
+    return model->tokenizer;
+}
+
+const struct bitnet_gguf *bitnet_model_gguf(const struct bitnet_model *model)
+{
+    return model->gguf;
+}
+
+const char *bitnet_model_kernels(const struct bitnet_model *model)
+{
+    return model->kernels.name;
+}
+
+uint64_t bitnet_model_parameters(const struct bitnet_model *model)
+{
+    return model->n_parameters;
+}
+
+uint64_t bitnet_model_tensor_bytes(const struct bitnet_model *model)
+{
+    return model->tensor_bytes;
+}
+
+uint64_t bitnet_model_packed_bytes(const struct bitnet_model *model)
+{
+    return model->packed_bytes;
+}

@@ -1,0 +1,40 @@
+/* The bound model: every role's tensor, ready for forward.c. Immutable after open, shared by
+ * threads and contexts. Roles index the tables, so nothing here names an architecture. */
+#ifndef BITNET_RUNTIME_MODEL_H
+#define BITNET_RUNTIME_MODEL_H
+
+#include "bitnet/runtime.h"
+
+#include "matrix.h"
+
+/* What one layer holds, or, for roles without a layer, the model. Absent: norm NULL, rows 0. */
+struct layer {
+    float *norm[BITNET_ROLE_COUNT]; /* vectors as f32, owned */
+    struct matrix matrix[BITNET_ROLE_COUNT];
+};
+
+/* Rows of the token embedding, decoded one at a time. */
+struct embedding {
+    struct bitnet_layout layout;
+    const struct bitnet_codec *codec; /* NULL: `decoded` has the rows */
+    const uint8_t *bytes;             /* in the mapping */
+    size_t row_bytes;
+    const float *decoded; /* [n_vocab][n_embd], owned by the embedding's matrix */
+};
+
+struct bitnet_model {
+    struct bitnet_gguf *gguf;
+    struct bitnet_tokenizer *tokenizer; /* NULL: the file has none */
+    const struct bitnet_arch *arch;
+    struct bitnet_hparams hparams;
+    struct bitnet_kernel_set kernels;
+    bitnet_gate_fn *gate;
+    struct embedding embedding;
+    struct layer global;
+    struct layer *layers;        /* [n_layers] */
+    const struct matrix *output; /* the output matrix: its own, or the token embedding's */
+    double *rope_steps;          /* [n_rot / 2] radians per position */
+    uint64_t n_parameters, tensor_bytes, packed_bytes;
+};
+
+#endif
