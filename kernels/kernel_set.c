@@ -1,0 +1,35 @@
+/* The choice among kernel sets. Weak to strong: whoever comes later overwrites the slots that it
+ * has, so that reading the list tells what runs where. */
+#include "sets.h"
+
+static const struct bitnet_kernel_set *const sets[] = {
+    &bitnet_kernels_scalar, /* complete: the floor */
+};
+
+size_t bitnet_kernels_count(void)
+{
+    return sizeof sets / sizeof sets[0];
+}
+
+const struct bitnet_kernel_set *bitnet_kernels_at(size_t i)
+{
+    return sets[i];
+}
+
+static void lay_over(struct bitnet_kernel_set *set, const struct bitnet_kernel_set *stronger)
+{
+    set->name = stronger->name;
+    set->needs |= stronger->needs;
+#define K(type, slot)                                                                              \
+    if (stronger->slot) set->slot = stronger->slot;
+    BITNET_KERNELS(K)
+#undef K
+}
+
+void bitnet_kernels_select(struct bitnet_kernel_set *set, uint32_t cpu)
+{
+    *set = *sets[0];
+    for (size_t i = 1; i < bitnet_kernels_count(); i++) {
+        if ((sets[i]->needs & ~cpu) == 0) lay_over(set, sets[i]);
+    }
+}

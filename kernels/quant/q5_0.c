@@ -1,0 +1,29 @@
+/* Q5_0 (read only): 32 weights as 5-bit levels under one binary16 scale.
+ *
+ *   | f16 d | u32 qh | qs[16] |   qs[j] = | low bits of j + 16 | low bits of j |
+ *
+ * Bit e of qh is the fifth bit of element e. Value = (level - 16) * d.
+ * Source: ggml/src/ggml-common.h and ggml-quants.c (2025). */
+#include "codec.h"
+
+struct block {
+    uint8_t d[2];
+    uint8_t qh[4];
+    uint8_t qs[16];
+};
+BLOCK_IS(struct block, q5_0);
+
+static void decode_rows(const struct bitnet_layout *layout, const uint8_t *in, size_t n_rows,
+                        float *out)
+{
+    const struct block *blocks = (const struct block *)in;
+    for (size_t i = 0; i < n_rows * layout->cols; i++) {
+        const struct block *b = blocks + i / 32;
+        const unsigned low = b->qs[i % 16] >> (i % 32 / 16 * 4) & 15u;
+        const unsigned high = bitnet_load_u32(b->qh) >> (i % 32) & 1u;
+        out[i] = (float)((int)(low | high << 4) - 16) * codec_f16(b->d);
+    }
+}
+
+const struct bitnet_codec bitnet_codec_q5_0 = {.type = BITNET_DTYPE_q5_0,
+                                               .decode_rows = decode_rows};

@@ -1,0 +1,10 @@
+/* The sets that this build has. Each lives in its own file, with its own instruction flags. */
+#ifndef BITNET_KERNELS_SETS_H
+#define BITNET_KERNELS_SETS_H
+
+#include <bitnet/cpu.h>
+#include <bitnet/kernels.h>
+
+extern const struct bitnet_kernel_set bitnet_kernels_scalar;
+
+#endif
