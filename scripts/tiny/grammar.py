@@ -127,6 +127,7 @@ MIXES = [("red", "blue", "purple"), ("red", "yellow", "orange"), ("blue", "yello
 OPPOSITES = [("big", "small"), ("old", "new"), ("heavy", "light"), ("hot", "cold"), ("long", "short"), ("wet", "dry"),
              ("clean", "dirty"), ("full", "empty"), ("hard", "soft"), ("dark", "bright"), ("fast", "slow"),
              ("happy", "sad"), ("open", "closed"), ("strong", "weak")]
+GRADES = [("taller", "tallest"), ("older", "oldest"), ("faster", "fastest"), ("stronger", "strongest")]
 THINGS = {"apple": "apples", "ball": "balls", "book": "books", "flower": "flowers", "stone": "stones",
           "shell": "shells", "coin": "coins", "button": "buttons", "egg": "eggs", "key": "keys", "leaf": "leaves",
           "feather": "feathers", "bell": "bells", "box": "boxes", "berry": "berries", "ring": "rings", "cup": "cups",
@@ -148,8 +149,8 @@ WEATHER = {"sunny": "hat", "rainy": "umbrella", "snowy": "coat", "windy": "kite"
 KIN = {"mother": "f", "father": "m", "sister": "f", "brother": "m", "grandmother": "f", "grandfather": "m",
        "aunt": "f", "uncle": "m"}
 MEALS = "soup bread rice cake pie fish".split()
-JOBS = {"baker": "bread", "farmer": "corn", "teacher": "lessons", "painter": "pictures", "tailor": "coats",
-        "gardener": "flowers"}
+JOBS = {"baker": ("made", "bread"), "farmer": ("sold", "corn"), "teacher": ("gave", "lessons"),
+        "painter": ("made", "pictures"), "tailor": ("made", "coats"), "gardener": ("sold", "flowers")}
 NATURES = "kind brave little clever quiet funny young curious".split()
 HOMES = ["house", "tower", "hut", "cottage"]
 SHE = {"sub": "she", "obj": "her", "own": "her", "kid": "girl", "self": "herself"}
@@ -189,7 +190,6 @@ class Tale:
         self.place = None
         self.day = None
         self.kept = None  # (color and thing, carrier)
-        self.had = None   # thing already counted
         self.met = None   # animal
 
     def say(self, text):
@@ -199,12 +199,11 @@ class Tale:
         """The hero as the subject of the next sentence, by name or by pronoun."""
         return self.pen.pick([cap(self.p["sub"]), self.hero], [2, 1])
 
-    def pal(self):
+    def pal(self, *taken):
         """The friend's name; introduced the first time it is needed."""
         if self.friend:
             return self.friend
-        i = [n for n in NAMES if n != self.hero]
-        self.friend = self.pen.pick(i)
+        self.friend = other(self.pen, NAMES, self.hero, *taken)
         return self.p["own"] + " friend " + self.friend
 
 
@@ -219,8 +218,9 @@ def open_went(t):
 
 
 def open_lived(t):
-    t.say(f"{t.hero} lived in {a(t.pen.pick(['small', 'big', 'old', 'white', 'tall']))} {t.pen.pick(HOMES, [4, 1, 1, 1])}"
-          f" near the {t.pen.pick(PLACES, PLACE_WEIGHTS)}.")
+    t.say(f"{t.hero} lived in {a(t.pen.pick(['small', 'big', 'old', 'white', 'tall']))}")
+    t.say(f" {t.pen.pick(HOMES, [4, 1, 1, 1])}")
+    t.say(f" near the {t.pen.pick(PLACES, PLACE_WEIGHTS)}.")
 
 
 def open_weather(t):
@@ -238,36 +238,43 @@ OPENINGS = [(open_once, 4), (open_went, 4), (open_lived, 2), (open_weather, 3), 
 
 def scene_find(t):
     pen = t.pen
+    t.say(f" {t.who()} found ")
     color = pen.pick(COLORS, COLOR_WEIGHTS)
+    t.say(a(color))
     thing = pen.pick(THING_LIST, THING_WEIGHTS)
-    t.say(f" {t.who()} found {a(color)} {thing} {pen.pick(SPOTS)}.")
+    t.say(f" {thing}")
+    t.say(f" {pen.pick(SPOTS)}.")
     end = pen.pick(["keep", "give", "lose"], [4, 2, 1])
     if end == "keep":
+        t.say(f" {cap(t.p['sub'])} put the {thing} in {t.p['own']}")
         carrier = pen.pick(CARRIERS, [4, 2, 2, 1, 1])
         t.kept = (f"{color} {thing}", carrier)
-        t.say(f" {cap(t.p['sub'])} put the {thing} in {t.p['own']} {carrier}.")
+        t.say(f" {carrier}.")
     elif end == "give":
-        pal = t.pal()
-        t.say(f" {cap(t.p['sub'])} gave it to {pal}, and {t.friend} said, \"Thank you for the {color} {thing}!\"")
+        t.say(f" {cap(t.p['sub'])} gave it to ")
+        t.say(t.pal())
+        t.say(f", and {t.friend} said, \"Thank you for the {color} {thing}!\"")
     else:
         t.say(f" But the {thing} was lost again before the evening.")
 
 
 def scene_count(t):
     pen = t.pen
+    t.say(f" {t.who()} had ")
+    n = pen.pick(range(1, 10), [2, 4, 5, 5, 4, 3, 2, 2, 1])
+    t.say(f"{NUMBERS[n]} ")
     thing = pen.pick(THING_LIST, THING_WEIGHTS)
-    t.had = thing
-    n = pen.pick(list(range(1, 10)), [2, 4, 5, 5, 4, 3, 2, 2, 1])
-    t.say(f" {t.who()} had {many(n, thing)}.")
+    t.say(f"{thing if n == 1 else THINGS[thing]}.")
     if pen.pick(["more", "fewer"], [3, 2]) == "more":
-        m = pen.pick(list(range(1, 10)), [4, 5, 4, 3, 2, 2, 1, 1, 1])
-        pal = t.pal()
-        t.say(f" {cap(pal)} gave {t.p['obj']} {NUMBERS[m]} more. Now {t.hero} had {many(n + m, thing)}.")
+        t.say(f" {cap(t.pal())} gave {t.p['obj']}")
+        m = pen.pick(range(1, 10), [4, 5, 4, 3, 2, 2, 1, 1, 1])
+        t.say(f" {NUMBERS[m]} more. Now {t.hero} had {many(n + m, thing)}.")
     else:
-        m = pen.pick(list(range(1, n + 1)))
-        t.say(f" {cap(t.p['sub'])} gave {NUMBERS[m]} of them to {t.pal()}."
-              if n > 1 else f" {cap(t.p['sub'])} gave it to {t.pal()}.")
-        t.say(f" Now {t.hero} had {many(n - m, thing)} left.")
+        t.say(f" {cap(t.p['sub'])} gave ")
+        m = pen.pick(range(1, n + 1))
+        t.say(f"{NUMBERS[m]} of them to " if n > 1 else "it to ")
+        t.say(t.pal())
+        t.say(f". Now {t.hero} had {many(n - m, thing)} left.")
 
 
 def scene_talk(t):
@@ -285,10 +292,11 @@ def scene_talk(t):
 
 def scene_animal(t):
     pen = t.pen
-    animal = pen.pick(ANIMAL_LIST, ANIMAL_WEIGHTS)
+    t.say(f" {t.who()} saw ")
+    t.say(a(pen.pick(["big", "small", "hungry", "happy", "old", "sleepy"])))
+    animal = t.met = pen.pick(ANIMAL_LIST, ANIMAL_WEIGHTS)
     sound, food = ANIMALS[animal]
-    t.met = animal
-    t.say(f" {t.who()} saw {a(pen.pick(['big', 'small', 'hungry', 'happy', 'old', 'sleepy']))} {animal}.")
+    t.say(f" {animal}.")
     act = pen.pick(["says", "eats", "both"], [3, 2, 2])
     if act != "eats":
         t.say(f" \"{cap(sound)}!\" said the {animal}.")
@@ -298,24 +306,28 @@ def scene_animal(t):
 
 def scene_tall(t):
     pen = t.pen
-    pal = t.pal()
-    third = other(pen, NAMES, t.hero, t.friend)
-    word, most = pen.pick([("taller", "tallest"), ("older", "oldest"), ("faster", "fastest"), ("stronger", "strongest")])
     if pen.pick([True, False]):
-        t.say(f" {t.hero} was {word} than {pal}, and {t.friend} was {word} than {third}.")
+        t.say(f" {t.hero} was ")
+        word, most = pen.pick(GRADES)
+        t.say(f"{word} than {t.pal()}, and {t.friend} was {word} than ")
+        t.say(other(pen, NAMES, t.hero, t.friend) + ".")
         first = t.hero
     else:
-        t.say(f" {third} was {word} than {t.hero}, and {t.hero} was {word} than {pal}.")
-        first = third
+        first = other(pen, NAMES, t.hero, t.friend)
+        t.say(f" {first} was ")
+        word, most = pen.pick(GRADES)
+        t.say(f"{word} than {t.hero}, and {t.hero} was {word} than ")
+        t.say(f"{t.pal(first)}.")
     t.say(f" So {first} was the {most} of the three.")
 
 
 def scene_paint(t):
     pen = t.pen
+    t.say(f" {t.who()} mixed ")
     one, two, made = pen.pick(MIXES)
     if pen.pick([True, False]):
         one, two = two, one
-    t.say(f" {t.who()} mixed {one} paint with {two} paint and got {made} paint.")
+    t.say(f"{one} paint with {two} paint and got {made} paint.")
     if pen.pick([True, False]):
         thing = pen.pick(["door", "wall", "chair", "boat", "gate"])
         t.say(f" Then {t.p['sub']} painted the {thing}, and the {thing} was {made}.")
@@ -324,53 +336,60 @@ def scene_paint(t):
 def scene_kin(t):
     pen = t.pen
     kin = pen.pick(list(KIN), [4, 3, 2, 2, 2, 2, 1, 1])
+    t.say(f" {cap(t.p['own'])} {kin} made some ")
     meal = pen.pick(MEALS, [4, 3, 2, 2, 1, 1])
     p = SHE if KIN[kin] == "f" else HE
-    t.say(f" {cap(t.p['own'])} {kin} made some {meal}. \"Eat your {meal}, {t.hero},\" {p['sub']} said.")
+    t.say(f"{meal}. \"Eat your {meal}, {t.hero},\" {p['sub']} said.")
     if pen.pick([True, False]):
         t.say(f" {t.hero} ate the {meal} and thanked {t.p['own']} {kin}.")
 
 
 def scene_hide(t):
     pen = t.pen
+    t.say(f" {cap(t.pal())} hid")
     spot = pen.pick(SPOTS)
-    pal = t.pal()
-    t.say(f" {cap(pal)} hid {spot}.")
-    wrong = other(pen, SPOTS, spot)
-    t.say(f" {t.hero} looked {wrong}, but {t.friend} was not there. Then {t.p['sub']} looked {spot} and found {t.friend}.")
+    t.say(f" {spot}. {t.hero} looked ")
+    t.say(other(pen, SPOTS, spot))
+    t.say(f", but {t.friend} was not there. Then {t.p['sub']} looked {spot} and found {t.friend}.")
 
 
 def scene_trade(t):
     pen = t.pen
-    mine = f"{pen.pick(COLORS, COLOR_WEIGHTS)} {pen.pick(THING_LIST, THING_WEIGHTS)}"
-    pal = t.pal()
-    t.say(f" {t.hero} gave {pal} {a(mine)}.")
-    yours = f"{pen.pick([c for c in COLORS if c != mine.split()[0]])} {other(pen, THING_LIST, mine.split()[1])}"
-    t.say(f" {t.friend} gave {t.hero} {a(yours)}. Now {t.friend} had the {mine} and {t.hero} had the {yours}.")
+    t.say(f" {t.hero} gave {t.pal()} ")
+    color = pen.pick(COLORS, COLOR_WEIGHTS)
+    t.say(a(color))
+    thing = pen.pick(THING_LIST, THING_WEIGHTS)
+    t.say(f" {thing}. {t.friend} gave {t.hero} ")
+    color2 = other(pen, COLORS, color)
+    t.say(a(color2))
+    thing2 = other(pen, THING_LIST, thing)
+    t.say(f" {thing2}. Now {t.friend} had the {color} {thing} and {t.hero} had the {color2} {thing2}.")
 
 
 def scene_not(t):
     pen = t.pen
     thing = pen.pick(["house", "road", "box", "boat", "stone", "bread", "water", "chair"])
+    t.say(f" The {thing} was not ")
     pair = pen.pick(OPPOSITES[:9])
     if pen.pick([True, False]):
         pair = pair[::-1]
-    t.say(f" The {thing} was not {pair[0]}. It was {pair[1]}.")
+    t.say(f"{pair[0]}. It was {pair[1]}.")
 
 
 def scene_day(t):
+    t.say(" It was still " if t.day else " That was on ")
     before = t.day or t.pen.pick(DAYS)
-    t.say(f" {'That was on' if t.day is None else 'It was still'} {before}.")
     t.day = DAYS[(DAYS.index(before) + 1) % 7]
-    t.say(f" The next day was {t.day}, and {t.p['sub']} went to {t.pen.pick(['work', 'swim', 'play', 'sing', 'dance'])}.")
+    t.say(f"{before}. The next day was {t.day}, and {t.p['sub']} went to {t.pen.pick(['work', 'swim', 'play', 'sing', 'dance'])}.")
 
 
 def scene_job(t):
+    t.say(f" {t.who()} met ")
     job = t.pen.pick(list(JOBS))
+    t.say(a(job))
     name = other(t.pen, NAMES, t.hero, t.friend)
-    t.say(f" {t.who()} met {a(job)} named {name}. {name} liked {pronouns(name)['own']} work and always made {JOBS[job]}."
-          if job not in ("farmer", "teacher", "gardener") else
-          f" {t.who()} met {a(job)} named {name}. {name} liked {pronouns(name)['own']} work and always gave {JOBS[job]}.")
+    verb, what = JOBS[job]
+    t.say(f" named {name}. {name} liked {pronouns(name)['own']} work and always {verb} {what}.")
 
 
 SCENES = [(scene_find, 5), (scene_count, 6), (scene_talk, 3), (scene_animal, 4), (scene_tall, 2), (scene_paint, 2),
