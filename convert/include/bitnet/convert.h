@@ -24,7 +24,9 @@ struct bitnet_convert_options {
     bool output_type_is_given;    /* else as the embedding */
     enum bitnet_dtype output_type;
     struct bitnet_tile tile; /* TL1, TL2; zero: known or default for each shape */
-    bool allow_lossy;        /* an inexact tensor is reported instead of refused */
+    bool dialect_is_given;   /* else the first one that has numbers for all types */
+    enum bitnet_dialect dialect;
+    bool allow_lossy; /* an inexact tensor is reported instead of refused */
     enum bitnet_verify verify;
     bool overwrite;
     unsigned n_threads; /* 0: physical cores */
@@ -64,13 +66,18 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **plan, const char *model_
 void bitnet_plan_free(struct bitnet_plan *plan);
 size_t bitnet_plan_count(const struct bitnet_plan *plan);
 const struct bitnet_plan_row *bitnet_plan_at(const struct bitnet_plan *plan, size_t i);
+/* "<name>-<parameters>-<TYPE>.gguf", by the naming convention of GGUF files. */
+const char *bitnet_plan_file_name(const struct bitnet_plan *plan);
 const char *bitnet_plan_arch(const struct bitnet_plan *plan); /* GGUF name */
 uint64_t bitnet_plan_file_bytes(const struct bitnet_plan *plan);
 uint64_t bitnet_plan_peak_bytes(const struct bitnet_plan *plan); /* beyond mapped input */
 uint64_t bitnet_plan_parameters(const struct bitnet_plan *plan);
+enum bitnet_dialect bitnet_plan_dialect(const struct bitnet_plan *plan);
 
 /* Executes the plan into `path`, one tensor in memory at a time, verifies, publishes. On any
- * failure nothing is left at or beside `path`. INTEGRITY: what was read back differs from the
+ * failure nothing is left at or beside `path`. Beside a file with TL1 or TL2 tensors comes
+ * `<path without .gguf>.kernel_config.ini`, the tiles in the form that bitnet.cpp's code generators
+ * read. INTEGRITY: what was read back differs from the
  * source (the tensor and first difference are named). */
 enum bitnet_status bitnet_plan_run(struct bitnet_plan *plan, const char *path,
                                    struct bitnet_error *err);

@@ -1,0 +1,492 @@
+/* The plan: every output tensor decided before the first byte is written.
+ *
+ * In: a snapshot directory and options. Out: rows that say what becomes of each tensor, or a
+ * refusal that names the tensor and the numbers. Shapes, dtypes, quantization, target types and
+ * tiles are all checked here, so that writing can only fail for want of memory, disk, or finite
+ * numbers. The checkpoint's columns of the architecture table decide which tensors there are. */
+#include "plan.h"
+
+#include "bitnet/alloc.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h> /* snprintf */
+
+static enum bitnet_status no_memory(struct bitnet_error *err)
+{
+    return bitnet_fail(err, BITNET_MEMORY, "no memory for the plan");
+}
+
+static enum bitnet_status prefix_tensor(struct bitnet_str name, enum bitnet_status status,
+                                        struct bitnet_error *err)
+{
+    return status ? bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(name)) : BITNET_OK;
+}
+
+/* --- types --- */
+
+static bool is_ternary_type(enum bitnet_dtype type)
+{
+    return bitnet_dtype_info(type)->kind == BITNET_KIND_TERNARY;
+}
+
+/* A model of floats keeps its embedding in the same type; all others have it in f16. */
+static enum bitnet_dtype embed_type(const struct bitnet_convert_options *options)
+{
+    if (options->embed_type_is_given) return options->embed_type;
+    bool keeps_own = options->type == BITNET_DTYPE_f32 || options->type == BITNET_DTYPE_bf16;
+    return keeps_own ? options->type : BITNET_DTYPE_f16;
+}
+
+static enum bitnet_dtype output_type(const struct bitnet_convert_options *options)
+{
+    return options->output_type_is_given ? options->output_type : embed_type(options);
+}
+
+static enum bitnet_status check_type(enum bitnet_dtype type, const char *what, bool may_be_ternary,
+                                     struct bitnet_error *err)
+{
+    const struct bitnet_codec *codec = bitnet_codec(type);
+    if (!codec || (!codec->encode_rows && !codec->encode_trits))
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "%s: %s cannot be written", what,
+                           bitnet_dtype_info(type)->label);
+    if (is_ternary_type(type) && !may_be_ternary)
+        return bitnet_fail(err, BITNET_INEXACT, "%s: %s would destroy a matrix that is not ternary",
+                           what, bitnet_dtype_info(type)->label);
+    return BITNET_OK;
+}
+
+/* The first dialect that has numbers for all types in the file. */
+static enum bitnet_status choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    const enum bitnet_dtype used[] = {plan->options.type, embed_type(&plan->options),
+                                      output_type(&plan->options)};
+    int first = plan->options.dialect_is_given ? (int)plan->options.dialect : 0;
+    int last = plan->options.dialect_is_given ? first : BITNET_DIALECT_COUNT - 1;
+    for (int d = first; d <= last; d++) {
+        bool has_all = true;
+        for (size_t i = 0; i < 3; i++)
+            has_all = has_all && bitnet_dtype_info(used[i])->type_number[d] != BITNET_NO_NUMBER;
+        plan->dialect = (enum bitnet_dialect)d;
+        if (has_all) return BITNET_OK;
+    }
+    return bitnet_fail(err, BITNET_UNSUPPORTED, "%s has no number for a file of %s with %s and %s",
+                       plan->options.dialect_is_given ? "this dialect" : "any dialect",
+                       bitnet_dtype_info(used[0])->label, bitnet_dtype_info(used[1])->label,
+                       bitnet_dtype_info(used[2])->label);
+}
+
+static enum bitnet_status check_types(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    const struct bitnet_convert_options *o = &plan->options;
+    enum bitnet_status status = check_type(o->type, "linear layers", true, err);
+    if (!status) status = check_type(embed_type(o), "token embedding", false, err);
+    if (!status) status = check_type(output_type(o), "output matrix", false, err);
+    return status ? status : choose_dialect(plan, err);
+}
+
+/* --- one tensor --- */
+
+static enum bitnet_status fail_shape(const struct st_tensor *tensor, uint64_t rows, uint64_t cols,
+                                     struct bitnet_error *err)
+{
+    char found[128];
+    size_t used = 0;
+    found[0] = '\0';
+    for (uint32_t i = 0; i < tensor->n_dims && i < 5; i++)
+        used += (size_t)snprintf(found + used, sizeof found - used, "%s%" PRIu64, i ? " x " : "",
+                                 tensor->dims[i]);
+    if (cols == 0)
+        return bitnet_fail(err, BITNET_FORMAT, "shape %s, expected %" PRIu64, found, rows);
+    return bitnet_fail(err, BITNET_FORMAT, "shape %s, expected %" PRIu64 " x %" PRIu64, found, rows,
+                       cols);
+}
+
+/* cols 0: a vector. */
+static enum bitnet_status check_shape(const struct st_tensor *tensor, uint64_t rows, uint64_t cols,
+                                      struct bitnet_error *err)
+{
+    bool fits = cols == 0
+                    ? tensor->n_dims == 1 && tensor->dims[0] == rows
+                    : tensor->n_dims == 2 && tensor->dims[0] == rows && tensor->dims[1] == cols;
+    return fits ? BITNET_OK : fail_shape(tensor, rows, cols, err);
+}
+
+static enum bitnet_status load_scale(float *ws, const struct st_tensor *tensor,
+                                     struct bitnet_error *err)
+{
+    bool is_single = true;
+    for (uint32_t i = 0; i < tensor->n_dims; i++) is_single = is_single && tensor->dims[i] == 1;
+    if (!is_single || tensor->dtype->kind > ST_BF16)
+        return bitnet_fail(err, BITNET_UNSUPPORTED,
+                           "weight_scale is %s with %zu bytes, expected one float",
+                           tensor->dtype->name, tensor->data.n);
+    floats_load(tensor->dtype->kind, tensor->data.at, 1, ws);
+    if (isfinite(*ws) && *ws > 0) return BITNET_OK;
+    return bitnet_fail(err, BITNET_FORMAT, "weight_scale is %g (must be positive and finite)",
+                       (double)*ws);
+}
+
+/* "<module>.weight" -> "<module>.weight_scale", whose meaning depends on the linear class. */
+static enum bitnet_status read_scale(struct bitnet_plan *plan, struct weight *weight,
+                                     struct bitnet_str name, bool *used, struct bitnet_error *err)
+{
+    char scale_name[1100];
+    int n = snprintf(scale_name, sizeof scale_name, "%.*s_scale", BITNET_STR_ARGS(name));
+    const struct st_tensor *tensor =
+        source_find(&plan->source, (struct bitnet_str){scale_name, (size_t)n});
+    float ws = 0;
+    if (!tensor)
+        return bitnet_fail(err, BITNET_FORMAT, "its scale '%s' is missing",
+                           strrchr(scale_name, '.') + 1);
+    used[tensor - plan->source.tensors] = true;
+    enum bitnet_status status = load_scale(&ws, tensor, err);
+    if (status) return status;
+    weight->scale = plan->config.quantization == QUANTIZATION_PACKED_MULTIPLY ? ws : 1.0f / ws;
+    if (isfinite(weight->scale)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_FORMAT, "weight_scale is %g, its inverse is infinite",
+                       (double)ws);
+}
+
+static enum bitnet_status set_packed(struct bitnet_plan *plan, struct weight *weight,
+                                     const struct st_tensor *tensor, bool *used,
+                                     struct bitnet_error *err)
+{
+    enum quantization q = plan->config.quantization;
+    if (q != QUANTIZATION_PACKED_MULTIPLY && q != QUANTIZATION_PACKED_DIVIDE) {
+        bitnet_fail(err, BITNET_UNSUPPORTED,
+                    "dtype U8, but config.json does not say that weights are packed");
+        return bitnet_hint(err, BITNET_UNSUPPORTED,
+                           "'quantization_config' with linear_class tells what weight_scale means");
+    }
+    weight->kind = WEIGHT_PACKED;
+    enum bitnet_status status = check_shape(tensor, (weight->rows + 3) / 4, weight->cols, err);
+    return status ? status : read_scale(plan, weight, tensor->name, used, err);
+}
+
+/* Plain floats asked for as trits: right only if they are trits already. */
+static enum bitnet_status set_if_ternary(struct bitnet_plan *plan, struct weight *weight,
+                                         enum bitnet_dtype type, struct bitnet_error *err)
+{
+    struct weight_verdict verdict;
+    enum bitnet_status status = weight_measure(weight, plan->pool, &verdict, err);
+    if (status) return status;
+    if (verdict.is_ternary) {
+        weight->kind = WEIGHT_TERNARY;
+        weight->scale = verdict.s;
+        return BITNET_OK;
+    }
+    weight->kind = WEIGHT_MASTERS;
+    if (plan->options.allow_lossy) return BITNET_OK;
+    bitnet_fail(err, BITNET_INEXACT,
+                "not ternary: it holds the magnitudes %.9g and %.9g (row %zu); %s would destroy it",
+                (double)verdict.magnitude, (double)verdict.other, verdict.row,
+                bitnet_dtype_info(type)->label);
+    return bitnet_hint(err, BITNET_INEXACT,
+                       "f16 or bf16 keep it; masters of a ternary model need a quantization_config "
+                       "that says so; --allow-lossy rounds anyway");
+}
+
+static enum bitnet_status set_floats(struct bitnet_plan *plan, struct weight *weight,
+                                     bool is_linear, enum bitnet_dtype type,
+                                     struct bitnet_error *err)
+{
+    weight->kind = WEIGHT_FLOATS;
+    if (!is_linear) return BITNET_OK;
+    switch (plan->config.quantization) {
+    case QUANTIZATION_ONLINE:
+        weight->kind = WEIGHT_MASTERS;
+        return BITNET_OK;
+    case QUANTIZATION_PACKED_MULTIPLY:
+    case QUANTIZATION_PACKED_DIVIDE:
+        return bitnet_fail(err, BITNET_UNSUPPORTED,
+                           "dtype is no U8, but config.json says that weights are packed");
+    case QUANTIZATION_NONE:
+        break;
+    }
+    return is_ternary_type(type) ? set_if_ternary(plan, weight, type, err) : BITNET_OK;
+}
+
+static enum bitnet_status set_layout(const struct bitnet_plan *plan, struct plan_item *item,
+                                     struct bitnet_plan_row *row, struct bitnet_error *err)
+{
+    item->layout = (struct bitnet_layout){
+        .type = row->type, .rows = item->weight.rows, .cols = item->weight.cols};
+    bool is_tiled = row->type == BITNET_DTYPE_tl1 || row->type == BITNET_DTYPE_tl2;
+    if (is_tiled) item->layout.tile = plan->options.tile;
+    enum bitnet_status status = bitnet_layout_check(&item->layout, err);
+    if (status) return status;
+    row->tile = item->layout.tile;
+    item->codec = bitnet_codec(row->type);
+    item->by_trits = weight_is_ternary(&item->weight) && is_ternary_type(row->type);
+    return bitnet_tensor_bytes(row->type, row->dims, row->n_dims, &row->n_bytes, err);
+}
+
+static enum bitnet_dtype target_type(const struct bitnet_plan *plan,
+                                     const struct bitnet_tensor_role *role, bool is_linear)
+{
+    if (role->kind == BITNET_TENSOR_NORM) return BITNET_DTYPE_f32;
+    if (is_linear) return plan->options.type;
+    return role->role == BITNET_ROLE_OUTPUT ? output_type(&plan->options)
+                                            : embed_type(&plan->options);
+}
+
+static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item *item,
+                                     const struct bitnet_tensor_role *role, bool is_linear,
+                                     enum bitnet_dtype type, bool *used, struct bitnet_error *err)
+{
+    const struct bitnet_hparams *h = &plan->config.hparams;
+    const struct st_tensor *tensor = item->tensor;
+    bool is_vector = role->cols == BITNET_DIM_NONE;
+    uint64_t n = bitnet_dim_size(h, role->rows), m = is_vector ? 0 : bitnet_dim_size(h, role->cols);
+    item->weight = (struct weight){.dtype = tensor->dtype->kind,
+                                   .data = tensor->data,
+                                   .rows = is_vector ? 1 : (size_t)n,
+                                   .cols = (size_t)(is_vector ? n : m)};
+    if (role->order == BITNET_ROWS_ROPE_Q) item->weight.n_heads = h->n_heads;
+    if (role->order == BITNET_ROWS_ROPE_KV) item->weight.n_heads = h->n_kv_heads;
+
+    if (tensor->dtype->kind == ST_U8 && is_linear)
+        return set_packed(plan, &item->weight, tensor, used, err);
+    if (tensor->dtype->kind > ST_BF16)
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "dtype %s is not supported here",
+                           tensor->dtype->name);
+    enum bitnet_status status = check_shape(tensor, n, m, err);
+    return status ? status : set_floats(plan, &item->weight, is_linear, type, err);
+}
+
+static enum bitnet_status set_names(struct bitnet_plan *plan, struct bitnet_plan_row *row,
+                                    const struct bitnet_tensor_role *role, uint32_t layer,
+                                    struct bitnet_error *err)
+{
+    char target[256];
+    int n = snprintf(target, sizeof target, role->gguf, layer);
+    row->target = bitnet_arena_copy(&plan->arena, (struct bitnet_str){target, (size_t)n});
+    return row->target.at ? BITNET_OK : no_memory(err);
+}
+
+static enum bitnet_status add_row(struct bitnet_plan *plan, const struct bitnet_tensor_role *role,
+                                  uint32_t layer, const struct st_tensor *tensor, bool *used,
+                                  struct bitnet_error *err)
+{
+    struct bitnet_plan_row *row = &plan->rows[plan->n];
+    struct plan_item *item = &plan->items[plan->n];
+    bool is_linear =
+        role->kind == BITNET_TENSOR_LINEAR && !config_keeps(&plan->config, tensor->name);
+    used[tensor - plan->source.tensors] = true;
+    item->tensor = tensor;
+    row->source = tensor->name;
+    row->type = target_type(plan, role, is_linear);
+
+    enum bitnet_status status = set_names(plan, row, role, layer, err);
+    if (!status) status = set_weight(plan, item, role, is_linear, row->type, used, err);
+    if (status) return prefix_tensor(tensor->name, status, err);
+    row->source_dtype = weight_kind_text(&item->weight);
+    row->scale = item->weight.scale;
+    row->n_dims = role->cols == BITNET_DIM_NONE ? 1 : 2;
+    row->dims[0] = item->weight.cols;
+    row->dims[1] = item->weight.rows;
+    row->dims[2] = row->dims[3] = 1;
+    status = set_layout(plan, item, row, err);
+    if (status) return prefix_tensor(tensor->name, status, err);
+    plan->parameters += (uint64_t)item->weight.rows * item->weight.cols;
+    plan->n++;
+    return BITNET_OK;
+}
+
+/* --- all tensors --- */
+
+static enum bitnet_status fail_missing(struct bitnet_plan *plan,
+                                       const struct bitnet_tensor_role *role,
+                                       struct bitnet_str name, struct bitnet_error *err)
+{
+    bitnet_fail(err, BITNET_FORMAT, "tensor %s is missing", BITNET_QUOTE(name));
+    if (role->role != BITNET_ROLE_OUTPUT || plan->config.is_tied) return BITNET_FORMAT;
+    return bitnet_hint(err, BITNET_FORMAT, "'tie_word_embeddings' of config.json is not true");
+}
+
+static enum bitnet_status plan_role(struct bitnet_plan *plan, const struct bitnet_tensor_role *role,
+                                    uint32_t layer, bool *used, struct bitnet_error *err)
+{
+    char text[256];
+    if (!role->source) return BITNET_OK;
+    int n = snprintf(text, sizeof text, role->source, layer);
+    struct bitnet_str name = {text, (size_t)n};
+    const struct st_tensor *tensor = source_find(&plan->source, name);
+    bool is_output = role->role == BITNET_ROLE_OUTPUT;
+    if (is_output && plan->config.is_tied) {
+        if (!tensor) return BITNET_OK;
+        used[tensor - plan->source.tensors] = true;
+        bitnet_log_say(plan->options.log, BITNET_LOG_INFO,
+                       "tensor %s is left out: config.json ties it to the token embedding",
+                       BITNET_QUOTE(name));
+        return BITNET_OK;
+    }
+    if (tensor) return add_row(plan, role, layer, tensor, used, err);
+    return role->is_optional && !is_output ? BITNET_OK : fail_missing(plan, role, name, err);
+}
+
+static bool is_per_layer(const struct bitnet_tensor_role *role)
+{
+    return strstr(role->gguf, "%u") != NULL;
+}
+
+static enum bitnet_status plan_roles(struct bitnet_plan *plan, bool *used, struct bitnet_error *err)
+{
+    const struct bitnet_arch *arch = plan->config.arch;
+    enum bitnet_status status = BITNET_OK;
+    bool has_output = false;
+    for (size_t i = 0; i < arch->n_roles && !status; i++) {
+        has_output = has_output || arch->roles[i].role == BITNET_ROLE_OUTPUT;
+        if (!is_per_layer(&arch->roles[i])) status = plan_role(plan, &arch->roles[i], 0, used, err);
+    }
+    for (uint32_t layer = 0; layer < plan->config.hparams.n_layers && !status; layer++)
+        for (size_t i = 0; i < arch->n_roles && !status; i++)
+            if (is_per_layer(&arch->roles[i]))
+                status = plan_role(plan, &arch->roles[i], layer, used, err);
+    if (status || has_output || plan->config.is_tied) return status;
+    return bitnet_fail(err, BITNET_UNSUPPORTED,
+                       "'tie_word_embeddings' is not true, but GGUF's architecture '%s' has no "
+                       "output matrix of its own",
+                       arch->name);
+}
+
+/* Tensors inside a layer that nobody asked for would be lost mathematics (a bias, a norm inside a
+ * linear layer); anything else is only mentioned. Rope frequencies follow from config.json. */
+static enum bitnet_status check_unused(const struct bitnet_plan *plan, const bool *used,
+                                       struct bitnet_error *err)
+{
+    for (size_t i = 0; i < plan->source.n_tensors; i++) {
+        struct bitnet_str name = plan->source.tensors[i].name;
+        if (used[i] || bitnet_str_ends(name, ".rotary_emb.inv_freq")) continue;
+        if (bitnet_str_starts(name, "model.layers.") || bitnet_str_ends(name, ".bias"))
+            return bitnet_fail(err, BITNET_UNSUPPORTED,
+                               "tensor %s has no place in architecture '%s'; leaving it out would "
+                               "change the model",
+                               BITNET_QUOTE(name), plan->config.arch->name);
+        bitnet_log_say(plan->options.log, BITNET_LOG_WARNING, "tensor %s is not used",
+                       BITNET_QUOTE(name));
+    }
+    return BITNET_OK;
+}
+
+static enum bitnet_status plan_tensors(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    size_t n_max = plan->config.arch->n_roles * (plan->config.hparams.n_layers + (size_t)1);
+    plan->rows = bitnet_arena_alloc(&plan->arena, n_max, sizeof *plan->rows);
+    plan->items = bitnet_arena_alloc(&plan->arena, n_max, sizeof *plan->items);
+    bool *used = bitnet_alloc(plan->source.n_tensors + 1, sizeof *used);
+    enum bitnet_status status = BITNET_OK;
+    if (!plan->rows || !plan->items || !used) status = no_memory(err);
+    if (!status) status = plan_roles(plan, used, err);
+    if (!status) status = check_unused(plan, used, err);
+    bitnet_free(used);
+    return status;
+}
+
+/* --- the whole --- */
+
+/* The exact size comes from a writer that is told everything and then abandoned. */
+static enum bitnet_status measure_file(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    struct bitnet_gguf_writer *writer = NULL;
+    struct bitnet_gguf_writer_options options = {.dialect = plan->dialect};
+    enum bitnet_status status = bitnet_gguf_writer_new(&writer, "plan.gguf", &options, err);
+    if (!status) status = plan_describe(plan, writer, err);
+    if (!status) plan->file_bytes = bitnet_gguf_writer_bytes(writer);
+    bitnet_gguf_abort(writer);
+    return status;
+}
+
+static void measure_memory(struct bitnet_plan *plan)
+{
+    struct workspace_sizes s = workspace_measure(plan);
+    size_t measuring = 0;
+    for (size_t i = 0; i < plan->n; i++) {
+        size_t n = weight_measure_bytes(&plan->items[i].weight, bitnet_pool_threads(plan->pool));
+        if (n > measuring) measuring = n;
+    }
+    plan->peak_bytes = (uint64_t)s.trits + s.scales + s.bytes + s.row + s.row_sums + measuring;
+}
+
+enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *model_dir,
+                                   const struct bitnet_convert_options *options,
+                                   struct bitnet_error *err)
+{
+    *result = NULL;
+    struct bitnet_plan *plan = bitnet_alloc(1, sizeof *plan);
+    if (!plan) return no_memory(err);
+    if (options) plan->options = *options;
+
+    enum bitnet_status status = check_types(plan, err);
+    if (!status) status = source_open(&plan->source, model_dir, err);
+    if (!status) status = config_read(&plan->config, model_dir, err);
+    if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
+    if (!status) {
+        status = plan_tensors(plan, err);
+        if (status) bitnet_error_prefix(err, status, "%s", model_dir);
+    }
+    if (!status) status = plan_names(plan, model_dir, err);
+    if (!status)
+        status = bitnet_tokenizer_from_dir(&plan->tokenizer, model_dir,
+                                           plan->config.hparams.n_vocab, plan->options.log, err);
+    if (!status) status = measure_file(plan, err);
+    if (status) {
+        bitnet_plan_free(plan);
+        return status;
+    }
+    measure_memory(plan);
+    *result = plan;
+    return BITNET_OK;
+}
+
+void bitnet_plan_free(struct bitnet_plan *plan)
+{
+    if (!plan) return;
+    bitnet_pool_free(plan->pool);
+    bitnet_tokenizer_free(plan->tokenizer);
+    config_free(&plan->config);
+    source_close(&plan->source);
+    bitnet_arena_free(&plan->arena);
+    bitnet_free(plan);
+}
+
+size_t bitnet_plan_count(const struct bitnet_plan *plan)
+{
+    return plan->n;
+}
+
+const struct bitnet_plan_row *bitnet_plan_at(const struct bitnet_plan *plan, size_t i)
+{
+    return i < plan->n ? &plan->rows[i] : NULL;
+}
+
+const char *bitnet_plan_arch(const struct bitnet_plan *plan)
+{
+    return plan->config.arch->name;
+}
+
+const char *bitnet_plan_file_name(const struct bitnet_plan *plan)
+{
+    return plan->file_name;
+}
+
+enum bitnet_dialect bitnet_plan_dialect(const struct bitnet_plan *plan)
+{
+    return plan->dialect;
+}
+
+uint64_t bitnet_plan_file_bytes(const struct bitnet_plan *plan)
+{
+    return plan->file_bytes;
+}
+
+uint64_t bitnet_plan_peak_bytes(const struct bitnet_plan *plan)
+{
+    return plan->peak_bytes;
+}
+
+uint64_t bitnet_plan_parameters(const struct bitnet_plan *plan)
+{
+    return plan->parameters;
+}

@@ -1,0 +1,368 @@
+/* Proof by reading back: the unpublished file goes through the reader and the codecs, as any user
+ * of it would, and is compared with the source, read anew.
+ *
+ * What the source means is spelt out here a second time, in the plainest way and from the other
+ * end: by rows of the source (writing goes by rows of the target), with division instead of
+ * shifts, with rounding instead of comparisons, with another order of the sum in the mean. A
+ * mistake in ternary.c or weight.c therefore shows, instead of agreeing with itself. Only the
+ * widening of f16 and bf16 is shared (base tests it against every value). */
+#include "plan.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdatomic.h>
+
+struct check {
+    const struct plan_item *item;
+    const struct workspace *space;
+    struct bitnet_layout layout; /* with the tile that the file says */
+    const struct bitnet_tensor *written;
+    _Atomic size_t first_bad; /* lowest row of the source that differs; SIZE_MAX: none */
+    double *deviations;       /* [rows], largest of each */
+};
+
+static void lower_to(_Atomic size_t *a, size_t b)
+{
+    size_t seen = atomic_load(a);
+    while (b < seen && !atomic_compare_exchange_weak(a, &seen, b)) {
+    }
+}
+
+/* --- the source, spelt out again --- */
+
+/* Where a row of the source must lie in the file: halves become pairs. */
+static size_t target_row(const struct weight *w, size_t source_row)
+{
+    if (w->n_heads == 0) return source_row;
+    size_t head_dim = w->rows / w->n_heads, half = head_dim / 2;
+    size_t head = source_row / head_dim, i = source_row % head_dim;
+    return head * head_dim + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
+static void source_floats(const struct weight *w, size_t source_row, float *out)
+{
+    size_t n_bytes = w->data.n / w->rows;
+    floats_load(w->dtype, w->data.at + source_row * n_bytes, w->cols, out);
+}
+
+static void packed_trits(const struct weight *w, size_t source_row, int8_t *out)
+{
+    static const int place_value[4] = {1, 4, 16, 64};
+    size_t n_packed = w->data.n / w->cols; /* packed rows */
+    int8_t trit_of[256];
+    for (int byte = 0; byte < 256; byte++)
+        trit_of[byte] = (int8_t)(byte / place_value[source_row / n_packed] % 4 - 1);
+    const uint8_t *in = w->data.at + source_row % n_packed * w->cols;
+    for (size_t c = 0; c < w->cols; c++) out[c] = trit_of[in[c]];
+}
+
+/* Adding 1.5 * 2^23 leaves no room for a fraction, so the hardware rounds half to even. */
+static int master_trit(const struct weight *w, float x)
+{
+    float v = x * w->inverse;
+    v = v > 2.0f ? 2.0f : v < -2.0f ? -2.0f : v;
+    v = (v + 12582912.0f) - 12582912.0f;
+    return (v > 0) - (v < 0);
+}
+
+static int float_trit(const struct weight *w, float x)
+{
+    return x == w->scale && x != 0 ? 1 : x == -w->scale && x != 0 ? -1 : x == 0 ? 0 : 2;
+}
+
+/* The trits that a row of the source must have given; `floats` is scratch, and keeps the row. */
+static void source_trits(const struct weight *w, size_t source_row, float *floats, int8_t *out)
+{
+    if (w->kind == WEIGHT_PACKED) {
+        packed_trits(w, source_row, out);
+        return;
+    }
+    source_floats(w, source_row, floats);
+    if (w->kind == WEIGHT_MASTERS)
+        for (size_t c = 0; c < w->cols; c++) out[c] = (int8_t)master_trit(w, floats[c]);
+    else
+        for (size_t c = 0; c < w->cols; c++) out[c] = (int8_t)float_trit(w, floats[c]);
+}
+
+static double sum_of_magnitudes(const float *x, size_t n)
+{
+    double even = 0, odd = 0;
+    for (size_t c = 0; c + 1 < n; c += 2) {
+        even += fabs((double)x[c]);
+        odd += fabs((double)x[c + 1]);
+    }
+    if (n % 2) even += fabs((double)x[n - 1]);
+    return even + odd;
+}
+
+/* --- by trits --- */
+
+static void compare_trits(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    struct check *k = ctx;
+    const struct weight *w = &k->item->weight;
+    float *floats = k->space->row + (size_t)thread * 2 * k->space->widest;
+    int8_t *expected = (int8_t *)(floats + k->space->widest);
+    for (size_t r = begin; r < end; r++) {
+        source_trits(w, r, floats, expected);
+        const int8_t *got = k->space->trits + target_row(w, r) * w->cols;
+        if (memcmp(expected, got, w->cols) != 0) lower_to(&k->first_bad, r);
+        if (w->kind == WEIGHT_MASTERS) k->space->row_sums[r] = sum_of_magnitudes(floats, w->cols);
+    }
+}
+
+static enum bitnet_status fail_trit(const struct check *k, struct bitnet_error *err)
+{
+    const struct weight *w = &k->item->weight;
+    float *floats = k->space->row;
+    int8_t *expected = (int8_t *)(floats + k->space->widest);
+    size_t r = atomic_load(&k->first_bad), c = 0;
+    source_trits(w, r, floats, expected);
+    const int8_t *got = k->space->trits + target_row(w, r) * w->cols;
+    while (expected[c] == got[c]) c++;
+    return bitnet_fail(err, BITNET_INTEGRITY,
+                       "row %zu column %zu holds the trit %d, the source has %d (its row %zu)",
+                       target_row(w, r), c, got[c], expected[c], r);
+}
+
+/* The mean of the masters, summed in another order, must agree to the last bits of a double. */
+static enum bitnet_status check_mean(const struct check *k, struct bitnet_error *err)
+{
+    const struct weight *w = &k->item->weight;
+    double sum = 0;
+    for (size_t r = 0; r < w->rows; r++) sum += k->space->row_sums[r];
+    double mean = sum / (double)w->rows / (double)w->cols, scale = (double)w->scale;
+    if (mean < 1e-5) mean = 1e-5;
+    if (fabs(scale - mean) <= 3e-7 * mean) return BITNET_OK; /* two roundings to f32 */
+    return bitnet_fail(err, BITNET_INTEGRITY, "scale is %.9g, but the mean of |W| is %.9g", scale,
+                       mean);
+}
+
+/* Every scale of the file against the one of the source, bit for bit (or its f16). */
+static enum bitnet_status check_scales(const struct check *k, struct bitnet_plan_row *row,
+                                       struct bitnet_error *err)
+{
+    float scale = k->item->weight.scale;
+    bool is_f16 = k->item->codec->scales_are_f16;
+    float expected = is_f16 ? bitnet_f16_to_f32(bitnet_f32_to_f16(scale)) : scale;
+    size_t n = bitnet_scale_count(&k->layout);
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&k->space->scales[i], &expected, sizeof expected) != 0)
+            return bitnet_fail(err, BITNET_INTEGRITY, "scale %zu is %.9g, the source has %.9g", i,
+                               (double)k->space->scales[i], (double)expected);
+    row->is_exact = expected == scale;
+    row->max_deviation = fabs((double)expected - (double)scale);
+    return BITNET_OK;
+}
+
+static enum bitnet_status verify_trits(struct bitnet_plan *plan, struct check *k,
+                                       struct bitnet_plan_row *row, struct bitnet_error *err)
+{
+    const struct weight *w = &k->item->weight;
+    enum bitnet_status status =
+        k->item->codec->decode_trits(&k->layout, k->written->data.at, k->written->data.n,
+                                     k->space->trits, k->space->scales, err);
+    if (status == BITNET_FORMAT && err) err->status = BITNET_INTEGRITY;
+    if (status) return BITNET_INTEGRITY;
+    status = check_scales(k, row, err);
+    if (status) return status;
+    bitnet_pool_run(plan->pool, w->rows, 64, compare_trits, k);
+    if (atomic_load(&k->first_bad) != SIZE_MAX) return fail_trit(k, err);
+    return w->kind == WEIGHT_MASTERS ? check_mean(k, err) : BITNET_OK;
+}
+
+/* --- by rows of floats --- */
+
+static void source_values(const struct weight *w, size_t source_row, int8_t *trits, float *out)
+{
+    if (w->kind == WEIGHT_FLOATS) {
+        source_floats(w, source_row, out);
+        return;
+    }
+    source_trits(w, source_row, out, trits);
+    for (size_t c = 0; c < w->cols; c++)
+        out[c] = trits[c] == 0 ? 0.0f : trits[c] > 0 ? w->scale : -w->scale;
+}
+
+/* What the documented rounding makes of x. */
+static float rounded_to(enum bitnet_dtype type, float x)
+{
+    if (type == BITNET_DTYPE_f16) return bitnet_f16_to_f32(bitnet_f32_to_f16(x));
+    if (type == BITNET_DTYPE_bf16) return bitnet_bf16_to_f32(bitnet_f32_to_bf16(x));
+    return x;
+}
+
+static bool is_float_type(enum bitnet_dtype type)
+{
+    return bitnet_dtype_info(type)->kind == BITNET_KIND_FLOAT;
+}
+
+/* True when the row in the file is what it must be. Float types: each number is the rounded one.
+ * Quantized types: the bytes are those that the quantizer gives now, and all numbers finite. */
+static bool row_is_right(const struct check *k, const float *values, const uint8_t *bytes,
+                         float *decoded, double *deviation)
+{
+    size_t cols = k->layout.cols;
+    bool is_right = true;
+    k->item->codec->decode_rows(&k->layout, bytes, 1, decoded);
+    for (size_t c = 0; c < cols; c++) {
+        double d = fabs((double)decoded[c] - (double)values[c]);
+        if (!(d <= *deviation)) *deviation = d;
+        if (is_float_type(k->layout.type) && decoded[c] != rounded_to(k->layout.type, values[c]))
+            is_right = false;
+        if (!isfinite(decoded[c])) is_right = false;
+    }
+    return is_right;
+}
+
+static void compare_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    struct check *k = ctx;
+    const struct weight *w = &k->item->weight;
+    float *values = k->space->row + (size_t)thread * 2 * k->space->widest;
+    float *decoded = values + k->space->widest;
+    int8_t *trits = k->space->trits + (size_t)thread * k->space->widest;
+    size_t row_bytes = bitnet_rows_bytes(&k->layout, 1);
+    for (size_t r = begin; r < end; r++) {
+        const uint8_t *bytes = k->written->data.at + target_row(w, r) * row_bytes;
+        source_values(w, r, trits, values);
+        k->deviations[r] = 0;
+        bool is_right = row_is_right(k, values, bytes, decoded, &k->deviations[r]);
+        if (is_right && !is_float_type(k->layout.type)) {
+            uint8_t *again = (uint8_t *)decoded; /* no type is wider than f32 */
+            k->item->codec->encode_rows(&k->layout, values, 1, NULL, again);
+            is_right = memcmp(again, bytes, row_bytes) == 0;
+        }
+        if (!is_right) lower_to(&k->first_bad, r);
+    }
+}
+
+static enum bitnet_status fail_row(const struct check *k, struct bitnet_error *err)
+{
+    const struct weight *w = &k->item->weight;
+    float *values = k->space->row, *decoded = values + k->space->widest;
+    size_t r = atomic_load(&k->first_bad), c = 0;
+    size_t row_bytes = bitnet_rows_bytes(&k->layout, 1);
+    source_values(w, r, k->space->trits, values);
+    k->item->codec->decode_rows(&k->layout, k->written->data.at + target_row(w, r) * row_bytes, 1,
+                                decoded);
+    if (!is_float_type(k->layout.type))
+        return bitnet_fail(err, BITNET_INTEGRITY, "row %zu is not what the source's row %zu gives",
+                           target_row(w, r), r);
+    while (c + 1 < w->cols && decoded[c] == rounded_to(k->layout.type, values[c])) c++;
+    return bitnet_fail(err, BITNET_INTEGRITY,
+                       "value [%zu][%zu] is %.9g, the source has %.9g (its row %zu)",
+                       target_row(w, r), c, (double)decoded[c], (double)values[c], r);
+}
+
+static enum bitnet_status verify_rows(struct bitnet_plan *plan, struct check *k,
+                                      struct bitnet_plan_row *row, struct bitnet_error *err)
+{
+    const struct weight *w = &k->item->weight;
+    size_t slice = 65536 / w->cols;
+    k->deviations = k->space->row_sums;
+    bitnet_pool_run(plan->pool, w->rows, slice ? slice : 1, compare_rows, k);
+    if (atomic_load(&k->first_bad) != SIZE_MAX) return fail_row(k, err);
+    row->max_deviation = 0;
+    for (size_t r = 0; r < w->rows; r++)
+        if (k->deviations[r] > row->max_deviation) row->max_deviation = k->deviations[r];
+    row->is_exact = row->max_deviation == 0;
+    return BITNET_OK;
+}
+
+/* --- all tensors --- */
+
+/* The tile as a reader of the file will find it. */
+static enum bitnet_status read_tile(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
+                                    struct bitnet_error *err)
+{
+    const struct {
+        const char *field;
+        uint32_t *value;
+    } fields[] = {
+        {"bm", &layout->tile.rows}, {"bk", &layout->tile.cols}, {"bmm", &layout->tile.sub_rows}};
+    char key[64];
+    if (layout->tile.rows == 0) return BITNET_OK;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        uint64_t v = 0;
+        tile_key(key, layout, fields[i].field);
+        enum bitnet_status status =
+            bitnet_gguf_u64(gguf, key, 1, UINT32_MAX, BITNET_GGUF_REQUIRED, &v, err);
+        if (status) return status;
+        *fields[i].value = (uint32_t)v;
+    }
+    return BITNET_OK;
+}
+
+static enum bitnet_status check_directory(const struct bitnet_plan_row *row,
+                                          const struct bitnet_tensor *written,
+                                          struct bitnet_error *err)
+{
+    if (!written) return bitnet_fail(err, BITNET_INTEGRITY, "it is missing");
+    bool is_same = written->type == row->type && written->n_dims == row->n_dims &&
+                   written->data.n == row->n_bytes;
+    for (uint32_t i = 0; i < row->n_dims; i++)
+        is_same = is_same && written->dims[i] == row->dims[i];
+    if (is_same) return BITNET_OK;
+    return bitnet_fail(err, BITNET_INTEGRITY,
+                       "it has type %s and %zu bytes, planned were %s and %" PRIu64,
+                       bitnet_dtype_info(written->type)->label, written->data.n,
+                       bitnet_dtype_info(row->type)->label, row->n_bytes);
+}
+
+static enum bitnet_status verify_tensor(struct bitnet_plan *plan, size_t i,
+                                        const struct bitnet_gguf *gguf,
+                                        const struct workspace *space, struct bitnet_error *err)
+{
+    struct bitnet_plan_row *row = &plan->rows[i];
+    const struct plan_item *item = &plan->items[i];
+    struct check k = {.item = item,
+                      .space = space,
+                      .layout = item->layout,
+                      .written = bitnet_gguf_find_tensor(gguf, row->target),
+                      .first_bad = SIZE_MAX};
+    enum bitnet_status status = check_directory(row, k.written, err);
+    if (!status) status = read_tile(&k.layout, gguf, err);
+    if (!status)
+        status =
+            item->by_trits ? verify_trits(plan, &k, row, err) : verify_rows(plan, &k, row, err);
+    if (k.written) bitnet_gguf_release(gguf, k.written);
+    source_release(&plan->source, item->tensor);
+    return status;
+}
+
+static enum bitnet_status check_numbers(const struct bitnet_plan *plan,
+                                        const struct bitnet_gguf *gguf, struct bitnet_error *err)
+{
+    struct bitnet_hparams h;
+    const struct bitnet_arch *arch = NULL;
+    enum bitnet_status status = bitnet_hparams_from_gguf(&h, &arch, gguf, err);
+    if (status) return status;
+    const struct bitnet_hparams *p = &plan->config.hparams;
+    bool is_same = arch == plan->config.arch && h.n_layers == p->n_layers &&
+                   h.n_embd == p->n_embd && h.n_ffn == p->n_ffn && h.n_heads == p->n_heads &&
+                   h.n_kv_heads == p->n_kv_heads && h.head_dim == p->head_dim &&
+                   h.n_rot == p->n_rot && h.n_vocab == p->n_vocab && h.n_context == p->n_context &&
+                   h.norm_eps == p->norm_eps && h.rope_base == p->rope_base &&
+                   h.rope_scale == p->rope_scale;
+    if (is_same) return bitnet_arch_validate(gguf, err);
+    return bitnet_fail(err, BITNET_INTEGRITY, "the model's numbers were not written as planned");
+}
+
+enum bitnet_status plan_verify(struct bitnet_plan *plan, const struct bitnet_gguf *gguf,
+                               const struct workspace *space, struct bitnet_error *err)
+{
+    enum bitnet_status status = check_numbers(plan, gguf, err);
+    if (!status && bitnet_gguf_tensor_count(gguf) != plan->n)
+        status = bitnet_fail(err, BITNET_INTEGRITY, "%zu tensors were written, planned were %zu",
+                             bitnet_gguf_tensor_count(gguf), plan->n);
+    for (size_t i = 0; i < plan->n && !status; i++) {
+        if (plan_cancelled(plan))
+            return bitnet_fail(err, BITNET_CANCELLED, "stopped on request; nothing was kept");
+        status = verify_tensor(plan, i, gguf, space, err);
+        if (status == BITNET_INTEGRITY)
+            bitnet_error_prefix(err, status, "verify: tensor %s",
+                                BITNET_QUOTE(plan->rows[i].target));
+    }
+    return status;
+}

@@ -1,0 +1,290 @@
+/* Executing a plan: one tensor (or block of rows) in memory at a time, each in two steps: numbers
+ * from the source by all threads, then bytes by the codec. The file is verified before it gets its
+ * name, and a source that changed meanwhile voids everything.
+ *
+ * Which thread computes which rows never shows in the bytes: a row is computed by one thread from
+ * its own numbers, and a matrix has its scale from a sum of defined order (ternary.h). */
+#include "plan.h"
+
+#include "bitnet/alloc.h"
+#include "bitnet/file.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdatomic.h>
+
+/* Encoded rows that are gathered before they are written. */
+#define BLOCK_BYTES (8u << 20)
+
+/* --- the workspace --- */
+
+size_t rows_per_block(const struct plan_item *item)
+{
+    size_t row_bytes = bitnet_rows_bytes(&item->layout, 1);
+    size_t rows = BLOCK_BYTES / (row_bytes ? row_bytes : 1);
+    return rows == 0 ? 1 : rows < item->layout.rows ? rows : item->layout.rows;
+}
+
+static void raise_to(size_t *a, size_t b)
+{
+    if (b > *a) *a = b;
+}
+
+struct workspace_sizes workspace_measure(const struct bitnet_plan *plan)
+{
+    struct workspace_sizes s = {0};
+    size_t n_threads = bitnet_pool_threads(plan->pool), tallest = 0;
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct plan_item *item = &plan->items[i];
+        raise_to(&s.widest, item->layout.cols);
+        raise_to(&tallest, item->layout.rows);
+        if (item->by_trits) {
+            raise_to(&s.trits, item->layout.rows * item->layout.cols);
+            raise_to(&s.scales, bitnet_scale_count(&item->layout) * sizeof(float));
+            raise_to(&s.bytes, (size_t)plan->rows[i].n_bytes);
+        } else {
+            raise_to(&s.bytes, bitnet_rows_bytes(&item->layout, rows_per_block(item)));
+        }
+    }
+    raise_to(&s.trits, n_threads * s.widest);
+    s.row = n_threads * 2 * s.widest * sizeof(float);
+    s.row_sums = tallest * sizeof(double);
+    return s;
+}
+
+static enum bitnet_status workspace_take(struct workspace *space, const struct bitnet_plan *plan,
+                                         struct bitnet_error *err)
+{
+    struct workspace_sizes s = workspace_measure(plan);
+    *space = (struct workspace){.trits = bitnet_alloc_aligned(s.trits),
+                                .scales = bitnet_alloc_aligned(s.scales),
+                                .bytes = bitnet_alloc_aligned(s.bytes),
+                                .row = bitnet_alloc_aligned(s.row),
+                                .row_sums = bitnet_alloc_aligned(s.row_sums),
+                                .widest = s.widest};
+    if (space->trits && space->scales && space->bytes && space->row && space->row_sums)
+        return BITNET_OK;
+    return bitnet_fail(err, BITNET_MEMORY, "no memory for a workspace of %zu bytes",
+                       s.trits + s.scales + s.bytes + s.row + s.row_sums);
+}
+
+static void workspace_free(struct workspace *space)
+{
+    bitnet_free_aligned(space->trits);
+    bitnet_free_aligned(space->scales);
+    bitnet_free_aligned(space->bytes);
+    bitnet_free_aligned(space->row);
+    bitnet_free_aligned(space->row_sums);
+}
+
+static size_t slice_rows(size_t cols)
+{
+    size_t rows = 65536 / cols;
+    return rows ? rows : 1;
+}
+
+/* --- one tensor by trits --- */
+
+struct trits_work {
+    const struct plan_item *item;
+    const struct workspace *space;
+};
+
+static void read_trits(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct trits_work *w = ctx;
+    size_t cols = w->item->layout.cols;
+    float *scratch = w->space->row + (size_t)thread * 2 * w->space->widest;
+    for (size_t r = begin; r < end; r++)
+        weight_trits(&w->item->weight, r, scratch, w->space->trits + r * cols);
+}
+
+/* A scale that binary16 turns into zero or infinity would change every weight beyond recognition;
+ * one that is merely rounded is reported. */
+static enum bitnet_status check_scale(const struct plan_item *item, struct bitnet_error *err)
+{
+    float s = item->weight.scale;
+    if (!isfinite(s)) return bitnet_fail(err, BITNET_INEXACT, "its scale is infinite");
+    if (!item->codec->scales_are_f16) return BITNET_OK;
+    float stored = bitnet_f16_to_f32(bitnet_f32_to_f16(s));
+    if (isfinite(stored) && (stored != 0 || s == 0)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_INEXACT, "its scale %.9g does not fit into the f16 of %s",
+                       (double)s, bitnet_dtype_info(item->layout.type)->label);
+}
+
+static enum bitnet_status write_trits(const struct bitnet_plan *plan, size_t i,
+                                      struct workspace *space, struct bitnet_gguf_writer *writer,
+                                      struct bitnet_error *err)
+{
+    const struct plan_item *item = &plan->items[i];
+    const struct bitnet_layout *layout = &item->layout;
+    size_t n_bytes = (size_t)plan->rows[i].n_bytes, n_scales = bitnet_scale_count(layout);
+    enum bitnet_status status = check_scale(item, err);
+    if (status) return status;
+    for (size_t k = 0; k < n_scales; k++) space->scales[k] = item->weight.scale;
+    struct trits_work work = {item, space};
+    bitnet_pool_run(plan->pool, layout->rows, slice_rows(layout->cols), read_trits, &work);
+    item->codec->encode_trits(layout, space->trits, space->scales, space->bytes, n_bytes);
+    return bitnet_gguf_tensor_write(writer, space->bytes, n_bytes, err);
+}
+
+/* --- one tensor by rows of floats --- */
+
+struct rows_work {
+    const struct plan_item *item;
+    const struct workspace *space;
+    size_t first_row;          /* of the block */
+    uint32_t too_large;        /* a magnitude (bits) from here on cannot be written */
+    _Atomic size_t unwritable; /* lowest row that holds one; SIZE_MAX: none */
+};
+
+static void lower_to(_Atomic size_t *a, size_t b)
+{
+    size_t seen = atomic_load(a);
+    while (b < seen && !atomic_compare_exchange_weak(a, &seen, b)) {
+    }
+}
+
+static void encode_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    struct rows_work *w = ctx;
+    const struct bitnet_layout *layout = &w->item->layout;
+    float *row = w->space->row + (size_t)thread * 2 * w->space->widest;
+    int8_t *trits = w->space->trits + (size_t)thread * w->space->widest;
+    size_t row_bytes = bitnet_rows_bytes(layout, 1);
+    for (size_t r = begin; r < end; r++) {
+        weight_floats(&w->item->weight, w->first_row + r, trits, row);
+        if (floats_largest(row, layout->cols) >= w->too_large)
+            lower_to(&w->unwritable, w->first_row + r);
+        w->item->codec->encode_rows(layout, row, 1, NULL, w->space->bytes + r * row_bytes);
+    }
+}
+
+/* Magnitudes that would round to infinity. For types of blocks only what is not finite already. */
+static uint32_t too_large_for(enum bitnet_dtype type)
+{
+    if (type == BITNET_DTYPE_f16) return 0x477ff000u;  /* 65520: half way past the largest f16 */
+    if (type == BITNET_DTYPE_bf16) return 0x7f7f8000u; /* half way past the largest bf16 */
+    return TERNARY_NOT_FINITE;
+}
+
+static enum bitnet_status fail_unwritable(const struct rows_work *w, struct bitnet_error *err)
+{
+    size_t r = atomic_load(&w->unwritable), c = 0;
+    float *row = w->space->row;
+    weight_floats(&w->item->weight, r, w->space->trits, row);
+    while (floats_largest(row + c, 1) < w->too_large) c++;
+    size_t source_row = weight_source_row(&w->item->weight, r);
+    if (isfinite(row[c]))
+        return bitnet_fail(err, BITNET_INEXACT, "value [%zu][%zu] is %.9g, too large for %s",
+                           source_row, c, (double)row[c],
+                           bitnet_dtype_info(w->item->layout.type)->label);
+    return bitnet_fail(err, BITNET_FORMAT, "value [%zu][%zu] is %s", source_row, c,
+                       isnan(row[c]) ? "nan" : "infinite");
+}
+
+static enum bitnet_status write_rows(const struct bitnet_plan *plan, size_t i,
+                                     struct workspace *space, struct bitnet_gguf_writer *writer,
+                                     struct bitnet_error *err)
+{
+    const struct plan_item *item = &plan->items[i];
+    struct rows_work work = {.item = item,
+                             .space = space,
+                             .too_large = too_large_for(item->layout.type),
+                             .unwritable = SIZE_MAX};
+    size_t block = rows_per_block(item), rows = item->layout.rows;
+    enum bitnet_status status = BITNET_OK;
+    for (size_t r = 0; r < rows && !status; r += block) {
+        size_t n = rows - r < block ? rows - r : block;
+        work.first_row = r;
+        bitnet_pool_run(plan->pool, n, slice_rows(item->layout.cols), encode_rows, &work);
+        if (atomic_load(&work.unwritable) != SIZE_MAX)
+            status = fail_unwritable(&work, err);
+        else if (plan_cancelled(plan))
+            status = bitnet_fail(err, BITNET_CANCELLED, "stopped on request; nothing was kept");
+        else
+            status = bitnet_gguf_tensor_write(writer, space->bytes,
+                                              bitnet_rows_bytes(&item->layout, n), err);
+    }
+    return status;
+}
+
+/* --- all tensors --- */
+
+static enum bitnet_status write_tensor(struct bitnet_plan *plan, size_t i, struct workspace *space,
+                                       struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+{
+    struct plan_item *item = &plan->items[i];
+    enum bitnet_status status = BITNET_OK;
+    if (item->weight.kind == WEIGHT_MASTERS || item->weight.kind == WEIGHT_PACKED)
+        status = weight_measure(&item->weight, plan->pool, NULL, err);
+    plan->rows[i].scale = item->weight.scale;
+    if (!status)
+        status = item->by_trits ? write_trits(plan, i, space, writer, err)
+                                : write_rows(plan, i, space, writer, err);
+    if (status == BITNET_FORMAT || status == BITNET_INEXACT)
+        bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(item->tensor->name));
+    return status;
+}
+
+static enum bitnet_status write_tensors(struct bitnet_plan *plan, struct workspace *space,
+                                        struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+{
+    const struct bitnet_convert_options *o = &plan->options;
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < plan->n && !status; i++) {
+        if (plan_cancelled(plan))
+            return bitnet_fail(err, BITNET_CANCELLED, "stopped on request; nothing was kept");
+        status = write_tensor(plan, i, space, writer, err);
+        if (!status) source_release(&plan->source, plan->items[i].tensor);
+        if (!status && o->progress) o->progress(o->user, i + 1, plan->n, plan->rows[i].target);
+    }
+    return status;
+}
+
+static enum bitnet_status verify(struct bitnet_plan *plan, struct workspace *space,
+                                 struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+{
+    struct bitnet_gguf *gguf = NULL;
+    if (plan->options.verify == BITNET_VERIFY_NONE) return BITNET_OK;
+    enum bitnet_status status = bitnet_gguf_writer_reopen(writer, &gguf, err);
+    if (!status) status = plan_verify(plan, gguf, space, err);
+    bitnet_gguf_close(gguf);
+    return status;
+}
+
+/* The model file first: if the little one cannot follow, what is there is still complete. */
+static enum bitnet_status publish(struct bitnet_gguf_writer *writer, struct bitnet_output *ini,
+                                  struct bitnet_error *err)
+{
+    enum bitnet_status status = bitnet_gguf_finish(writer, err);
+    if (status || !ini) {
+        bitnet_output_abort(ini);
+        return status;
+    }
+    status = bitnet_output_finish(ini, err);
+    return status ? bitnet_error_prefix(err, status, "the model file is complete, but") : BITNET_OK;
+}
+
+enum bitnet_status bitnet_plan_run(struct bitnet_plan *plan, const char *path,
+                                   struct bitnet_error *err)
+{
+    struct bitnet_gguf_writer *writer = NULL;
+    struct bitnet_output *ini = NULL;
+    struct workspace space = {0};
+    struct bitnet_gguf_writer_options options = {.dialect = plan->dialect,
+                                                 .overwrite = plan->options.overwrite};
+    enum bitnet_status status = bitnet_gguf_writer_new(&writer, path, &options, err);
+    if (!status) status = plan_describe(plan, writer, err);
+    if (!status) status = workspace_take(&space, plan, err);
+    if (!status) status = bitnet_gguf_begin(writer, err);
+    if (!status) status = plan_begin_ini(plan, path, &ini, err);
+    if (!status) status = write_tensors(plan, &space, writer, err);
+    if (!status) status = verify(plan, &space, writer, err);
+    if (!status) status = source_unchanged(&plan->source, err);
+    workspace_free(&space);
+    if (!status) return publish(writer, ini, err);
+    bitnet_output_abort(ini);
+    bitnet_gguf_abort(writer);
+    return status;
+}
