@@ -19,20 +19,20 @@
 struct bitnet_gguf;
 
 enum bitnet_gguf_type { /* numbers are those of the format */
-    BITNET_GGUF_U8 = 0,
-    BITNET_GGUF_I8 = 1,
-    BITNET_GGUF_U16 = 2,
-    BITNET_GGUF_I16 = 3,
-    BITNET_GGUF_U32 = 4,
-    BITNET_GGUF_I32 = 5,
-    BITNET_GGUF_F32 = 6,
-    BITNET_GGUF_BOOL = 7,
-    BITNET_GGUF_STRING = 8,
-    BITNET_GGUF_ARRAY = 9,
-    BITNET_GGUF_U64 = 10,
-    BITNET_GGUF_I64 = 11,
-    BITNET_GGUF_F64 = 12,
-    BITNET_GGUF_TYPE_COUNT = 13
+                        BITNET_GGUF_U8 = 0,
+                        BITNET_GGUF_I8 = 1,
+                        BITNET_GGUF_U16 = 2,
+                        BITNET_GGUF_I16 = 3,
+                        BITNET_GGUF_U32 = 4,
+                        BITNET_GGUF_I32 = 5,
+                        BITNET_GGUF_F32 = 6,
+                        BITNET_GGUF_BOOL = 7,
+                        BITNET_GGUF_STRING = 8,
+                        BITNET_GGUF_ARRAY = 9,
+                        BITNET_GGUF_U64 = 10,
+                        BITNET_GGUF_I64 = 11,
+                        BITNET_GGUF_F64 = 12,
+                        BITNET_GGUF_TYPE_COUNT = 13
 };
 
 /* A metadata value. Scalars: `u64` (unsigned), `i64` (signed), `f64` (floats), `boolean` or `text`
@@ -92,6 +92,10 @@ enum bitnet_status bitnet_gguf_open_mem(struct bitnet_gguf **gguf, struct bitnet
                                         struct bitnet_error *err);
 void bitnet_gguf_close(struct bitnet_gguf *gguf); /* NULL is fine */
 
+/* "ggml", "bitnet.cpp", "ik": the words of --dialect. */
+const char *bitnet_dialect_name(enum bitnet_dialect dialect);
+bool bitnet_dialect_from_name(struct bitnet_str name, enum bitnet_dialect *dialect);
+
 uint32_t bitnet_gguf_version(const struct bitnet_gguf *gguf);
 uint64_t bitnet_gguf_alignment(const struct bitnet_gguf *gguf);
 enum bitnet_dialect bitnet_gguf_dialect(const struct bitnet_gguf *gguf);
@@ -112,6 +116,13 @@ const struct bitnet_gguf_value *bitnet_gguf_find(const struct bitnet_gguf *gguf,
                                                  struct bitnet_str key);
 const struct bitnet_tensor *bitnet_gguf_find_tensor(const struct bitnet_gguf *gguf,
                                                     struct bitnet_str name);
+
+/* "u32", "string", "array", ... */
+const char *bitnet_gguf_type_name(enum bitnet_gguf_type type);
+/* Bytes of one element; 0 for strings and arrays. */
+size_t bitnet_gguf_type_bytes(enum bitnet_gguf_type type);
+/* Element i < array->n as a value of its own (not for arrays of arrays). */
+struct bitnet_gguf_value bitnet_gguf_element(const struct bitnet_gguf_value *array, size_t i);
 
 /* Typed access: the one place where type and range are checked. Integer types widen when the value
  * fits; floats never stand in for integers. `key` may hold one "%s" for the architecture's name
@@ -139,6 +150,29 @@ enum bitnet_status bitnet_gguf_strings(const struct bitnet_gguf *gguf, const cha
 enum bitnet_status bitnet_gguf_array(const struct bitnet_gguf *gguf, const char *key,
                                      enum bitnet_gguf_type element, enum bitnet_gguf_need need,
                                      struct bitnet_bytes *raw, size_t *n, struct bitnet_error *err);
+
+/* ------------------------------------------------------------------ judging */
+
+/* What a file holds, in numbers. */
+struct bitnet_gguf_summary {
+    uint64_t n_parameters;       /* elements of all tensors */
+    uint64_t n_bytes;            /* of all tensors */
+    enum bitnet_dtype main_type; /* of most parameters in matrices, embedding and output aside */
+    struct {
+        uint64_t n_tensors, n_parameters, n_bytes;
+    } types[BITNET_DTYPE_COUNT];
+};
+void bitnet_gguf_summarize(const struct bitnet_gguf *gguf, struct bitnet_gguf_summary *summary);
+
+enum bitnet_gguf_level {
+    BITNET_GGUF_LEVEL_STRUCTURE, /* the container: what open has checked */
+    BITNET_GGUF_LEVEL_MODEL      /* and hyper-parameters, tensors by role, vocabulary */
+};
+/* Judges an open file up to `level`. What makes it wrong is an error; what is doubtful, or refused
+ * by other readers, is a warning to `log`. (The values of the weights: <bitnet/check.h>.) */
+enum bitnet_status bitnet_gguf_validate(const struct bitnet_gguf *gguf,
+                                        enum bitnet_gguf_level level, const struct bitnet_log *log,
+                                        struct bitnet_error *err);
 
 /* ------------------------------------------------------------------ writing */
 
@@ -192,7 +226,8 @@ enum bitnet_status bitnet_gguf_begin(struct bitnet_gguf_writer *writer, struct b
  * included. More bytes than declared is INTERNAL. */
 enum bitnet_status bitnet_gguf_tensor_write(struct bitnet_gguf_writer *writer, const void *bytes,
                                             size_t n, struct bitnet_error *err);
-/* Opens what was written, still unpublished, with all checks of a reader. Close it before finish. */
+/* Opens what was written, still unpublished, with all checks of a reader. Close it before finish.
+ */
 enum bitnet_status bitnet_gguf_writer_reopen(struct bitnet_gguf_writer *writer,
                                              struct bitnet_gguf **gguf, struct bitnet_error *err);
 /* Publishes the file under its name and frees the writer, also on failure (then nothing is

@@ -1,0 +1,144 @@
+/* bitnet gguf VERB FILE...: looks into GGUF files. This file: the verbs and their options, and
+ * `validate`. Results on standard output, talk on standard error. */
+#include "main_gguf.h"
+
+#include "bitnet/check.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NAME "bitnet-gguf"
+
+/* ------------------------------------------------------------------ shared by the verbs */
+
+static void say(void *user, enum bitnet_log_level level, const char *text)
+{
+    (void)user;
+    if (level == BITNET_LOG_WARNING) fprintf(stderr, NAME ": warning: %s\n", text);
+}
+
+static const struct bitnet_log warnings = {.say = say};
+
+const struct bitnet_log *call_log(const struct call *call)
+{
+    return call->quiet ? NULL : &warnings;
+}
+
+enum bitnet_status call_parse(struct call *call, const struct bitnet_command *command, int argc,
+                              char **argv, struct bitnet_error *err)
+{
+    struct bitnet_buf help = {.max = 65536};
+    enum bitnet_status status = bitnet_args_parse(command, argc, argv, call->operands,
+                                                  &call->n_operands, &help, &call->is_done, err);
+    if (!status && call->is_done && help.at) fputs(help.at, stdout);
+    bitnet_buf_free(&help);
+    return status;
+}
+
+enum bitnet_status call_open(const struct call *call, const char *path, struct bitnet_gguf **gguf,
+                             struct bitnet_error *err)
+{
+    struct bitnet_gguf_options options = {.log = call_log(call)};
+    if (call->dialect) {
+        options.dialect_is_given = true;
+        if (!bitnet_dialect_from_name(bitnet_str_of(call->dialect), &options.dialect))
+            return bitnet_fail(err, BITNET_USAGE, "--dialect %s (allowed: ggml, bitnet.cpp, ik)",
+                               BITNET_QUOTE(bitnet_str_of(call->dialect)));
+    }
+    return bitnet_gguf_open(gguf, path, &options, err);
+}
+
+enum bitnet_status call_flush(struct bitnet_error *err)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_IO, "standard output: %s", strerror(errno));
+}
+
+/* ------------------------------------------------------------------ validate */
+
+static enum bitnet_status judge(const struct call *call, enum bitnet_gguf_level level,
+                                struct bitnet_error *err)
+{
+    struct bitnet_gguf *gguf = NULL;
+    enum bitnet_status status = call_open(call, call->operands[0], &gguf, err);
+    if (!status) status = bitnet_gguf_validate(gguf, level, call_log(call), err);
+    if (!status && call->deep) status = bitnet_check_data(gguf, call_log(call), err);
+    if (!status && !call->quiet)
+        printf("%s: ok (%s)\n", call->operands[0],
+               call->deep                             ? "structure, model, data"
+               : level == BITNET_GGUF_LEVEL_STRUCTURE ? "structure"
+                                                      : "structure, model");
+    bitnet_gguf_close(gguf);
+    return status;
+}
+
+enum bitnet_status verb_validate(int argc, char **argv, struct bitnet_error *err)
+{
+    struct call call = {0};
+    const struct bitnet_option options[] = {
+        {"--deep", NULL, BITNET_OPTION_FLAG, &call.deep, "look at every weight too", 0, 0},
+        {"--level", "LEVEL", BITNET_OPTION_TEXT, &call.level,
+         "structure: the container alone; model (default): also what a model needs", 0, 0},
+        {"--dialect", "NAME", BITNET_OPTION_TEXT, &call.dialect,
+         "whose type numbers: ggml, bitnet.cpp or ik (default: from evidence)", 0, 0},
+        {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &call.quiet, "no warnings, exit code only", 0, 0},
+    };
+    const struct bitnet_command command = {
+        .name = NAME " validate",
+        .synopsis = "FILE [OPTION]...",
+        .summary = "Says whether a GGUF file is sound, and where it is not. Exit code 0 or 3.",
+        .examples = NAME " validate model.gguf\n" NAME " validate --deep model.gguf\n" NAME
+                         " validate --level structure weights-only.gguf",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .min_operands = 1,
+        .max_operands = 1};
+    enum bitnet_status status = call_parse(&call, &command, argc, argv, err);
+    if (status || call.is_done) return status;
+    if (!call.level || strcmp(call.level, "model") == 0)
+        return judge(&call, BITNET_GGUF_LEVEL_MODEL, err);
+    if (strcmp(call.level, "structure") == 0) return judge(&call, BITNET_GGUF_LEVEL_STRUCTURE, err);
+    return bitnet_fail(err, BITNET_USAGE, "--level %s (allowed: structure, model)",
+                       BITNET_QUOTE(bitnet_str_of(call.level)));
+}
+
+/* ------------------------------------------------------------------ verbs */
+
+static const struct verb {
+    const char *name;
+    enum bitnet_status (*run)(int argc, char **argv, struct bitnet_error *err);
+    const char *summary;
+} verbs[] = {
+    {"show", verb_show, "what a file is: architecture, types, numbers, tokenizer"},
+    {"dump", verb_dump, "all of its metadata and tensors"},
+    {"validate", verb_validate, "whether it is sound, and where it is not"},
+};
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "Usage: " NAME " VERB FILE... [OPTION]...\n\nVerbs:\n");
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        fprintf(out, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
+    fprintf(out, "\n`" NAME " VERB --help` tells more.\n");
+}
+
+int bitnet_gguf_main(int argc, char **argv)
+{
+    struct bitnet_error err = {0};
+    if (argc < 2) {
+        print_usage(stderr);
+        return bitnet_status_exit_code(BITNET_USAGE);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(argv[1], verbs[i].name) != 0) continue;
+        enum bitnet_status status = verbs[i].run(argc - 1, argv + 1, &err);
+        return status ? bitnet_report_error(NAME, &err) : 0;
+    }
+    bitnet_fail(&err, BITNET_USAGE, "there is no verb %s", BITNET_QUOTE(bitnet_str_of(argv[1])));
+    bitnet_hint(&err, BITNET_USAGE, "`" NAME " --help` lists them");
+    return bitnet_report_error(NAME, &err);
+}

@@ -1,0 +1,45 @@
+/* What the files of the gguf tool share. Only main_gguf*.c see it. */
+#ifndef BITNET_MAIN_GGUF_H
+#define BITNET_MAIN_GGUF_H
+
+#include "bitnet/args.h"
+#include "bitnet/gguf.h"
+#include "bitnet/text.h"
+
+#include <stdio.h>
+
+int bitnet_gguf_main(int argc, char **argv);
+
+#define GGUF_OPERANDS_MAX 64
+
+/* One call of one verb. */
+struct call {
+    bool json, full, tensors, deep, quiet, logical, per_tensor, overwrite;
+    const char *dialect, *level, *output;
+    uint64_t max_bytes;
+    struct bitnet_args_list set, del;
+    const char *operands[GGUF_OPERANDS_MAX];
+    size_t n_operands;
+    bool is_done; /* --help or --version has answered */
+};
+
+/* Parses argv (argv[0] is the verb) by the verb's own table; prints help when that was asked. */
+enum bitnet_status call_parse(struct call *call, const struct bitnet_command *command, int argc,
+                              char **argv, struct bitnet_error *err);
+/* Opens with --dialect and warnings on standard error. */
+enum bitnet_status call_open(const struct call *call, const char *path, struct bitnet_gguf **gguf,
+                             struct bitnet_error *err);
+const struct bitnet_log *call_log(const struct call *call);
+/* Standard output, checked at the end: IO when it could not be written. */
+enum bitnet_status call_flush(struct bitnet_error *err);
+
+enum bitnet_status verb_show(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_dump(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_validate(int argc, char **argv, struct bitnet_error *err);
+
+/* main_gguf_print.c: what a file says, as text or JSON. */
+void print_escaped(FILE *out, struct bitnet_str text);
+void print_value(FILE *out, const struct bitnet_gguf_value *value, bool full);
+void print_tensor(FILE *out, const struct bitnet_tensor *tensor);
+
+#endif
