@@ -12,8 +12,8 @@ endif()
 
 # bitnet_common(TARGET): what every C target of ours is compiled with.
 function(bitnet_common target)
-    target_compile_features(${target} PRIVATE c_std_11)
-    set_target_properties(${target} PROPERTIES C_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+    set_target_properties(${target} PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF
+        POSITION_INDEPENDENT_CODE ON)
     target_compile_definitions(${target} PRIVATE _GNU_SOURCE _FILE_OFFSET_BITS=64)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:C>:${BITNET_WARNINGS} ${BITNET_FLAGS}>)
     if(BITNET_SANITIZE)
