@@ -39,24 +39,34 @@ static const struct bitnet_arch *arch_for(struct bitnet_str source_name)
     return NULL;
 }
 
-/* model_type decides what transformers does; architectures[0] decides what we do. They must tell
- * the same story. (1bitLLM's BitnetForCausalLM calls its model_type "llama".) */
-static bool model_type_agrees(struct bitnet_str source_name, struct bitnet_str model_type)
+/* What transformers' names imply. model_type decides what transformers does, architectures[0] what
+ * we do: they must tell the same story. `unsaid` is what linear layers are when there is no
+ * quantization_config: 1bitLLM's own modeling code makes them ternary whenever it runs, and its
+ * model_type is "llama". */
+static const struct family {
+    const char *source_name;
+    const char *model_types[3];
+    enum quantization unsaid;
+} families[] = {
+    {"LlamaForCausalLM", {"llama", NULL}, QUANTIZATION_NONE},
+    {"BitNetForCausalLM", {"bitnet", NULL}, QUANTIZATION_NONE},
+    {"BitnetForCausalLM", {"llama", "bitnet", NULL}, QUANTIZATION_ONLINE},
+};
+
+/* NULL: an architecture that this table does not list implies nothing. */
+static const struct family *find_family(struct bitnet_str source_name)
 {
-    static const struct {
-        const char *source_name, *model_types[3];
-    } pairs[] = {
-        {"LlamaForCausalLM", {"llama", "falcon3", NULL}},
-        {"BitNetForCausalLM", {"bitnet", NULL}},
-        {"BitnetForCausalLM", {"llama", "bitnet", NULL}},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        if (!bitnet_str_is(source_name, pairs[i].source_name)) continue;
-        for (const char *const *t = pairs[i].model_types; *t; t++)
-            if (bitnet_str_is(model_type, *t)) return true;
-        return false;
-    }
-    return true; /* an architecture that this table does not list makes no claim */
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+        if (bitnet_str_is(source_name, families[i].source_name)) return &families[i];
+    return NULL;
+}
+
+static bool model_type_agrees(const struct family *family, struct bitnet_str model_type)
+{
+    if (!family || !model_type.at) return true;
+    for (const char *const *t = family->model_types; *t; t++)
+        if (bitnet_str_is(model_type, *t)) return true;
+    return false;
 }
 
 static enum bitnet_status read_arch(struct config *config, const struct bitnet_json *root,
@@ -77,7 +87,9 @@ static enum bitnet_status read_arch(struct config *config, const struct bitnet_j
     enum bitnet_status status =
         bitnet_json_str(root, "model_type", BITNET_OPTIONAL, &model_type, err);
     if (status) return status;
-    if (model_type.at && !model_type_agrees(first->text, model_type))
+    const struct family *family = find_family(first->text);
+    if (family) config->quantization = family->unsaid;
+    if (!model_type_agrees(family, model_type))
         return bitnet_fail(err, BITNET_UNSUPPORTED,
                            "'model_type' %s does not belong to architecture %s",
                            BITNET_QUOTE(model_type), BITNET_QUOTE(first->text));
