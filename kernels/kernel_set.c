@@ -4,6 +4,9 @@
 
 static const struct bitnet_kernel_set *const sets[] = {
     &bitnet_kernels_scalar, /* complete: the floor */
+#if defined(__x86_64__)
+    &bitnet_kernels_avx2,
+#endif
 };
 
 size_t bitnet_kernels_count(void)

@@ -6,5 +6,8 @@
 #include <bitnet/kernels.h>
 
 extern const struct bitnet_kernel_set bitnet_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct bitnet_kernel_set bitnet_kernels_avx2;
+#endif
 
 #endif
