@@ -282,12 +282,16 @@ static void add_option_help(struct bitnet_buf *help, const struct bitnet_option 
     add_spaces(help, strncmp(option->names, "--", 2) == 0 ? 6 : 2);
     bitnet_buf_printf(help, "%s%s%s", option->names, option->argument ? " " : "",
                       option->argument ? option->argument : "");
+    if (!option->help) {
+        bitnet_buf_add(help, "\n", 1);
+        return;
+    }
     if (width + 2 > column) {
         bitnet_buf_add(help, "\n", 1);
         width = 0;
     }
     add_spaces(help, column - width);
-    add_wrapped(help, option->help ? option->help : "", column, column);
+    add_wrapped(help, option->help, column, column);
 }
 
 static void add_examples(struct bitnet_buf *help, const char *examples)

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#define TEST(name) static void name(void **state __attribute__((unused)))
+#define TEST(name)   static void name(void **state __attribute__((unused)))
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 /* The text must hold these words; on failure both are printed. */

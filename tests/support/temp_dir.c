@@ -34,9 +34,9 @@ void temp_dir_remove(const struct temp_dir *dir)
 
 const char *temp_dir_file(const struct temp_dir *dir, const char *name)
 {
-    static char paths[16][600];
+    static char paths[64][600];
     static unsigned next;
-    char *path = paths[next++ % 16];
+    char *path = paths[next++ % 64];
     snprintf(path, sizeof paths[0], "%s/%s", dir->path, name);
     return path;
 }

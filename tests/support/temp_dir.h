@@ -12,7 +12,7 @@ struct temp_dir {
 void temp_dir_make(struct temp_dir *dir);
 /* Removes the folder and what lies in it, sub-folders included. */
 void temp_dir_remove(const struct temp_dir *dir);
-/* "dir/name"; the text lives in one of 16 static buffers, taken in turn. */
+/* "dir/name"; the text lives in one of 64 static buffers, taken in turn. */
 const char *temp_dir_file(const struct temp_dir *dir, const char *name);
 /* Writes a file whole. Stops the test program when that fails. */
 void temp_dir_write(const struct temp_dir *dir, const char *name, const void *bytes, size_t n);

@@ -167,6 +167,7 @@ void tiny_model_free(struct tiny_model *m)
             free(m->layers[layer].linear[i].trits);
             free(m->layers[layer].linear[i].scales);
             free(m->layers[layer].linear[i].floats);
+            free(m->layers[layer].linear[i].encoded);
         }
         for (int i = 0; i < TINY_NORMS; i++) free(m->layers[layer].norm[i]);
     }
@@ -187,11 +188,11 @@ void tiny_model_make_dense(struct tiny_model *m, enum bitnet_dtype type)
             struct tiny_linear *l = &m->layers[layer].linear[i];
             struct bitnet_layout layout = {.type = type, .rows = l->rows, .cols = l->cols};
             free(l->floats);
+            free(l->encoded);
             l->floats = random_floats(l->rows * l->cols, 0, sqrt(3.0 / (double)l->cols), &random);
-            uint8_t *bytes = must(bitnet_rows_bytes(&layout, l->rows), 1);
-            codec->encode_rows(&layout, l->floats, l->rows, NULL, bytes);
-            codec->decode_rows(&layout, bytes, l->rows, l->floats);
-            free(bytes);
+            l->encoded = must(bitnet_rows_bytes(&layout, l->rows), 1);
+            codec->encode_rows(&layout, l->floats, l->rows, NULL, l->encoded);
+            codec->decode_rows(&layout, l->encoded, l->rows, l->floats);
         }
 }
 
@@ -322,7 +323,9 @@ static void encode(const struct bitnet_layout *layout, const struct item *item, 
                    size_t n_bytes)
 {
     const struct bitnet_codec *codec = bitnet_codec(layout->type);
-    if (item->linear && !item->floats && codec->encode_trits) {
+    if (item->linear && item->linear->encoded) {
+        memcpy(bytes, item->linear->encoded, n_bytes);
+    } else if (item->linear && !item->floats && codec->encode_trits) {
         float *scales = file_scales(layout, item);
         codec->encode_trits(layout, item->linear->trits, scales, bytes, n_bytes);
         free(scales);
@@ -418,7 +421,10 @@ static void put_metadata(const struct tiny_model *m, struct bitnet_gguf_writer *
     bitnet_gguf_put_str(w, "general.architecture", bitnet_str_of(s->arch));
     bitnet_gguf_put_str(w, "general.name", BITNET_STR("tiny"));
     bitnet_hparams_to_gguf(&hparams, arch, w);
-    if (s->vocabulary) put_vocabulary(s, w);
+    if (s->vocabulary)
+        put_vocabulary(s, w);
+    else
+        bitnet_gguf_put_str(w, "tokenizer.ggml.model", BITNET_STR("no_vocab"));
 }
 
 static bool write_all(const struct tiny_model *m, const struct tiny_file *file,

@@ -28,7 +28,7 @@ struct tiny_spec {
     float rope_base;
     bool own_output; /* an output matrix beside the embedding */
     bool rope_freqs; /* divisors of the angles */
-    bool vocabulary; /* an SPM vocabulary of single bytes: needs n_vocab >= 259 */
+    bool vocabulary; /* an SPM vocabulary of single bytes: needs n_vocab >= 259; else "no_vocab" */
     bool row_scales; /* every row of a linear has its own scale */
     uint64_t seed;
 };
@@ -36,8 +36,9 @@ struct tiny_spec {
 struct tiny_linear {
     size_t rows, cols;
     int8_t *trits;
-    float *scales; /* [rows], binary16 holds each */
-    float *floats; /* instead of trits when not NULL: the layer is dense */
+    float *scales;    /* [rows], binary16 holds each */
+    float *floats;    /* instead of trits when not NULL: the layer is dense */
+    uint8_t *encoded; /* the file's bytes of floats, when a type was chosen for them */
 };
 
 struct tiny_layer {
