@@ -158,7 +158,7 @@ TEST(help_is_made_from_the_table)
         "  -m, --model FILE       the model to use\n"
         "  -t, --threads N        threads\n"
         "      --seed N           seed\n"
-        "                         --offset N\n"
+        "      --offset N\n"
         "      --temp F           how much chance there is in the choice of the next\n"
         "                         word; 0 always takes the likeliest one, and so gives\n"
         "                         the same text each time\n"
