@@ -177,6 +177,7 @@ static enum bitnet_status set_if_ternary(struct bitnet_plan *plan, struct weight
         return BITNET_OK;
     }
     weight->kind = WEIGHT_MASTERS;
+    weight->is_lossy = true;
     if (plan->options.allow_lossy) return BITNET_OK;
     bitnet_fail(err, BITNET_INEXACT,
                 "not ternary: it holds the magnitudes %.9g and %.9g (row %zu); %s would destroy it",

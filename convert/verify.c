@@ -19,6 +19,7 @@ struct check {
     const struct bitnet_tensor *written;
     _Atomic size_t first_bad; /* lowest row of the source that differs; SIZE_MAX: none */
     double *deviations;       /* [rows], largest of each */
+    _Atomic uint64_t loss;    /* of lossy masters: largest |source - trit * scale|, as bits */
 };
 
 static void lower_to(_Atomic size_t *a, size_t b)
@@ -97,6 +98,22 @@ static double sum_of_magnitudes(const float *x, size_t n)
 
 /* --- by trits --- */
 
+static void raise_to(_Atomic uint64_t *a, double b)
+{
+    uint64_t bits, seen = atomic_load(a);
+    memcpy(&bits, &b, sizeof bits); /* magnitudes order like their bits */
+    while (bits > seen && !atomic_compare_exchange_weak(a, &seen, bits)) {
+    }
+}
+
+static void measure_loss(struct check *k, const float *floats, const int8_t *trits)
+{
+    double worst = 0, scale = (double)k->item->weight.scale;
+    for (size_t c = 0; c < k->layout.cols; c++)
+        worst = fmax(worst, fabs((double)floats[c] - trits[c] * scale));
+    raise_to(&k->loss, worst);
+}
+
 static void compare_trits(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     struct check *k = ctx;
@@ -108,6 +125,7 @@ static void compare_trits(void *ctx, size_t begin, size_t end, unsigned thread)
         const int8_t *got = k->space->trits + target_row(w, r) * w->cols;
         if (memcmp(expected, got, w->cols) != 0) lower_to(&k->first_bad, r);
         if (w->kind == WEIGHT_MASTERS) k->space->row_sums[r] = sum_of_magnitudes(floats, w->cols);
+        if (w->is_lossy) measure_loss(k, floats, got);
     }
 }
 
@@ -168,6 +186,11 @@ static enum bitnet_status verify_trits(struct bitnet_plan *plan, struct check *k
     if (status) return status;
     bitnet_pool_run(plan->pool, w->rows, 64, compare_trits, k);
     if (atomic_load(&k->first_bad) != SIZE_MAX) return fail_trit(k, err);
+    if (w->is_lossy) {
+        uint64_t bits = atomic_load(&k->loss);
+        memcpy(&row->max_deviation, &bits, sizeof bits);
+        row->is_exact = false;
+    }
     return w->kind == WEIGHT_MASTERS ? check_mean(k, err) : BITNET_OK;
 }
 

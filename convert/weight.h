@@ -21,6 +21,7 @@ struct weight {
     enum st_kind dtype; /* of `data`: a float kind, or ST_U8 when packed */
     struct bitnet_bytes data;
     size_t rows, cols;
+    bool is_lossy;  /* masters that stand for themselves: rounding them changes the model */
     size_t n_heads; /* not 0: the rows of each head go from halves to interleaved pairs */
     float scale;    /* the weight is trit * scale; packed: given, else found by weight_measure() */
     float inverse;  /* masters: what they are multiplied by before rounding */
