@@ -207,6 +207,19 @@ static void warn_about_strangers(struct bitnet_str first, size_t n, const struct
                        BITNET_QUOTE(first), n - 1, arch->name);
 }
 
+/* ik_llama.cpp keeps -1, 0, +1 in some files and a linear layer's scale in a tensor beside it:
+ * "blk.0.attn_q.scale" (formats.md 6.5). */
+static void claim_scale(const struct bitnet_gguf *gguf, struct bitnet_str weight, bool *claimed)
+{
+    char name[80];
+    if (!bitnet_str_ends(weight, ".weight") || weight.n >= sizeof name) return;
+    size_t stem = weight.n - strlen(".weight");
+    memcpy(name, weight.at, stem);
+    memcpy(name + stem, ".scale", sizeof ".scale");
+    const struct bitnet_tensor *scale = bitnet_gguf_find_tensor(gguf, bitnet_str_of(name));
+    if (scale) claimed[scale - bitnet_gguf_tensor_at(gguf, 0)] = true;
+}
+
 /* Finds every role's tensor and marks it in `claimed`, one flag per tensor of the file. */
 static enum bitnet_status claim_roles(const struct bitnet_gguf *gguf,
                                       const struct bitnet_arch *arch,
@@ -221,6 +234,8 @@ static enum bitnet_status claim_roles(const struct bitnet_gguf *gguf,
                 find_role(&tensor, &arch->roles[i], hparams, gguf, layer, err);
             if (status) return status;
             if (tensor) claimed[tensor - bitnet_gguf_tensor_at(gguf, 0)] = true;
+            if (tensor && arch->roles[i].kind == BITNET_TENSOR_LINEAR)
+                claim_scale(gguf, tensor->name, claimed);
         }
     }
     return BITNET_OK;
