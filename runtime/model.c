@@ -281,7 +281,10 @@ static enum bitnet_status read_tokenizer(struct bitnet_model *model,
                                          const struct bitnet_model_options *options,
                                          struct bitnet_error *err)
 {
-    if (!bitnet_gguf_find(model->gguf, BITNET_STR("tokenizer.ggml.model"))) return BITNET_OK;
+    const struct bitnet_gguf_value *kind =
+        bitnet_gguf_find(model->gguf, BITNET_STR("tokenizer.ggml.model"));
+    if (!kind || bitnet_str_is(kind->text, "none") || bitnet_str_is(kind->text, "no_vocab"))
+        return BITNET_OK;
     return bitnet_tokenizer_from_gguf(&model->tokenizer, model->gguf, options->log, err);
 }
 

@@ -542,9 +542,21 @@ static void attend(const struct oracle *o, size_t layer, const double *q, size_t
     free(weight);
 }
 
-static void keep(const struct oracle *o, double *to, const double *from, size_t n)
+/* What the past holds of keys (or values). */
+static void keep(const struct oracle *o, size_t layer, bool is_value, size_t position,
+                 const double *from)
 {
-    for (size_t i = 0; i < n; i++) to[i] = o->how->f32_cache ? from[i] : (double)as_f16(from[i]);
+    size_t n = (size_t)o->m->spec.n_kv_heads * o->m->spec.head_dim;
+    double *to = (is_value ? o->values : o->keys) + (layer * o->n + position) * n;
+    for (size_t i = 0; i < n; i++) {
+        to[i] = o->how->f32_cache ? from[i] : (double)as_f16(from[i]);
+        if (!o->how->cached) continue;
+        to[i] = o->how->cached(o->how->user, layer, is_value, position, i);
+        if (fabs(to[i] - from[i]) > fabs(from[i]) / 1024 + 1e-4) {
+            fprintf(stderr, "tiny model: the cache holds %g where %g belongs\n", to[i], from[i]);
+            abort();
+        }
+    }
 }
 
 static void run_token(const struct oracle *o, int32_t token, size_t position, double *logits)
@@ -558,15 +570,14 @@ static void run_token(const struct oracle *o, int32_t token, size_t position, do
     for (size_t i = 0; i < d; i++) x[i] = (double)m->embed[(size_t)token * d + i];
     for (size_t layer = 0; layer < s->n_layers; layer++) {
         const struct tiny_layer *l = &m->layers[layer];
-        size_t cell = (layer * o->n + position) * kv;
         norm(x, l->norm[TINY_ATTN_NORM], d, h);
         multiply(o, &l->linear[TINY_Q], h, q);
         multiply(o, &l->linear[TINY_K], h, k);
         multiply(o, &l->linear[TINY_V], h, v);
         rotate(m, q, s->n_heads, position);
         rotate(m, k, s->n_kv_heads, position);
-        keep(o, o->keys + cell, k, kv);
-        keep(o, o->values + cell, v, kv);
+        keep(o, layer, false, position, k);
+        keep(o, layer, true, position, v);
         attend(o, layer, q, position, a);
         if (m->has_sub_norms) norm(a, l->norm[TINY_SUB_NORM], qw, a);
         multiply(o, &l->linear[TINY_O], a, h);

@@ -81,6 +81,12 @@ bool tiny_model_write(const struct tiny_model *model, const char *path,
 struct tiny_oracle {
     bool int8_activations;
     bool f32_cache; /* keys and values are not rounded to binary16 */
+    /* Where it is not NULL: what the judged program has in its cache, element i of a layer's keys
+     * or values at a position. The oracle goes on with that, after checking that it is its own
+     * value as binary16 or a neighbour of it: a rounding that falls the other way is no error, and
+     * must not hide one. */
+    double (*cached)(void *user, size_t layer, bool is_value, size_t position, size_t i);
+    void *user;
 };
 /* logits[n][n_vocab] of every token. */
 void tiny_model_logits(const struct tiny_model *model, const int32_t *tokens, size_t n,

@@ -1,0 +1,177 @@
+/* context.c and kv_cache.c: sizes said before they are taken, limits that change nothing, logits
+ * kept as asked, nothing allocated by a step. */
+#include "run_model.h"
+
+#include "bitnet/alloc.h"
+
+#include "backend.h"
+#include "context.h"
+#include "tiny_model.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static const int32_t tokens[8] = {1, 20, 33, 47, 5, 250, 12, 8};
+static struct bitnet_model *model;
+static char path[200];
+
+static int open_model(void **state)
+{
+    (void)state;
+    struct tiny_spec spec = tiny_spec_b158();
+    struct tiny_model *tiny = tiny_model_new(&spec);
+    struct bitnet_error err;
+    tiny_path(path, sizeof path, "context.gguf");
+    bool ok = tiny_model_write(tiny, path,
+                               &(struct tiny_file){.linear = BITNET_DTYPE_i2_s,
+                                                   .embed = BITNET_DTYPE_f16,
+                                                   .dialect = BITNET_DIALECT_BITNETCPP});
+    tiny_model_free(tiny);
+    return !ok || bitnet_model_open(&model, path, NULL, &err) != BITNET_OK;
+}
+
+static int close_model(void **state)
+{
+    (void)state;
+    bitnet_model_close(model);
+    unlink(path);
+    return 0;
+}
+
+static struct bitnet_context *new_context(struct bitnet_context_options options)
+{
+    struct bitnet_context *context;
+    struct bitnet_error err;
+    assert_int_equal(bitnet_context_new(&context, model, &options, &err), BITNET_OK);
+    return context;
+}
+
+TEST(the_size_is_as_trained_unless_said)
+{
+    struct bitnet_context *context = new_context((struct bitnet_context_options){0});
+    assert_int_equal(bitnet_context_size(context), 64);
+    bitnet_context_free(context);
+    context = new_context((struct bitnet_context_options){.n_context = 7});
+    assert_int_equal(bitnet_context_size(context), 7);
+    bitnet_context_free(context);
+}
+
+TEST(a_context_is_one_allocation_and_a_step_is_none)
+{
+    bitnet_alloc_fail_at(-1);
+    long before = bitnet_alloc_count();
+    struct bitnet_context *context = new_context((struct bitnet_context_options){.n_batch = 3});
+    assert_int_equal(bitnet_alloc_count() - before, 1);
+    assert_int_equal(bitnet_eval(context, tokens, 8, NULL), BITNET_OK);
+    assert_int_equal(bitnet_eval(context, tokens, 1, NULL), BITNET_OK);
+    assert_int_equal(bitnet_alloc_count() - before, 1);
+    bitnet_context_free(context);
+}
+
+TEST(the_bytes_grow_by_the_cache_for_each_cell)
+{
+    struct bitnet_context_options a = {.n_context = 1000, .n_batch = 16};
+    struct bitnet_context_options b = {.n_context = 2000, .n_batch = 16};
+    uint64_t grown = bitnet_context_bytes(model, &b) - bitnet_context_bytes(model, &a);
+    uint64_t cache = 2u * 2 * 128 * 1000 * 2; /* key and value, layers, width, cells, bytes */
+    uint64_t scores = (uint64_t)ATTENTION_QUERIES_MAX * 1000 * 4;
+    assert_true(grown >= cache && grown <= cache + scores + 4096);
+}
+
+TEST(impossible_sizes_are_refused_with_numbers)
+{
+    struct bitnet_context *context;
+    struct bitnet_error err;
+    struct bitnet_context_options options = {.n_context = 16777217};
+    assert_int_equal(bitnet_context_new(&context, model, &options, &err), BITNET_LIMIT);
+    assert_text_has(err.text, "16777217");
+    assert_null(context);
+}
+
+TEST(a_full_context_is_a_limit_and_changes_nothing)
+{
+    struct bitnet_context *context = new_context((struct bitnet_context_options){.n_context = 6});
+    struct bitnet_error err;
+    assert_int_equal(bitnet_eval(context, tokens, 4, &err), BITNET_OK);
+    float kept = bitnet_logits(context, 3)[17];
+    assert_int_equal(bitnet_eval(context, tokens, 3, &err), BITNET_LIMIT);
+    assert_text_has(err.text, "2 of 6 cells left");
+    assert_int_equal(bitnet_context_used(context), 4);
+    assert_true(bitnet_logits(context, 3)[17] == kept);
+    assert_int_equal(bitnet_eval(context, tokens, 2, &err), BITNET_OK);
+    assert_int_equal(bitnet_context_used(context), 6);
+    bitnet_context_free(context);
+}
+
+TEST(a_token_outside_the_vocabulary_is_a_limit)
+{
+    struct bitnet_context *context = new_context((struct bitnet_context_options){0});
+    const int32_t wrong[2][2] = {{1, 300}, {1, -1}};
+    struct bitnet_error err;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bitnet_eval(context, wrong[i], 2, &err), BITNET_LIMIT);
+        assert_text_has(err.text, i ? "-1" : "300");
+        assert_int_equal(bitnet_context_used(context), 0);
+    }
+    assert_int_equal(bitnet_eval(context, tokens, 0, &err), BITNET_USAGE);
+    bitnet_context_free(context);
+}
+
+TEST(only_the_last_logits_are_kept_unless_all_are_asked_for)
+{
+    struct bitnet_context *last = new_context((struct bitnet_context_options){.n_batch = 3});
+    struct bitnet_context *all =
+        new_context((struct bitnet_context_options){.n_batch = 3, .all_logits = true});
+    assert_null(bitnet_logits(last, 0));
+    assert_int_equal(bitnet_eval(last, tokens, 8, NULL), BITNET_OK);
+    assert_int_equal(bitnet_eval(all, tokens, 8, NULL), BITNET_OK);
+    for (size_t i = 0; i < 9; i++) {
+        assert_int_equal(bitnet_logits(last, i) != NULL, i == 7);
+        assert_int_equal(bitnet_logits(all, i) != NULL, i < 8);
+    }
+    assert_same_logits("last", bitnet_logits(all, 7), bitnet_logits(last, 7), 1, 300);
+    bitnet_context_free(last);
+    bitnet_context_free(all);
+}
+
+TEST(more_logits_than_there_is_room_for_are_a_limit)
+{
+    struct bitnet_context *context =
+        new_context((struct bitnet_context_options){.all_logits = true, .n_logits = 2});
+    struct bitnet_error err;
+    assert_int_equal(bitnet_eval(context, tokens, 3, &err), BITNET_LIMIT);
+    assert_int_equal(bitnet_eval(context, tokens, 2, &err), BITNET_OK);
+    assert_non_null(bitnet_logits(context, 0));
+    bitnet_context_free(context);
+}
+
+TEST(reset_forgets_every_token)
+{
+    struct bitnet_context *context = new_context((struct bitnet_context_options){0});
+    assert_int_equal(bitnet_eval(context, tokens, 5, NULL), BITNET_OK);
+    float first[300];
+    for (int i = 0; i < 300; i++) first[i] = bitnet_logits(context, 4)[i];
+    assert_int_equal(bitnet_eval(context, tokens, 3, NULL), BITNET_OK);
+    bitnet_context_reset(context);
+    assert_null(bitnet_logits(context, 2));
+    assert_int_equal(bitnet_context_used(context), 0);
+    assert_int_equal(bitnet_eval(context, tokens, 5, NULL), BITNET_OK);
+    assert_same_logits("after reset", first, bitnet_logits(context, 4), 1, 300);
+    bitnet_context_free(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_size_is_as_trained_unless_said),
+        cmocka_unit_test(a_context_is_one_allocation_and_a_step_is_none),
+        cmocka_unit_test(the_bytes_grow_by_the_cache_for_each_cell),
+        cmocka_unit_test(impossible_sizes_are_refused_with_numbers),
+        cmocka_unit_test(a_full_context_is_a_limit_and_changes_nothing),
+        cmocka_unit_test(a_token_outside_the_vocabulary_is_a_limit),
+        cmocka_unit_test(only_the_last_logits_are_kept_unless_all_are_asked_for),
+        cmocka_unit_test(more_logits_than_there_is_room_for_are_a_limit),
+        cmocka_unit_test(reset_forgets_every_token),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
