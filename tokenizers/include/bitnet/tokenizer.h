@@ -81,7 +81,8 @@ void bitnet_tokens_free(struct bitnet_tokens *tokens);
 bool bitnet_tokens_add(struct bitnet_tokens *tokens, int32_t id); /* false: out of memory */
 
 /* Appends the ids of `text`. Time is n log n at worst. `options` NULL: defaults. MEMORY, LIMIT;
- * FORMAT when the vocabulary cannot spell a byte of the text. */
+ * FORMAT when an SPM vocabulary cannot spell a byte of the text. (A byte-level one that lacks a
+ * byte, as Falcon lacks the vertical tab, leaves it out, as llama.cpp and Hugging Face do.) */
 enum bitnet_status bitnet_tokenize(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text,
                                    const struct bitnet_tokenize_options *options,
                                    struct bitnet_tokens *tokens, struct bitnet_error *err);

@@ -1,0 +1,135 @@
+/* Owns the pre-tokenizers of a tokenizer.json where they rewrite text as well as cut it. Comes in:
+ * normalized text; goes out: pieces in the spelling of the vocabulary. See hf.h. Where nothing but
+ * the last step rewrites (byte-level vocabularies), hf.c takes the shorter road through split.c. */
+#include "hf.h"
+
+#include <bitnet/alloc.h>
+
+#include "alphabet.h"
+
+void hf_pieces_free(struct hf_pieces *pieces)
+{
+    bitnet_buf_free(&pieces->text);
+    bitnet_free(pieces->at);
+    *pieces = (struct hf_pieces){0};
+}
+
+static bool add_piece(struct hf_pieces *pieces, size_t begin)
+{
+    if (begin == pieces->text.n) return true;
+    if (!BITNET_GROW(pieces->at, pieces->n, pieces->cap, SIZE_MAX / sizeof *pieces->at))
+        return false;
+    pieces->at[pieces->n++] = (struct hf_piece){begin, pieces->text.n};
+    return true;
+}
+
+static bool add_copy(struct hf_pieces *out, struct bitnet_str word)
+{
+    size_t begin = out->text.n;
+    return bitnet_buf_add_str(&out->text, word) && add_piece(out, begin);
+}
+
+static bool cut(const struct split_pass *pass, struct bitnet_str piece, struct hf_pieces *out,
+                bool (*add)(struct hf_pieces *, struct bitnet_str))
+{
+    struct splitter splitter;
+    struct bitnet_str word;
+    split_begin(&splitter, pass, pass ? 1 : 0, piece);
+    while (split_next(&splitter, &word))
+        if (!add(out, word)) return false;
+    return true;
+}
+
+static bool add_spelled(struct hf_pieces *out, struct bitnet_str word)
+{
+    size_t begin = out->text.n;
+    for (size_t i = 0; i < word.n; i++) {
+        char letter[2];
+        if (!bitnet_buf_add(&out->text, letter, alphabet_spell(word.at + i, 1, letter)))
+            return false;
+    }
+    return add_piece(out, begin);
+}
+
+static bool byte_level(const struct hf_splitter *splitter, struct bitnet_str piece,
+                       struct hf_pieces *out)
+{
+    struct bitnet_buf spaced = {.max = out->text.max};
+    bool ok = true;
+    if (splitter->add_prefix_space && piece.at[0] != ' ') {
+        ok = bitnet_buf_add(&spaced, " ", 1) && bitnet_buf_add_str(&spaced, piece);
+        piece = (struct bitnet_str){spaced.at, spaced.n};
+    }
+    ok = ok && cut(splitter->use_regex ? &splitter->pass : NULL, piece, out, add_spelled);
+    bitnet_buf_free(&spaced);
+    return ok;
+}
+
+/* Cuts before each replacement character, which stays with what follows it. */
+static bool cut_before(struct bitnet_str text, struct bitnet_str mark, struct hf_pieces *out)
+{
+    size_t begin = 0;
+    for (size_t at = 1; at <= text.n; at++) {
+        bool here =
+            at == text.n || (text.n - at >= mark.n && memcmp(text.at + at, mark.at, mark.n) == 0);
+        if (!here) continue;
+        if (!add_copy(out, (struct bitnet_str){text.at + begin, at - begin})) return false;
+        begin = at;
+    }
+    return true;
+}
+
+static bool metaspace(const struct hf_splitter *splitter, struct bitnet_str piece, bool is_first,
+                      struct hf_pieces *out)
+{
+    struct bitnet_str mark = splitter->replacement;
+    struct bitnet_buf marked = {.max = out->text.max};
+    bool starts = bitnet_str_starts(piece, " ") ||
+                  (piece.n >= mark.n && memcmp(piece.at, mark.at, mark.n) == 0);
+    bool prepend = splitter->prepend == HF_PREPEND_ALWAYS ||
+                   (splitter->prepend == HF_PREPEND_FIRST && is_first);
+    bool ok = !(prepend && !starts) || bitnet_buf_add_str(&marked, mark);
+    ok = ok && hf_replace(&marked, piece, BITNET_STR(" "), mark);
+    struct bitnet_str text = {marked.at, marked.n};
+    ok = ok && (splitter->split ? cut_before(text, mark, out) : add_copy(out, text));
+    bitnet_buf_free(&marked);
+    return ok;
+}
+
+static bool apply(const struct hf_splitter *splitter, const struct hf_pieces *in, bool is_start,
+                  struct hf_pieces *out)
+{
+    out->n = out->text.n = 0;
+    for (size_t i = 0; i < in->n; i++) {
+        struct bitnet_str piece = {in->text.at + in->at[i].begin, in->at[i].end - in->at[i].begin};
+        bool ok = false;
+        switch (splitter->kind) {
+        case HF_PASS:
+            ok = cut(&splitter->pass, piece, out, add_copy);
+            break;
+        case HF_BYTE_LEVEL:
+            ok = byte_level(splitter, piece, out);
+            break;
+        case HF_METASPACE:
+            ok = metaspace(splitter, piece, is_start && i == 0, out);
+            break;
+        }
+        if (!ok) return false;
+    }
+    return true;
+}
+
+bool hf_split(const struct hf *hf, struct bitnet_str text, bool is_start, struct hf_pieces *pieces)
+{
+    struct hf_pieces other = {.text.max = pieces->text.max};
+    pieces->n = pieces->text.n = 0;
+    bool ok = add_copy(pieces, text);
+    for (size_t i = 0; i < hf->n_splitters && ok; i++) {
+        ok = apply(&hf->splitters[i], pieces, is_start, &other);
+        struct hf_pieces swap = *pieces;
+        *pieces = other;
+        other = swap;
+    }
+    hf_pieces_free(&other);
+    return ok;
+}

@@ -1,0 +1,125 @@
+/* What a tokenizer is made of, for the files of this room. Makers (from_*.c) fill it; encode.c,
+ * decode.c and to_gguf.c read it. Nothing in it changes after it was made, except `reach`, a memo
+ * that every thread would fill with the same values. */
+#ifndef BITNET_TOKENIZERS_INSIDES_H
+#define BITNET_TOKENIZERS_INSIDES_H
+
+#include <bitnet/arena.h>
+#include <bitnet/text.h>
+#include <bitnet/tokenizer.h>
+
+#include "merge.h"
+#include "pre.h"
+#include "special.h"
+#include "vocab.h"
+
+/* Does merging the spelling of a token give that token? Learnt when first asked. */
+enum reach {
+    REACH_UNKNOWN,
+    REACH_YES,
+    REACH_NO,
+    REACH_ADDED /* no token of the model: only cut out, never merged to */
+};
+
+/* Special tokens that swallow the white space beside them, by a name in the file (llama.cpp). */
+enum strip_rule { STRIP_NONE, STRIP_LEFT_OF_MASK, STRIP_RIGHT };
+
+struct named_template {
+    struct bitnet_str name, text;
+};
+
+struct hf;
+
+struct bitnet_tokenizer {
+    enum bitnet_tokenizer_kind kind;
+    struct bitnet_arena arena; /* texts and small arrays that live as long as the tokenizer */
+    struct vocab vocab;
+    struct merge_table merges; /* empty for SPM: its scores are in `vocab` */
+    const struct pre *pre;     /* NULL: llama.cpp has no name for it (from a tokenizer.json only) */
+    bool ignore_merges;
+    bool clean_spaces;
+    uint32_t byte_symbol[256]; /* BPE: symbol that spells the byte. SPM: token of the byte.
+                                * MERGE_NO_ID: there is none */
+    uint8_t *reach;            /* [n_tokens] enum reach, read and written with relaxed atomics */
+    bool space_joins[256];     /* this byte stands before U+2581 inside some token */
+    bool knows_space;          /* U+2581 is a token of the model */
+    const struct split_pass *passes; /* BPE: how text is cut; those of `pre`, or of `hf` */
+    size_t n_passes;
+    struct bitnet_special_tokens special;
+    int32_t cls, mask;
+    bool add_bos_is_given, add_eos_is_given; /* the source says so, it is no default */
+    bool add_space_prefix_is_given;
+    bool add_bos_token, add_eos_token; /* what it says, for the GGUF */
+    int32_t *eog;                      /* [n_eog], in `arena` */
+    size_t n_eog;
+    enum strip_rule strip_rule;
+    struct special_list specials;
+    struct bitnet_str chat_template;  /* in `arena` */
+    struct named_template *templates; /* [n_templates], in `arena`: all but the default */
+    size_t n_templates;
+    struct hf *hf; /* NULL: llama.cpp's rules; else the pipeline of a tokenizer.json */
+};
+
+/* An empty tokenizer; NULL: out of memory. */
+struct bitnet_tokenizer *tokenizer_new(enum bitnet_tokenizer_kind kind);
+/* What every maker does last, when vocabulary, merges, pre and special ids are there: symbols of
+ * bytes, the list of special tokens, the end-of-generation set. */
+enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err);
+
+/* Finds eot and the end-of-generation set; again when the special ids have changed. */
+enum bitnet_status tokenizer_find_eog(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err);
+
+/* Adds the next token with the checks that every source needs. FORMAT: the spelling is taken;
+ * LIMIT, MEMORY. */
+enum bitnet_status tokenizer_add_token(struct bitnet_tokenizer *tokenizer, struct bitnet_str text,
+                                       enum bitnet_token_type type, float score,
+                                       struct bitnet_error *err);
+/* The value of "<0xHH>": exactly six characters; or -1. */
+int byte_of_token(struct bitnet_str text);
+
+/* from_json.c: the text of a tokenizer.json, still to be finished. */
+enum bitnet_status tokenizer_read_json(struct bitnet_tokenizer **tokenizer, struct bitnet_str json,
+                                       const struct bitnet_log *log, struct bitnet_error *err);
+/* Makes it ready: pads the vocabulary to n_vocab ids (0: no), finishes it, finds the name of its
+ * pre-tokenizer. LIMIT of the model: more tokens than n_vocab is FORMAT. */
+enum bitnet_status tokenizer_finish_json(struct bitnet_tokenizer *tokenizer, size_t n_vocab,
+                                         struct bitnet_error *err);
+/* probe.c: the name under which llama.cpp knows a byte-level tokenizer.json, or NULL. */
+enum bitnet_status probe_pre(const struct bitnet_tokenizer *tokenizer, const struct pre **pre,
+                             struct bitnet_error *err);
+
+/* The state of one call of tokenize. */
+struct encoder {
+    const struct bitnet_tokenizer *tokenizer;
+    struct bitnet_tokens *out;
+    struct merge_work merge;
+    struct bitnet_buf text; /* the text as the merges see it */
+    char *spelling;         /* room for two bytes per byte of the longest token */
+    struct bitnet_error *err;
+};
+
+/* Appends the ids of a text that holds no special token. */
+enum bitnet_status bpe_encode(struct encoder *encoder, struct bitnet_str text);
+/* The same for one word of it. */
+enum bitnet_status bpe_encode_word(struct encoder *encoder, struct bitnet_str word);
+enum bitnet_status spm_encode(struct encoder *encoder, struct bitnet_str text, bool with_prefix);
+
+static inline enum bitnet_status encoder_emit(struct encoder *encoder, uint32_t id)
+{
+    if (bitnet_tokens_add(encoder->out, (int32_t)id)) return BITNET_OK;
+    return bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for the tokens of a text");
+}
+
+/* Remembers, or asks, whether merging gives this token. */
+static inline enum reach reach_of(const struct bitnet_tokenizer *tokenizer, uint32_t id)
+{
+    return (enum reach)__atomic_load_n(&tokenizer->reach[id], __ATOMIC_RELAXED);
+}
+
+static inline void reach_learn(const struct bitnet_tokenizer *tokenizer, uint32_t id, bool reached)
+{
+    __atomic_store_n(&tokenizer->reach[id], (uint8_t)(reached ? REACH_YES : REACH_NO),
+                     __ATOMIC_RELAXED);
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* The pre-tokenizers that a GGUF names in tokenizer.ggml.pre, as data: how each cuts text and which
+ * defaults it brings. Comes in: a name; goes out: a row. */
+#ifndef BITNET_TOKENIZERS_PRE_H
+#define BITNET_TOKENIZERS_PRE_H
+
+#include "split.h"
+
+enum pre_bos { PRE_BOS_KEEP, PRE_BOS_ADD, PRE_BOS_UNSET };
+
+struct pre {
+    const char *name; /* as the GGUF has it */
+    const struct split_pass *passes;
+    size_t n_passes;
+    bool ignore_merges; /* a word that is a token is that token */
+    enum pre_bos bos;   /* default of add_bos; UNSET: there is no bos */
+    bool clean_spaces;  /* detokenizing a whole sequence tidies spaces before punctuation */
+};
+
+/* NULL when the name is unknown. */
+const struct pre *pre_find(struct bitnet_str name);
+
+#endif

@@ -1,0 +1,108 @@
+/* SentencePiece-style BPE as llama.cpp runs it: spaces become U+2581, characters are merged by the
+ * score of what they spell, what is left over is spelled in bytes. Comes in: text without special
+ * tokens; goes out: ids. Source: tokenizers.md section 3.
+ *
+ * The text is one word, but no merge can join what no token holds side by side: so it is cut before
+ * each U+2581 whose left neighbour never stands there inside a token. The pieces are short, and
+ * most are tokens themselves. Same ids, in linear time on real text. */
+#include "insides.h"
+
+#include "unicode.h"
+
+#define SPACE "\xE2\x96\x81"
+
+static enum bitnet_status no_memory(struct encoder *encoder)
+{
+    return bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for the tokens of a text");
+}
+
+static bool escape_spaces(struct bitnet_buf *out, struct bitnet_str text)
+{
+    size_t raw = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.at[i] != ' ') continue;
+        if (!bitnet_buf_add(out, text.at + raw, i - raw) || !bitnet_buf_add(out, SPACE, 3))
+            return false;
+        raw = i + 1;
+    }
+    return bitnet_buf_add(out, text.at + raw, text.n - raw);
+}
+
+static bool is_space(const char *at, size_t length)
+{
+    return length == 3 && memcmp(at, SPACE, 3) == 0;
+}
+
+/* The end of the piece that begins at `begin`. */
+static size_t piece_end(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text,
+                        size_t begin)
+{
+    size_t at = begin;
+    while (at < text.n) {
+        size_t length = unicode_announced_length(text.at + at, text.n - at);
+        if (at > begin && is_space(text.at + at, length) &&
+            !tokenizer->space_joins[(uint8_t)text.at[at - 1]])
+            break;
+        at += length;
+    }
+    return at;
+}
+
+static enum bitnet_status merge_piece(struct encoder *encoder, struct bitnet_str piece)
+{
+    const struct vocab *vocab = &encoder->tokenizer->vocab;
+    encoder->merge.n_symbols = 0;
+    for (size_t at = 0, length; at < piece.n; at += length) {
+        length = unicode_announced_length(piece.at + at, piece.n - at);
+        int32_t id = vocab_find(vocab, (struct bitnet_str){piece.at + at, length});
+        if (!merge_push(&encoder->merge, (uint32_t)id, at, length)) return no_memory(encoder);
+    }
+    return merge_run(&encoder->merge, NULL, vocab, piece.at) ? BITNET_OK : no_memory(encoder);
+}
+
+static enum bitnet_status emit_bytes(struct encoder *encoder, const char *bytes, size_t n)
+{
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < n && !status; i++) {
+        uint32_t id = encoder->tokenizer->byte_symbol[(uint8_t)bytes[i]];
+        if (id == MERGE_NO_ID)
+            return bitnet_fail(encoder->err, BITNET_FORMAT,
+                               "the vocabulary has no token for byte 0x%02X",
+                               (unsigned)(uint8_t)bytes[i]);
+        status = encoder_emit(encoder, id);
+    }
+    return status;
+}
+
+static enum bitnet_status encode_piece(struct encoder *encoder, struct bitnet_str piece)
+{
+    const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
+    int32_t token = vocab_find(&tokenizer->vocab, piece);
+    enum reach reach = token < 0 ? REACH_NO : reach_of(tokenizer, (uint32_t)token);
+    if (reach == REACH_YES) return encoder_emit(encoder, (uint32_t)token);
+
+    enum bitnet_status status = merge_piece(encoder, piece);
+    const struct merge_symbol *symbols = encoder->merge.symbols;
+    if (!status && reach == REACH_UNKNOWN)
+        reach_learn(tokenizer, (uint32_t)token, symbols[0].next < 0);
+    for (int32_t i = 0; i >= 0 && !status; i = symbols[i].next)
+        status = symbols[i].id != MERGE_NO_ID
+                     ? encoder_emit(encoder, symbols[i].id)
+                     : emit_bytes(encoder, piece.at + symbols[i].begin, symbols[i].bytes);
+    return status;
+}
+
+enum bitnet_status spm_encode(struct encoder *encoder, struct bitnet_str text, bool with_prefix)
+{
+    encoder->text.n = 0;
+    if ((with_prefix && !bitnet_buf_add(&encoder->text, SPACE, 3)) ||
+        !escape_spaces(&encoder->text, text))
+        return no_memory(encoder);
+    struct bitnet_str all = {encoder->text.at, encoder->text.n};
+    enum bitnet_status status = BITNET_OK;
+    for (size_t begin = 0, end; begin < all.n && !status; begin = end) {
+        end = piece_end(encoder->tokenizer, all, begin);
+        status = encode_piece(encoder, (struct bitnet_str){all.at + begin, end - begin});
+    }
+    return status;
+}

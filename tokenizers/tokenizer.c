@@ -1,0 +1,306 @@
+/* The tokenizer as a thing: made, asked about, freed. Owns what all sources share: the checks on
+ * tokens, the symbols of bytes, which tokens are special, which end a generation. Source of the
+ * lists of texts: llama.cpp of 2025-02, llama_vocab::impl::load (tokenizers.md section 2). */
+#include "insides.h"
+
+#include <bitnet/alloc.h>
+
+#include "alphabet.h"
+#include "hf.h"
+
+struct bitnet_tokenizer *tokenizer_new(enum bitnet_tokenizer_kind kind)
+{
+    struct bitnet_tokenizer *tokenizer = bitnet_alloc(1, sizeof *tokenizer);
+    if (!tokenizer) return NULL;
+    tokenizer->kind = kind;
+    tokenizer->vocab.seed = vocab_seed();
+    tokenizer->pre = pre_find(BITNET_STR("default"));
+    tokenizer->special = (struct bitnet_special_tokens){
+        .bos = BITNET_NO_TOKEN,
+        .eos = BITNET_NO_TOKEN,
+        .eot = BITNET_NO_TOKEN,
+        .unk = BITNET_NO_TOKEN,
+        .sep = BITNET_NO_TOKEN,
+        .pad = BITNET_NO_TOKEN,
+    };
+    tokenizer->cls = tokenizer->mask = BITNET_NO_TOKEN;
+    return tokenizer;
+}
+
+void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer)
+{
+    if (!tokenizer) return;
+    hf_free(tokenizer->hf);
+    vocab_free(&tokenizer->vocab);
+    merge_table_free(&tokenizer->merges);
+    special_free(&tokenizer->specials);
+    bitnet_free(tokenizer->reach);
+    bitnet_arena_free(&tokenizer->arena);
+    bitnet_free(tokenizer);
+}
+
+/* ------------------------------------------------------------------ making */
+
+enum bitnet_status tokenizer_add_token(struct bitnet_tokenizer *tokenizer, struct bitnet_str text,
+                                       enum bitnet_token_type type, float score,
+                                       struct bitnet_error *err)
+{
+    struct vocab *vocab = &tokenizer->vocab;
+    if (vocab->n >= VOCAB_MAX_TOKENS)
+        return bitnet_fail(err, BITNET_LIMIT, "more than %u tokens", VOCAB_MAX_TOKENS);
+    if (text.n > VOCAB_MAX_TOKEN_BYTES)
+        return bitnet_fail(err, BITNET_LIMIT, "token %u has %zu bytes (limit %u)", vocab->n, text.n,
+                           VOCAB_MAX_TOKEN_BYTES);
+    uint32_t id;
+    switch (vocab_add(vocab, text, type, score, &id)) {
+    case VOCAB_NEW:
+        vocab->n_tokens = vocab->n;
+        return BITNET_OK;
+    case VOCAB_EXISTS:
+        return bitnet_fail(err, BITNET_FORMAT, "tokens %u and %u are both spelled %s", id, vocab->n,
+                           BITNET_QUOTE(text));
+    case VOCAB_FULL:
+        return bitnet_fail(err, BITNET_LIMIT, "the tokens have more than %zu bytes",
+                           VOCAB_MAX_BYTES);
+    case VOCAB_MEMORY:
+        break;
+    }
+    return bitnet_fail(err, BITNET_MEMORY, "out of memory for token %u", vocab->n);
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+}
+
+int byte_of_token(struct bitnet_str text)
+{
+    if (text.n != 6 || memcmp(text.at, "<0x", 3) != 0 || text.at[5] != '>') return -1;
+    int high = hex_digit(text.at[3]), low = hex_digit(text.at[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/* SPM: "<0x0A>", else the byte as a token of its own. */
+static uint32_t token_of_byte(const struct vocab *vocab, unsigned byte)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char spelled[6] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
+    char itself = (char)byte;
+    int32_t id = vocab_find_token(vocab, (struct bitnet_str){spelled, sizeof spelled});
+    if (id < 0) id = vocab_find_token(vocab, (struct bitnet_str){&itself, 1});
+    return (uint32_t)id;
+}
+
+static void find_byte_symbols(struct bitnet_tokenizer *tokenizer)
+{
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char raw = (char)byte, letter[2];
+        struct bitnet_str spelled = {letter, alphabet_spell(&raw, 1, letter)};
+        tokenizer->byte_symbol[byte] = tokenizer->kind == BITNET_TOKENIZER_SPM
+                                           ? token_of_byte(&tokenizer->vocab, byte)
+                                           : (uint32_t)vocab_find(&tokenizer->vocab, spelled);
+    }
+}
+
+static void find_space_joins(struct bitnet_tokenizer *tokenizer)
+{
+    for (uint32_t id = 0; id < tokenizer->vocab.n; id++) {
+        struct bitnet_str text = vocab_text(&tokenizer->vocab, id);
+        for (size_t i = 1; i + 3 <= text.n; i++)
+            if (memcmp(text.at + i, "\xE2\x96\x81", 3) == 0)
+                tokenizer->space_joins[(uint8_t)text.at[i - 1]] = true;
+    }
+}
+
+/* ------------------------------------------------------------------ special tokens */
+
+/* Texts that mean something by themselves. Whatever the file says about their type, llama.cpp makes
+ * the first of each kind, and all that end a generation, control tokens. */
+enum known_kind { KNOWN_EOT, KNOWN_EOG, KNOWN_FIM, KNOWN_FIM_EOG };
+
+static const struct known {
+    const char *text;
+    enum known_kind kind;
+} known_texts[] = {
+    {"<|eot_id|>", KNOWN_EOT},
+    {"<|im_end|>", KNOWN_EOT},
+    {"<|end|>", KNOWN_EOT},
+    {"<end_of_turn>", KNOWN_EOT},
+    {"<|endoftext|>", KNOWN_EOT},
+    {"<EOT>", KNOWN_EOT},
+    {"_<EOT>", KNOWN_EOT},
+    {"<\xEF\xBD\x9C"
+     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+     KNOWN_EOT},
+    {"<|eom_id|>", KNOWN_EOG},
+    {"<|fim_prefix|>", KNOWN_FIM},
+    {"<fim-prefix>", KNOWN_FIM},
+    {"<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81"
+     "begin\xEF\xBD\x9C>",
+     KNOWN_FIM},
+    {"<PRE>", KNOWN_FIM},
+    {"<|fim_suffix|>", KNOWN_FIM},
+    {"<fim-suffix>", KNOWN_FIM},
+    {"<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81hole\xEF\xBD\x9C>",
+     KNOWN_FIM},
+    {"<SUF>", KNOWN_FIM},
+    {"<|fim_middle|>", KNOWN_FIM},
+    {"<fim-middle>", KNOWN_FIM},
+    {"<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81"
+     "end\xEF\xBD\x9C>",
+     KNOWN_FIM},
+    {"<MID>", KNOWN_FIM},
+    {"<|fim_pad|>", KNOWN_FIM_EOG},
+    {"<fim-pad>", KNOWN_FIM_EOG},
+    {"<PAD>", KNOWN_FIM_EOG},
+    {"<|fim_repo|>", KNOWN_FIM_EOG},
+    {"<|repo_name|>", KNOWN_FIM_EOG},
+    {"<fim-repo>", KNOWN_FIM_EOG},
+    {"<REPO>", KNOWN_FIM_EOG},
+    {"<|file_sep|>", KNOWN_FIM_EOG},
+};
+
+#define N_KNOWN (sizeof known_texts / sizeof known_texts[0])
+#define MAX_EOG (N_KNOWN + 4)
+
+static void add_eog(struct bitnet_tokenizer *tokenizer, int32_t id)
+{
+    if (id < 0 || (uint32_t)id >= tokenizer->vocab.n_tokens) return;
+    for (size_t i = 0; i < tokenizer->n_eog; i++)
+        if (tokenizer->eog[i] == id) return;
+    tokenizer->eog[tokenizer->n_eog++] = id;
+}
+
+enum bitnet_status tokenizer_find_eog(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err)
+{
+    struct vocab *vocab = &tokenizer->vocab;
+    tokenizer->eog = bitnet_arena_alloc(&tokenizer->arena, MAX_EOG, sizeof *tokenizer->eog);
+    if (!tokenizer->eog) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
+    tokenizer->n_eog = 0;
+    add_eog(tokenizer, tokenizer->special.eos);
+    add_eog(tokenizer, tokenizer->special.eot);
+    for (size_t i = 0; i < N_KNOWN; i++) {
+        int32_t id = vocab_find_token(vocab, bitnet_str_of(known_texts[i].text));
+        if (id < 0) continue;
+        if (!tokenizer->hf) vocab->type[id] = BITNET_TOKEN_CONTROL;
+        if (known_texts[i].kind == KNOWN_EOT && tokenizer->special.eot < 0)
+            tokenizer->special.eot = id;
+        if (known_texts[i].kind != KNOWN_FIM) add_eog(tokenizer, id);
+    }
+    return BITNET_OK;
+}
+
+/* llama.cpp strips to the right of all of Phi-3's special tokens but three. */
+static bool strips_right(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text)
+{
+    return tokenizer->strip_rule == STRIP_RIGHT && !bitnet_str_is(text, "<unk>") &&
+           !bitnet_str_is(text, "<s>") && !bitnet_str_is(text, "<|endoftext|>");
+}
+
+static bool strips_left(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text)
+{
+    return tokenizer->strip_rule == STRIP_LEFT_OF_MASK && bitnet_str_is(text, "<mask>");
+}
+
+static enum bitnet_status list_specials(struct bitnet_tokenizer *tokenizer,
+                                        struct bitnet_error *err)
+{
+    const struct vocab *vocab = &tokenizer->vocab;
+    bool ok = true;
+    for (uint32_t id = 0; id < vocab->n_tokens && ok; id++) {
+        uint8_t type = vocab->type[id];
+        struct bitnet_str text = vocab_text(vocab, id);
+        if (text.n && (type == BITNET_TOKEN_CONTROL || type == BITNET_TOKEN_USER ||
+                       type == BITNET_TOKEN_UNKNOWN))
+            ok = special_add(&tokenizer->specials,
+                             (struct special){.id = id,
+                                              .text = text,
+                                              .always = type == BITNET_TOKEN_USER,
+                                              .lstrip = strips_left(tokenizer, text),
+                                              .rstrip = strips_right(tokenizer, text)});
+    }
+    if (ok && special_finish(&tokenizer->specials)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_MEMORY, "out of memory for the special tokens");
+}
+
+enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err)
+{
+    if (!tokenizer->vocab.n_tokens)
+        return bitnet_fail(err, BITNET_FORMAT, "the vocabulary is empty");
+    if (!tokenizer->hf) {
+        tokenizer->reach = bitnet_alloc(tokenizer->vocab.n_tokens, 1);
+        if (!tokenizer->reach) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
+        if (tokenizer->ignore_merges)
+            memset(tokenizer->reach, REACH_YES, tokenizer->vocab.n_tokens);
+    }
+    find_byte_symbols(tokenizer);
+    find_space_joins(tokenizer);
+    tokenizer->passes = tokenizer->hf ? tokenizer->hf->passes : tokenizer->pre->passes;
+    tokenizer->n_passes = tokenizer->hf ? tokenizer->hf->n_passes : tokenizer->pre->n_passes;
+    enum bitnet_status status = tokenizer_find_eog(tokenizer, err);
+    if (!status && !tokenizer->hf) status = list_specials(tokenizer, err);
+    return status;
+}
+
+/* ------------------------------------------------------------------ asking */
+
+enum bitnet_tokenizer_kind bitnet_tokenizer_kind(const struct bitnet_tokenizer *tokenizer)
+{
+    return tokenizer->kind;
+}
+
+const char *bitnet_tokenizer_pre(const struct bitnet_tokenizer *tokenizer)
+{
+    return tokenizer->pre ? tokenizer->pre->name : "";
+}
+
+size_t bitnet_tokenizer_size(const struct bitnet_tokenizer *tokenizer)
+{
+    return tokenizer->vocab.n_tokens;
+}
+
+const struct bitnet_special_tokens *
+bitnet_tokenizer_special(const struct bitnet_tokenizer *tokenizer)
+{
+    return &tokenizer->special;
+}
+
+static bool is_token(const struct bitnet_tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && (uint32_t)id < tokenizer->vocab.n_tokens;
+}
+
+bool bitnet_token_is_eog(const struct bitnet_tokenizer *tokenizer, int32_t id)
+{
+    for (size_t i = 0; i < tokenizer->n_eog; i++)
+        if (tokenizer->eog[i] == id) return true;
+    return false;
+}
+
+enum bitnet_token_type bitnet_token_type(const struct bitnet_tokenizer *tokenizer, int32_t id)
+{
+    if (!is_token(tokenizer, id)) return BITNET_TOKEN_UNDEFINED;
+    return (enum bitnet_token_type)tokenizer->vocab.type[id];
+}
+
+struct bitnet_str bitnet_token_text(const struct bitnet_tokenizer *tokenizer, int32_t id)
+{
+    if (!is_token(tokenizer, id)) return (struct bitnet_str){"", 0};
+    return vocab_text(&tokenizer->vocab, (uint32_t)id);
+}
+
+int32_t bitnet_token_find(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text)
+{
+    return vocab_find_token(&tokenizer->vocab, text);
+}
+
+struct bitnet_str bitnet_chat_template(const struct bitnet_tokenizer *tokenizer)
+{
+    return tokenizer->chat_template;
+}
