@@ -417,11 +417,9 @@ static enum bitnet_status write_directory(struct bitnet_gguf_writer *writer,
     return status;
 }
 
-enum bitnet_status bitnet_gguf_begin(struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+enum bitnet_status bitnet_gguf_writer_check(const struct bitnet_gguf_writer *writer,
+                                            struct bitnet_error *err)
 {
-    assert(writer->stage == DECLARING);
-    if (lacks_alignment_key(writer))
-        put_u32(writer, BITNET_STR(ALIGNMENT_KEY), (uint32_t)writer->alignment);
     if (writer->first.status) {
         if (err) *err = writer->first;
         return writer->first.status;
@@ -430,8 +428,18 @@ enum bitnet_status bitnet_gguf_begin(struct bitnet_gguf_writer *writer, struct b
         return bitnet_fail(err, BITNET_MEMORY,
                            "metadata does not fit in memory, or exceeds %d bytes",
                            METADATA_BYTES_MAX);
-    enum bitnet_status status = bitnet_output_begin(
-        &writer->out, writer->path, bitnet_gguf_writer_bytes(writer), writer->overwrite, err);
+    return BITNET_OK;
+}
+
+enum bitnet_status bitnet_gguf_begin(struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+{
+    assert(writer->stage == DECLARING);
+    if (lacks_alignment_key(writer))
+        put_u32(writer, BITNET_STR(ALIGNMENT_KEY), (uint32_t)writer->alignment);
+    enum bitnet_status status = bitnet_gguf_writer_check(writer, err);
+    if (!status)
+        status = bitnet_output_begin(&writer->out, writer->path, bitnet_gguf_writer_bytes(writer),
+                                     writer->overwrite, err);
     if (status) return status;
     writer->stage = WRITING;
     return write_directory(writer, err);

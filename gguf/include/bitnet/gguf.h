@@ -218,6 +218,9 @@ enum bitnet_status bitnet_gguf_tensor_declare(struct bitnet_gguf_writer *writer,
                                               struct bitnet_str name, enum bitnet_dtype type,
                                               const uint64_t *dims, uint32_t n_dims,
                                               struct bitnet_error *err);
+/* What begin would say about the keys so far: the first failure of the calls above. */
+enum bitnet_status bitnet_gguf_writer_check(const struct bitnet_gguf_writer *writer,
+                                            struct bitnet_error *err);
 /* The size that the finished file will have. Valid after the last declare. */
 uint64_t bitnet_gguf_writer_bytes(const struct bitnet_gguf_writer *writer);
 /* Creates the temporary file, reserves its size, writes header, metadata and tensor infos. */
