@@ -5,9 +5,12 @@
 set(BITNET_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
     -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral -Wimplicit-fallthrough)
 set(BITNET_FLAGS -ffp-contract=off -fno-strict-aliasing -fwrapv -fno-common
-    -fno-delete-null-pointer-checks -fstack-protector-strong -fvisibility=hidden)
+    -fno-delete-null-pointer-checks -fstack-protector-strong -fno-semantic-interposition)
 if(BITNET_WERROR)
     list(APPEND BITNET_WARNINGS -Werror)
+endif()
+if(BITNET_FUZZ)
+    list(APPEND BITNET_FLAGS -fsanitize=fuzzer-no-link)
 endif()
 
 # bitnet_common(TARGET): what every C target of ours is compiled with.
@@ -28,6 +31,33 @@ function(bitnet_doors target)
     foreach(room IN LISTS ARGN)
         target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/${room}/include)
     endforeach()
+endfunction()
+
+# bitnet_library(TARGET LIBRARY...): what the static and the shared library have in common. Both are
+# made of the same objects; what the shared one shows is said by bitnet.map alone.
+function(bitnet_library target)
+    get_property(rooms GLOBAL PROPERTY BITNET_ROOMS)
+    foreach(room IN LISTS rooms)
+        target_include_directories(${target} INTERFACE
+            $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/${room}/include>)
+    endforeach()
+    target_include_directories(${target} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+    set_target_properties(${target} PROPERTIES OUTPUT_NAME bitnet EXPORT_NAME bitnet
+        LINKER_LANGUAGE C VERSION ${PROJECT_VERSION} SOVERSION ${BITNET_ABI_VERSION})
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL "STATIC_LIBRARY")
+        target_link_libraries(${target} PUBLIC ${ARGN})
+    else()
+        target_link_libraries(${target} PRIVATE ${ARGN})
+        set(map ${PROJECT_SOURCE_DIR}/scripts/cmake/bitnet.map)
+        if(NOT APPLE)
+            target_link_options(${target} PRIVATE -Wl,--version-script=${map} -Wl,-Bsymbolic)
+            set_target_properties(${target} PROPERTIES LINK_DEPENDS ${map})
+        endif()
+    endif()
+    if(BITNET_SANITIZE)
+        target_link_options(${target} PUBLIC -fsanitize=${BITNET_SANITIZE})
+    endif()
 endfunction()
 
 # bitnet_room(NAME SOURCES a.c ... DEPENDS room ... LIBRARIES lib ...)
