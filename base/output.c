@@ -237,7 +237,8 @@ static char *temporary_name(const struct bitnet_output *out)
 static enum bitnet_status create_temporary(struct bitnet_output *out, struct bitnet_error *err)
 {
     out->temporary = temporary_name(out);
-    if (!out->temporary) return fail_writing(err, out, ENAMETOOLONG, 0);
+    bool fits = strlen(out->folder) + strlen(out->name) + 64 < PATH_MAX;
+    if (!out->temporary) return fail_writing(err, out, fits ? ENOMEM : ENAMETOOLONG, 0);
     out->slot = list_path(out->temporary); /* before it exists: a signal may come at once */
     if (out->slot < 0)
         return bitnet_fail(err, BITNET_LIMIT, "writing %s: %d files are being written already",
