@@ -71,5 +71,5 @@ enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_g
         status =
             bitnet_gguf_tensor_declare(writer, row->target, row->type, row->dims, row->n_dims, err);
     }
-    return status;
+    return status ? status : bitnet_gguf_writer_check(writer, err);
 }

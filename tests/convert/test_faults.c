@@ -1,0 +1,570 @@
+/* What happens in the middle: every allocation and every file operation fails once, bits flip on
+ * their way to the disk, the source changes, somebody says stop, the process is killed. Either
+ * there is a right file or there is none. */
+#include "cm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utime.h>
+
+#include "bitnet/alloc.h"
+#include "bitnet/convert.h"
+#include "bitnet/file.h"
+#include "bitnet/gguf.h"
+#include "checkpoint.h"
+#include "temp_dir.h"
+
+static struct temp_dir source_dir, out_dir;
+static struct bitnet_error err;
+static struct bitnet_io io; /* the real operations, some of them replaced */
+static const struct bitnet_io *real;
+
+static const char *out_path(void)
+{
+    return temp_dir_file(&out_dir, "out.gguf");
+}
+
+static struct bitnet_convert_options options_for(enum bitnet_dtype type)
+{
+    return (struct bitnet_convert_options){.type = type, .n_threads = 2, .name = "x"};
+}
+
+static enum bitnet_status convert(const struct bitnet_convert_options *options)
+{
+    struct bitnet_plan *plan = NULL;
+    err = (struct bitnet_error){0};
+    enum bitnet_status status = bitnet_plan_new(&plan, source_dir.path, options, &err);
+    if (!status) status = bitnet_plan_run(plan, out_path(), &err);
+    bitnet_plan_free(plan);
+    return status;
+}
+
+static void expect_nothing_left(void)
+{
+    assert_int_equal(temp_dir_count(&out_dir), 0);
+}
+
+static void small_source(enum cp_storage storage)
+{
+    struct cp_spec spec = cp_spec_small(CP_BITNET_B158, storage);
+    spec.n_layers = 1;
+    struct checkpoint *cp = cp_new(&spec);
+    cp_write(cp, source_dir.path);
+    cp_free(cp);
+}
+
+static struct bitnet_str good_file(const struct bitnet_convert_options *options)
+{
+    struct bitnet_str text = {0};
+    assert_int_equal(convert(options), BITNET_OK);
+    assert_int_equal(bitnet_read_file(out_path(), 64u << 20, &text, &err), BITNET_OK);
+    remove(out_path());
+    return text;
+}
+
+/* --- memory --- */
+
+TEST(every_allocation_that_fails_is_told_as_memory_and_leaves_nothing)
+{
+    static const enum bitnet_dtype types[] = {BITNET_DTYPE_i2_s, BITNET_DTYPE_f16};
+    for (size_t t = 0; t < COUNT(types); t++) {
+        struct bitnet_convert_options options = options_for(types[t]);
+        small_source(t ? CP_MASTERS : CP_PACKED_MULTIPLY);
+        long live = bitnet_alloc_live();
+        enum bitnet_status status = BITNET_MEMORY;
+        for (long n = 0; status; n++) {
+            bitnet_alloc_fail_at(n);
+            status = convert(&options);
+            bool was_hit = bitnet_alloc_count() > n;
+            bitnet_alloc_fail_at(-1);
+            if (was_hit && status != BITNET_MEMORY)
+                fail_msg("allocation %ld: %s", n, bitnet_status_name(status));
+            if (!was_hit && status != BITNET_OK) fail_msg("allocation %ld: %s", n, err.text);
+            assert_int_equal(bitnet_alloc_live(), live);
+            if (status) expect_nothing_left();
+            assert_true(n < 100000);
+        }
+        remove(out_path());
+    }
+}
+
+/* --- file operations --- */
+
+static long calls, fail_at;
+static int fail_errno;
+
+static bool fails_now(void)
+{
+    return calls++ == fail_at;
+}
+
+static ssize_t failing_pread(int fd, void *buf, size_t n, off_t at)
+{
+    if (!fails_now()) return real->pread(fd, buf, n, at);
+    errno = fail_errno;
+    return -1;
+}
+
+static ssize_t failing_pwrite(int fd, const void *buf, size_t n, off_t at)
+{
+    if (!fails_now()) return real->pwrite(fd, buf, n, at);
+    errno = fail_errno;
+    return -1;
+}
+
+static int failing_open(const char *path, int flags, mode_t mode)
+{
+    if (!fails_now()) return real->open(path, flags, mode);
+    errno = fail_errno;
+    return -1;
+}
+
+static int failing_fsync(int fd)
+{
+    if (!fails_now()) return real->fsync(fd);
+    errno = fail_errno;
+    return -1;
+}
+
+static int failing_rename(const char *from, const char *to)
+{
+    if (!fails_now()) return real->rename(from, to);
+    errno = fail_errno;
+    return -1;
+}
+
+static int failing_link(const char *from, const char *to)
+{
+    if (!fails_now()) return real->link(from, to);
+    errno = fail_errno;
+    return -1;
+}
+
+static void *failing_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
+{
+    if (!fails_now()) return real->mmap(at, n, prot, flags, fd, offset);
+    errno = fail_errno;
+    return (void *)-1;
+}
+
+static void begin_io(void)
+{
+    real = bitnet_io_swap(NULL);
+    if (!real) fail_msg("there is no table of operations");
+    io = *real;
+}
+
+/* Fails each call once with the error and looks at what is left: nothing, or the right file. */
+static void fail_each_call(struct bitnet_str good, const struct bitnet_convert_options *options)
+{
+    static const int errors[] = {EIO, ENOSPC, EMFILE};
+    for (size_t e = 0; e < COUNT(errors); e++) {
+        enum bitnet_status status = BITNET_IO;
+        bool was_hit = true;
+        fail_errno = errors[e];
+        for (fail_at = 0; was_hit; fail_at++) {
+            calls = 0;
+            long live = bitnet_alloc_live();
+            bitnet_io_swap(&io);
+            status = convert(options);
+            bitnet_io_swap(NULL);
+            was_hit = calls > fail_at;
+            assert_int_equal(bitnet_alloc_live(), live);
+            struct bitnet_str now = {0};
+            if (bitnet_path_exists(out_path())) {
+                assert_int_equal(bitnet_read_file(out_path(), 64u << 20, &now, NULL), BITNET_OK);
+                assert_true(bitnet_str_equal(now, good));
+                bitnet_free((void *)(uintptr_t)now.at);
+                remove(out_path());
+            } else if (status == BITNET_OK) {
+                fail_msg("call %ld: said to be done, but no file is there", fail_at);
+            }
+            if (was_hit && status && status != BITNET_IO && status != BITNET_NOT_FOUND &&
+                status != BITNET_MEMORY)
+                fail_msg("call %ld: %s: %s", fail_at, bitnet_status_name(status), err.text);
+            expect_nothing_left();
+            assert_true(fail_at < 10000);
+        }
+        assert_int_equal(status, BITNET_OK);
+    }
+}
+
+TEST(every_file_operation_that_fails_leaves_the_right_file_or_none)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    struct bitnet_str good = good_file(&options);
+    begin_io();
+    struct bitnet_io all[7];
+    for (size_t i = 0; i < COUNT(all); i++) all[i] = *real;
+    all[0].pread = failing_pread;
+    all[1].pwrite = failing_pwrite;
+    all[2].open = failing_open;
+    all[3].fsync = failing_fsync;
+    all[4].rename = failing_rename;
+    all[5].link = failing_link;
+    all[6].mmap = failing_mmap;
+    for (size_t i = 0; i < COUNT(all); i++) {
+        io = all[i];
+        fail_each_call(good, &options);
+    }
+    bitnet_free((void *)(uintptr_t)good.at);
+}
+
+static int full_disk(int fd, off_t at, off_t n)
+{
+    (void)fd, (void)at, (void)n;
+    return ENOSPC;
+}
+
+TEST(a_full_disk_is_told_before_the_work_begins)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    begin_io();
+    io.fallocate = full_disk;
+    bitnet_io_swap(&io);
+    enum bitnet_status status = convert(&options);
+    bitnet_io_swap(NULL);
+    assert_int_equal(status, BITNET_IO);
+    assert_text_has(err.text, "space");
+    expect_nothing_left();
+}
+
+static ssize_t short_pread(int fd, void *buf, size_t n, off_t at)
+{
+    static unsigned k;
+    if (++k % 3 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return real->pread(fd, buf, n > 7 ? n / 2 : n, at);
+}
+
+static ssize_t short_pwrite(int fd, const void *buf, size_t n, off_t at)
+{
+    static unsigned k;
+    if (++k % 3 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return real->pwrite(fd, buf, n > 7 ? n / 2 : n, at);
+}
+
+TEST(short_counts_and_interruptions_change_nothing)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    struct bitnet_str good = good_file(&options), now;
+    begin_io();
+    io.pread = short_pread;
+    io.pwrite = short_pwrite;
+    bitnet_io_swap(&io);
+    enum bitnet_status status = convert(&options);
+    bitnet_io_swap(NULL);
+    assert_int_equal(status, BITNET_OK);
+    assert_int_equal(bitnet_read_file(out_path(), 64u << 20, &now, NULL), BITNET_OK);
+    assert_true(bitnet_str_equal(now, good));
+    bitnet_free((void *)(uintptr_t)now.at);
+    bitnet_free((void *)(uintptr_t)good.at);
+}
+
+/* --- verify sees what the disk got --- */
+
+static uint64_t damage_at; /* byte of the file */
+static enum damage { FLIP_BIT, SHIFT_BLOCK, INVERT_SCALE } damage;
+
+static void damage_bytes(uint8_t *bytes, size_t n, uint64_t file_at)
+{
+    if (damage_at < file_at || damage_at >= file_at + n) return;
+    uint8_t *p = bytes + (damage_at - file_at);
+    size_t left = n - (size_t)(damage_at - file_at);
+    float scale;
+    switch (damage) {
+    case FLIP_BIT:
+        *p ^= 0x10;
+        break;
+    case SHIFT_BLOCK:
+        if (left > 64) memmove(p + 1, p, 64);
+        break;
+    case INVERT_SCALE:
+        if (left < sizeof scale) break;
+        memcpy(&scale, p, sizeof scale);
+        scale = 1 / scale;
+        memcpy(p, &scale, sizeof scale);
+        break;
+    }
+}
+
+static ssize_t damaging_pwrite(int fd, const void *buf, size_t n, off_t at)
+{
+    uint8_t *copy = malloc(n);
+    memcpy(copy, buf, n);
+    damage_bytes(copy, n, (uint64_t)at);
+    ssize_t written = real->pwrite(fd, copy, n, at);
+    free(copy);
+    return written;
+}
+
+/* Positions in the file, from a good one. */
+static void find_tensors(struct bitnet_str good, uint64_t *data, uint64_t *n_bytes, size_t *n,
+                         bool *is_ternary)
+{
+    struct bitnet_gguf *gguf = NULL;
+    struct bitnet_bytes bytes = {(const uint8_t *)good.at, good.n};
+    assert_int_equal(bitnet_gguf_open_mem(&gguf, bytes, NULL, &err), BITNET_OK);
+    *n = bitnet_gguf_tensor_count(gguf);
+    for (size_t i = 0; i < *n; i++) {
+        const struct bitnet_tensor *t = bitnet_gguf_tensor_at(gguf, i);
+        data[i] = (uint64_t)(t->data.at - bytes.at);
+        n_bytes[i] = t->data.n;
+        is_ternary[i] = bitnet_dtype_info(t->type)->kind == BITNET_KIND_TERNARY;
+    }
+    bitnet_gguf_close(gguf);
+}
+
+static enum bitnet_status convert_damaged(const struct bitnet_convert_options *options,
+                                          enum damage what, uint64_t at)
+{
+    damage = what;
+    damage_at = at;
+    bitnet_io_swap(&io);
+    enum bitnet_status status = convert(options);
+    bitnet_io_swap(NULL);
+    return status;
+}
+
+TEST(a_bit_that_flips_on_its_way_to_the_disk_is_named)
+{
+    static const enum bitnet_dtype types[] = {BITNET_DTYPE_i2_s, BITNET_DTYPE_tq2_0,
+                                              BITNET_DTYPE_f16, BITNET_DTYPE_q8_0};
+    for (size_t t = 0; t < COUNT(types); t++) {
+        struct bitnet_convert_options options = options_for(types[t]);
+        uint64_t data[64], n_bytes[64], seed = t + 1;
+        bool is_ternary[64];
+        size_t n = 0;
+        small_source(CP_PACKED_MULTIPLY);
+        struct bitnet_str good = good_file(&options);
+        find_tensors(good, data, n_bytes, &n, is_ternary);
+        begin_io();
+        io.pwrite = damaging_pwrite;
+        for (size_t i = 0; i < n; i++) {
+            seed = seed * 6364136223846793005u + 1;
+            uint64_t payload =
+                types[t] == BITNET_DTYPE_i2_s && is_ternary[i] ? n_bytes[i] - 28 : n_bytes[i];
+            enum bitnet_status status =
+                convert_damaged(&options, FLIP_BIT, data[i] + (seed >> 33) % payload);
+            if (status != BITNET_INTEGRITY)
+                fail_msg("tensor %zu: %s: %s", i, bitnet_status_name(status), err.text);
+            assert_text_has(err.text, "verify: tensor '");
+            expect_nothing_left();
+        }
+        bitnet_free((void *)(uintptr_t)good.at);
+    }
+}
+
+TEST(a_block_that_is_shifted_and_a_scale_that_is_inverted_are_named)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    uint64_t data[64], n_bytes[64];
+    bool is_ternary[64];
+    size_t n = 0, n_tried = 0;
+    small_source(CP_PACKED_MULTIPLY);
+    struct bitnet_str good = good_file(&options);
+    find_tensors(good, data, n_bytes, &n, is_ternary);
+    begin_io();
+    io.pwrite = damaging_pwrite;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_ternary[i]) continue;
+        assert_int_equal(convert_damaged(&options, SHIFT_BLOCK, data[i] + 32), BITNET_INTEGRITY);
+        assert_text_has(err.text, "verify: tensor 'blk.0.");
+        assert_int_equal(convert_damaged(&options, INVERT_SCALE, data[i] + n_bytes[i] - 32),
+                         BITNET_INTEGRITY);
+        assert_text_has(err.text, "scale 0 is ");
+        expect_nothing_left();
+        n_tried++;
+    }
+    assert_int_equal(n_tried, 7);
+    bitnet_free((void *)(uintptr_t)good.at);
+}
+
+TEST(damage_in_the_header_is_seen_too)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    struct bitnet_str good = good_file(&options);
+    begin_io();
+    io.pwrite = damaging_pwrite;
+    const char *key = memmem(good.at, good.n, "bitnet-b1.58.block_count", 24);
+    assert_non_null(key);
+    /* the number of layers, behind the key and its type */
+    enum bitnet_status status =
+        convert_damaged(&options, FLIP_BIT, (uint64_t)(key - good.at) + 24 + 4);
+    assert_int_not_equal(status, BITNET_OK);
+    expect_nothing_left();
+    bitnet_free((void *)(uintptr_t)good.at);
+}
+
+TEST(without_verify_damage_goes_through)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    uint64_t data[64], n_bytes[64];
+    bool is_ternary[64];
+    size_t n = 0;
+    small_source(CP_PACKED_MULTIPLY);
+    struct bitnet_str good = good_file(&options);
+    find_tensors(good, data, n_bytes, &n, is_ternary);
+    begin_io();
+    io.pwrite = damaging_pwrite;
+    options.verify = BITNET_VERIFY_NONE; /* so it is verify that sees it above */
+    assert_int_equal(convert_damaged(&options, FLIP_BIT, data[0] + 5), BITNET_OK);
+    bitnet_free((void *)(uintptr_t)good.at);
+}
+
+/* --- others --- */
+
+static volatile sig_atomic_t cancel;
+static size_t cancel_after;
+
+static void cancel_later(void *user, size_t done, size_t total, struct bitnet_str tensor)
+{
+    (void)user, (void)total, (void)tensor;
+    if (done == cancel_after) cancel = 1;
+}
+
+TEST(stops_between_tensors_when_asked_to)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    options.cancel = &cancel;
+    options.progress = cancel_later;
+    for (cancel_after = 1; cancel_after < 14; cancel_after += 3) {
+        cancel = 0;
+        assert_int_equal(convert(&options), BITNET_CANCELLED);
+        expect_nothing_left();
+    }
+    cancel = 0;
+    cancel_after = 1000;
+    assert_int_equal(convert(&options), BITNET_OK);
+}
+
+static void touch_source(void *user, size_t done, size_t total, struct bitnet_str tensor)
+{
+    (void)user, (void)total, (void)tensor;
+    struct utimbuf times = {1, 1};
+    if (done == 3) utime(temp_dir_file(&source_dir, "model.safetensors"), &times);
+}
+
+TEST(a_source_that_changes_meanwhile_voids_the_result)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    options.progress = touch_source;
+    assert_int_equal(convert(&options), BITNET_IO);
+    assert_text_has(err.text, "changed");
+    expect_nothing_left();
+}
+
+TEST(a_process_that_is_killed_leaves_no_file_under_the_final_name)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    struct bitnet_str good = good_file(&options);
+    unsigned n_finished = 0, n_killed = 0;
+    for (int k = 0; k < 40; k++) {
+        pid_t child = fork();
+        if (child == 0) _exit((int)convert(&options));
+        usleep((useconds_t)(k * 400));
+        kill(child, SIGKILL);
+        int how = 0;
+        waitpid(child, &how, 0);
+        struct bitnet_str now = {0};
+        if (bitnet_path_exists(out_path())) {
+            assert_int_equal(bitnet_read_file(out_path(), 64u << 20, &now, NULL), BITNET_OK);
+            assert_true(bitnet_str_equal(now, good));
+            bitnet_free((void *)(uintptr_t)now.at);
+            n_finished++;
+        } else {
+            n_killed++;
+        }
+        remove(out_path());
+    }
+    assert_int_equal(convert(&options), BITNET_OK); /* and takes the leftovers away */
+    assert_int_equal(temp_dir_count(&out_dir), 1);
+    assert_true(n_killed > 0);
+    print_message("killed %u, finished %u\n", n_killed, n_finished);
+    bitnet_free((void *)(uintptr_t)good.at);
+}
+
+TEST(two_converters_with_one_name_leave_one_right_file)
+{
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    small_source(CP_PACKED_MULTIPLY);
+    struct bitnet_str good = good_file(&options), now;
+    for (int round = 0; round < 5; round++) {
+        pid_t child[3];
+        int n_done = 0;
+        for (int i = 0; i < 3; i++) {
+            child[i] = fork();
+            if (child[i] == 0) _exit((int)convert(&options));
+        }
+        for (int i = 0; i < 3; i++) {
+            int how = 0;
+            waitpid(child[i], &how, 0);
+            assert_true(WIFEXITED(how));
+            if (WEXITSTATUS(how) == BITNET_OK)
+                n_done++;
+            else
+                assert_int_equal(WEXITSTATUS(how), BITNET_POLICY);
+        }
+        assert_int_equal(n_done, 1); /* the others found the name taken */
+        assert_int_equal(bitnet_read_file(out_path(), 64u << 20, &now, NULL), BITNET_OK);
+        assert_true(bitnet_str_equal(now, good));
+        bitnet_free((void *)(uintptr_t)now.at);
+        assert_int_equal(temp_dir_count(&out_dir), 1);
+        remove(out_path());
+    }
+    bitnet_free((void *)(uintptr_t)good.at);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    temp_dir_make(&source_dir);
+    temp_dir_make(&out_dir);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    bitnet_io_swap(NULL);
+    temp_dir_remove(&source_dir);
+    temp_dir_remove(&out_dir);
+    return 0;
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(every_allocation_that_fails_is_told_as_memory_and_leaves_nothing),
+        T(every_file_operation_that_fails_leaves_the_right_file_or_none),
+        T(a_full_disk_is_told_before_the_work_begins),
+        T(short_counts_and_interruptions_change_nothing),
+        T(a_bit_that_flips_on_its_way_to_the_disk_is_named),
+        T(a_block_that_is_shifted_and_a_scale_that_is_inverted_are_named),
+        T(damage_in_the_header_is_seen_too),
+        T(without_verify_damage_goes_through),
+        T(stops_between_tensors_when_asked_to),
+        T(a_source_that_changes_meanwhile_voids_the_result),
+        T(a_process_that_is_killed_leaves_no_file_under_the_final_name),
+        T(two_converters_with_one_name_leave_one_right_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
