@@ -171,9 +171,9 @@ static enum bitnet_status parse(struct arguments *a, int argc, char **argv, bool
         .synopsis = "MODEL_DIR --qtype TYPE [-o OUT.gguf]",
         .summary = "Converts a Hugging Face checkpoint to GGUF. The file is read back and compared "
                    "with its source before it gets its name.",
-        .examples = "  bitnet convert ./bitnet-b1.58-2B-4T --qtype i2_s -o model.gguf\n"
-                    "  bitnet convert ./model --qtype tl2 --tile 256,96,32\n"
-                    "  bitnet convert ./model --qtype f16 --dry-run\n",
+        .examples = "bitnet convert ./bitnet-b1.58-2B-4T --qtype i2_s -o model.gguf\n"
+                    "bitnet convert ./model --qtype tl2 --tile 256,96,32\n"
+                    "bitnet convert ./model --qtype f16 --dry-run\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .min_operands = 1,

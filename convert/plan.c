@@ -352,11 +352,15 @@ static enum bitnet_status plan_roles(struct bitnet_plan *plan, bool *used, struc
                        arch->name);
 }
 
+/* Named one by one up to this many, then counted. */
+#define UNUSED_NAMED_MAX 10u
+
 /* Tensors inside a layer that nobody asked for would be lost mathematics (a bias, a norm inside a
  * linear layer); anything else is only mentioned. Rope frequencies follow from config.json. */
 static enum bitnet_status check_unused(const struct bitnet_plan *plan, const bool *used,
                                        struct bitnet_error *err)
 {
+    size_t n_unused = 0;
     for (size_t i = 0; i < plan->source.n_tensors; i++) {
         struct bitnet_str name = plan->source.tensors[i].name;
         if (used[i] || bitnet_str_ends(name, ".rotary_emb.inv_freq")) continue;
@@ -365,9 +369,13 @@ static enum bitnet_status check_unused(const struct bitnet_plan *plan, const boo
                                "tensor %s has no place in architecture '%s'; leaving it out would "
                                "change the model",
                                BITNET_QUOTE(name), plan->config.arch->name);
-        bitnet_log_say(plan->options.log, BITNET_LOG_WARNING, "tensor %s is not used",
-                       BITNET_QUOTE(name));
+        if (n_unused++ < UNUSED_NAMED_MAX)
+            bitnet_log_say(plan->options.log, BITNET_LOG_WARNING, "tensor %s is not used",
+                           BITNET_QUOTE(name));
     }
+    if (n_unused > UNUSED_NAMED_MAX)
+        bitnet_log_say(plan->options.log, BITNET_LOG_WARNING, "%zu more tensors are not used",
+                       n_unused - UNUSED_NAMED_MAX);
     return BITNET_OK;
 }
 
