@@ -295,6 +295,8 @@ static enum bitnet_status read_flags(struct source *source)
     if (!status)
         status = read_flag(source, "tokenizer.ggml.add_space_prefix", &special->add_space_prefix,
                            &tokenizer->add_space_prefix_is_given);
+    tokenizer->add_bos_token = special->add_bos;
+    tokenizer->add_eos_token = special->add_eos;
     return status;
 }
 

@@ -1,0 +1,203 @@
+/* What we write into a GGUF against GGUF files that llama.cpp's converter wrote from the same
+ * source, and a model with known ids. Needs the shared data. */
+#include "cm.h"
+
+#include <stdio.h>
+
+#include <bitnet/alloc.h>
+#include <bitnet/file.h>
+
+#include "cases.h"
+#include "temp_dir.h"
+
+#define STORIES BITNET_SOURCE_DIR "/../shared/data/stories260K/"
+
+static struct bitnet_gguf *open_gguf(const char *path)
+{
+    struct bitnet_gguf *gguf;
+    struct bitnet_error err;
+    if (bitnet_gguf_open(&gguf, path, NULL, &err)) fail_msg("%s", err.text);
+    return gguf;
+}
+
+/* The tokenizer written into a file of its own and opened again. */
+static struct bitnet_gguf *written(const struct bitnet_tokenizer *tokenizer)
+{
+    struct temp_dir dir;
+    struct bitnet_gguf_writer *writer;
+    struct bitnet_error err = {0};
+    temp_dir_make(&dir);
+    const char *path = temp_dir_file(&dir, "vocabulary.gguf");
+    if (bitnet_gguf_writer_new(&writer, path, &(struct bitnet_gguf_writer_options){0}, &err) ||
+        bitnet_tokenizer_to_gguf(tokenizer, writer, &err) || bitnet_gguf_begin(writer, &err) ||
+        bitnet_gguf_finish(writer, &err))
+        fail_msg("%s", err.text);
+    struct bitnet_gguf *gguf = open_gguf(path);
+    temp_dir_remove(&dir);
+    return gguf;
+}
+
+static const struct bitnet_gguf_value *value_of(const struct bitnet_gguf *gguf, const char *key)
+{
+    const struct bitnet_gguf_value *value = bitnet_gguf_find(gguf, bitnet_str_of(key));
+    if (!value) fail_msg("key %s is missing", key);
+    return value;
+}
+
+/* The first n elements of an array are the same, and so is its type. */
+static void must_start_alike(const struct bitnet_gguf *got, const struct bitnet_gguf *want,
+                             const char *key, size_t n)
+{
+    const struct bitnet_gguf_value *a = value_of(got, key), *b = value_of(want, key);
+    assert_int_equal(a->type, b->type);
+    assert_int_equal(a->element, b->element);
+    assert_true(a->n >= n && b->n >= n);
+    if (a->element != BITNET_GGUF_STRING) {
+        assert_memory_equal(a->raw.at, b->raw.at, n * (b->raw.n / b->n));
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!bitnet_str_equal(a->strings[i], b->strings[i]))
+            fail_msg("%s[%zu] is %s, want %s", key, i, BITNET_QUOTE(a->strings[i]),
+                     BITNET_QUOTE(b->strings[i]));
+}
+
+static void must_be_alike(const struct bitnet_gguf *got, const struct bitnet_gguf *want,
+                          const char *key)
+{
+    assert_int_equal(value_of(got, key)->n, value_of(want, key)->n);
+    must_start_alike(got, want, key, value_of(want, key)->n);
+}
+
+static struct bitnet_tokenizer *open_json(const char *name)
+{
+    struct bitnet_tokenizer *tokenizer;
+    struct bitnet_error err;
+    struct bitnet_str json = cases_file(name);
+    if (bitnet_tokenizer_from_json(&tokenizer, json, NULL, &err)) fail_msg("%s", err.text);
+    bitnet_free((void *)(uintptr_t)json.at);
+    return tokenizer;
+}
+
+static void skip_without_data(const char *what)
+{
+    if (cases_are_there()) return;
+    printf("skipped: shared/data/tokenizers, %s\n", what);
+    skip();
+}
+
+TEST(falcon_tokenizer_json_becomes_the_converters_gguf)
+{
+    skip_without_data("falcon");
+    struct bitnet_tokenizer *tokenizer = open_json("hf/falcon/tokenizer.json");
+    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-falcon.gguf");
+    must_be_alike(got, want, "tokenizer.ggml.tokens");
+    must_be_alike(got, want, "tokenizer.ggml.token_type");
+    must_be_alike(got, want, "tokenizer.ggml.merges");
+    assert_true(bitnet_str_equal(value_of(got, "tokenizer.ggml.pre")->text,
+                                 value_of(want, "tokenizer.ggml.pre")->text));
+    assert_true(bitnet_str_is(value_of(got, "tokenizer.ggml.model")->text, "gpt2"));
+    bitnet_gguf_close(got);
+    bitnet_gguf_close(want);
+    bitnet_tokenizer_free(tokenizer);
+}
+
+TEST(phi_2_tokenizer_json_begins_like_gpt_2)
+{
+    skip_without_data("phi-2");
+    struct bitnet_tokenizer *tokenizer = open_json("hf/phi-2/tokenizer.json");
+    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-gpt-2.gguf");
+    must_start_alike(got, want, "tokenizer.ggml.tokens", 50257);
+    must_be_alike(got, want, "tokenizer.ggml.merges");
+    bitnet_gguf_close(got);
+    bitnet_gguf_close(want);
+    bitnet_tokenizer_free(tokenizer);
+}
+
+/* What was read from a GGUF and written again has every key that the tokenizer knows, unchanged. */
+static void check_again(const char *name)
+{
+    static const char *const keys[] = {"tokenizer.ggml.tokens",       "tokenizer.ggml.token_type",
+                                       "tokenizer.ggml.scores",       "tokenizer.ggml.merges",
+                                       "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id",
+                                       "tokenizer.ggml.add_bos_token"};
+    char path[512];
+    skip_without_data(name);
+    snprintf(path, sizeof path, "ggml-vocab/ggml-vocab-%s.gguf", name);
+    struct bitnet_tokenizer *tokenizer = cases_open_gguf(path);
+    struct bitnet_gguf *got = written(tokenizer);
+    snprintf(path, sizeof path, CASES_DIR "ggml-vocab/ggml-vocab-%s.gguf", name);
+    struct bitnet_gguf *want = open_gguf(path);
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        const struct bitnet_gguf_value *value = bitnet_gguf_find(want, bitnet_str_of(keys[i]));
+        if (value && value->type == BITNET_GGUF_ARRAY) must_be_alike(got, want, keys[i]);
+        if (value && value->type == BITNET_GGUF_U32)
+            assert_int_equal(value_of(got, keys[i])->u64, value->u64);
+        if (value && value->type == BITNET_GGUF_BOOL)
+            assert_int_equal(value_of(got, keys[i])->boolean, value->boolean);
+    }
+    bitnet_gguf_close(got);
+    bitnet_gguf_close(want);
+    bitnet_tokenizer_free(tokenizer);
+}
+
+TEST(llama_2_read_and_written_again_is_unchanged)
+{
+    check_again("llama-spm");
+}
+TEST(starcoder_read_and_written_again_is_unchanged)
+{
+    check_again("starcoder");
+}
+
+/* ------------------------------------------------------------------ stories260K */
+
+static void must_tokenize(const struct bitnet_tokenizer *tokenizer, const char *text, bool special,
+                          const int32_t *want, size_t n)
+{
+    struct bitnet_tokens got = {0};
+    struct bitnet_tokenize_options options = {.no_special = !special};
+    assert_int_equal(bitnet_tokenize(tokenizer, bitnet_str_of(text), &options, &got, NULL), 0);
+    assert_int_equal(got.n, n);
+    if (n) assert_memory_equal(got.at, want, n * sizeof *want);
+    bitnet_tokens_free(&got);
+}
+
+TEST(stories260k_gives_the_stored_ids)
+{
+    static const int32_t hello[] = {1, 346, 306, 414, 263, 304, 341},
+                         once[] = {1, 403, 407, 261, 378};
+    if (!bitnet_path_exists(STORIES "stories260K-f32.gguf")) {
+        printf("skipped: shared/data/stories260K\n");
+        skip();
+    }
+    struct bitnet_gguf *gguf = open_gguf(STORIES "stories260K-f32.gguf");
+    struct bitnet_tokenizer *tokenizer;
+    struct bitnet_str text;
+    struct bitnet_tokens got = {0};
+    assert_int_equal(bitnet_tokenizer_from_gguf(&tokenizer, gguf, NULL, NULL), BITNET_OK);
+    bitnet_gguf_close(gguf); /* the tokenizer lives on */
+    must_tokenize(tokenizer, "Hello world", true, hello, COUNT(hello));
+    must_tokenize(tokenizer, "Hello world", false, hello + 1, COUNT(hello) - 1);
+    must_tokenize(tokenizer, "Once upon a time", true, once, COUNT(once));
+    assert_int_equal(bitnet_read_file(STORIES "expected/ppl-text.txt", 1 << 20, &text, NULL), 0);
+    assert_int_equal(bitnet_tokenize(tokenizer, text, NULL, &got, NULL), BITNET_OK);
+    assert_int_equal(got.n, 11671);
+    bitnet_tokens_free(&got);
+    bitnet_free((void *)(uintptr_t)text.at);
+    bitnet_tokenizer_free(tokenizer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(falcon_tokenizer_json_becomes_the_converters_gguf),
+        cmocka_unit_test(phi_2_tokenizer_json_begins_like_gpt_2),
+        cmocka_unit_test(llama_2_read_and_written_again_is_unchanged),
+        cmocka_unit_test(starcoder_read_and_written_again_is_unchanged),
+        cmocka_unit_test(stories260k_gives_the_stored_ids),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
