@@ -22,19 +22,29 @@ static enum bitnet_status check(struct bitnet_layout *layout, struct bitnet_erro
     return codec_check_multiple(layout, "cols", layout->cols, GROUP, err);
 }
 
+/* Where the code 3 is, in words. */
+static enum bitnet_status name_bad_code(const struct bitnet_layout *layout, const uint8_t *in,
+                                        size_t first, struct bitnet_error *err)
+{
+    size_t p = 0, s = 0;
+    while (!(in[p] & (in[p] >> 1) & 0x55u)) p++;
+    while ((in[p] >> (6 - 2 * s) & 3u) != 3u) s++;
+    const size_t e = first + 32 * s + p;
+    return codec_bad_code(layout, e / layout->cols, e % layout->cols, 3, err);
+}
+
+/* Loops of a fixed count without a way out, so that the compiler makes vectors of them: a model
+ * has billions of trits. */
 static enum bitnet_status decode_group(const struct bitnet_layout *layout, const uint8_t *in,
                                        size_t first, int8_t *trits, struct bitnet_error *err)
 {
-    for (size_t p = 0; p < GROUP_BYTES; p++) {
-        const unsigned b = in[p];
-        if (b & (b >> 1) & 0x55u) { /* both bits of a pair: code 3 */
-            size_t s = 0;
-            while (((b >> (6 - 2 * s)) & 3u) != 3u) s++;
-            const size_t e = first + 32 * s + p;
-            return codec_bad_code(layout, e / layout->cols, e % layout->cols, 3, err);
-        }
-        for (size_t s = 0; s < 4; s++) trits[32 * s + p] = (int8_t)((b >> (6 - 2 * s) & 3u) - 1);
-    }
+    uint8_t bad = 0; /* both bits of a pair: code 3 */
+    for (size_t p = 0; p < GROUP_BYTES; p++) bad |= (uint8_t)(in[p] & (in[p] >> 1) & 0x55u);
+    if (bad) return name_bad_code(layout, in, first, err);
+    for (size_t p = 0; p < GROUP_BYTES; p++) trits[p] = (int8_t)((in[p] >> 6) - 1);
+    for (size_t p = 0; p < GROUP_BYTES; p++) trits[32 + p] = (int8_t)((in[p] >> 4 & 3) - 1);
+    for (size_t p = 0; p < GROUP_BYTES; p++) trits[64 + p] = (int8_t)((in[p] >> 2 & 3) - 1);
+    for (size_t p = 0; p < GROUP_BYTES; p++) trits[96 + p] = (int8_t)((in[p] & 3) - 1);
     return BITNET_OK;
 }
 

@@ -12,9 +12,11 @@
  * A tile is one panel times up to TILE tokens: codes are unpacked once per tile, the eight 16-bit
  * accumulators, two code registers and a broadcast fill the 16 registers. */
 #include "../panel.h"
+#include "../unroll.h"
 #include "avx2.h"
 
 #include <assert.h>
+#include <immintrin.h>
 #include <string.h>
 
 enum { TILE = 4, TOKEN_BLOCK = 64, FLUSH_LINES = 16, PREFETCH_BYTES = 2048 };
@@ -41,22 +43,20 @@ static inline __m256i broadcast_four(const int8_t *x)
 }
 
 /* Adds n_lines lines of codes times activations to the 16-bit accumulators. */
-static inline __attribute__((always_inline)) void add_lines(const uint8_t *w, size_t n_lines,
-                                                            const int8_t *x, size_t x_stride,
-                                                            size_t n, __m256i low[TILE],
-                                                            __m256i high[TILE])
+INLINE void add_lines(const uint8_t *w, size_t n_lines, const int8_t *x, size_t x_stride, size_t n,
+                      __m256i low[TILE], __m256i high[TILE])
 {
     const __m256i three = _mm256_set1_epi8(3);
     for (size_t line = 0; line < n_lines; line++, w += PANEL_LINE, x += 16) {
         if (n == 1) _mm_prefetch((const char *)w + PREFETCH_BYTES, _MM_HINT_T0);
         const __m256i a = _mm256_loadu_si256((const __m256i *)w);
         const __m256i b = _mm256_loadu_si256((const __m256i *)(w + 32));
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
+        UNROLL for (int j = 0; j < 4; j++)
+        {
             const __m256i rows_low = _mm256_and_si256(_mm256_srli_epi16(a, 2 * j), three);
             const __m256i rows_high = _mm256_and_si256(_mm256_srli_epi16(b, 2 * j), three);
-#pragma GCC unroll 4
-            for (size_t t = 0; t < n; t++) {
+            UNROLL for (size_t t = 0; t < n; t++)
+            {
                 const __m256i four = broadcast_four(x + t * x_stride + 4 * j);
                 low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(rows_low, four));
                 high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(rows_high, four));
@@ -66,22 +66,20 @@ static inline __attribute__((always_inline)) void add_lines(const uint8_t *w, si
 }
 
 /* One panel times n tokens (n is a constant after inlining): sums[t][r] of codes times x. */
-static inline __attribute__((always_inline)) void tile(const uint8_t *w, size_t cols,
-                                                       const int8_t *x, size_t x_stride, size_t n,
-                                                       int32_t sums[TILE][PANEL_ROWS])
+INLINE void tile(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride, size_t n,
+                 int32_t sums[TILE][PANEL_ROWS])
 {
     const __m256i one = _mm256_set1_epi16(1);
     const size_t n_lines = panel_cols(cols) / 16;
     memset(sums, 0, n * sizeof sums[0]);
     for (size_t line = 0; line < n_lines; line += FLUSH_LINES) {
         __m256i low[TILE], high[TILE];
-#pragma GCC unroll 4
-        for (size_t t = 0; t < n; t++) low[t] = high[t] = _mm256_setzero_si256();
+        UNROLL for (size_t t = 0; t < n; t++) low[t] = high[t] = _mm256_setzero_si256();
         const size_t left = n_lines - line;
         add_lines(w + line * PANEL_LINE, left < FLUSH_LINES ? left : FLUSH_LINES, x + line * 16,
                   x_stride, n, low, high);
-#pragma GCC unroll 4
-        for (size_t t = 0; t < n; t++) {
+        UNROLL for (size_t t = 0; t < n; t++)
+        {
             __m256i *s = (__m256i *)sums[t];
             const __m256i wide_low = _mm256_madd_epi16(low[t], one);
             const __m256i wide_high = _mm256_madd_epi16(high[t], one);

@@ -1,13 +1,14 @@
-/* Attention with AVX2. All queries that share keys are handled together: sixteen keys (then values)
- * at a time are widened from binary16 into a buffer that stays in the first cache, and every query
- * uses them. The order of each query's own sums is that of <bitnet/kernels.h>.
+/* Template: attention in lanes. All queries that share keys are handled together: sixteen keys
+ * (then values) at a time are widened from binary16 into a buffer that stays in the first cache,
+ * and every query uses them. The order of each query's own sums is that of <bitnet/kernels.h>.
  *
  * Scratch: one row per query of n_keys + n_tokens + 15 floats: its scores, which become its
- * weights, padded with zeros to a multiple of eight; the last float keeps their sum. */
-#include "avx2.h"
-
+ * weights, padded with zeros to a whole register; the last float keeps their sum.
+ *
+ * Included once by the float file of each set, after its vec and with NAME(slot) defined. */
 #include "../scalar/scalar.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { KEYS = 16, DIM_MAX = 512 };
@@ -47,41 +48,39 @@ static void widen(const struct job *j, const uint16_t *from, size_t n, float *bu
 {
     for (size_t p = 0; p < n; p++, from += j->kv_stride, buffer += j->padded_dim) {
         size_t d = 0;
-        for (; d + 8 <= j->head_dim; d += 8) {
-            const __m128i h = _mm_loadu_si128((const __m128i *)(from + d));
-            _mm256_storeu_ps(buffer + d, _mm256_cvtph_ps(h));
+        for (; d + VEC_LANES <= j->head_dim; d += VEC_LANES) {
+            vec_store(buffer + d, vec_from_f16(from + d));
         }
-        for (; d < j->head_dim; d++) buffer[d] = _cvtsh_ss(from[d]);
+        for (; d < j->head_dim; d++) buffer[d] = bitnet_f16_to_f32(from[d]);
         for (; d < j->padded_dim; d++) buffer[d] = 0;
     }
 }
 
 /* --- scores --- */
 
-/* Lanes that the head's dimension does not reach stay as they are: a blend, because adding zero
+/* Lanes that the head's dimension does not reach stay as they are: a choice, because adding zero
  * would turn -0 into +0. */
-static __m256 add_last(const float *q, const float *k, size_t n, __m256 acc)
+static vec add_last(const float *q, const float *k, size_t n, vec acc)
 {
-    const __m256i mask = avx2_mask(n);
-    const __m256 sum = _mm256_fmadd_ps(_mm256_maskload_ps(q, mask), _mm256_loadu_ps(k), acc);
-    return _mm256_blendv_ps(acc, sum, _mm256_castsi256_ps(mask));
+    return vec_choose_some(vec_fma(vec_load_some(q, n), vec_load(k), acc), acc, n);
 }
 
 static float score(const float *q, const float *k, size_t dim)
 {
-    __m256 acc[4];
-    for (size_t i = 0; i < 4; i++) acc[i] = _mm256_setzero_ps();
+    vec acc[VEC_REGS];
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) acc[i] = vec_zero();
     size_t d = 0;
-    for (; d + 32 <= dim; d += 32) {
-        for (size_t i = 0; i < 4; i++) {
-            acc[i] = _mm256_fmadd_ps(_mm256_loadu_ps(q + d + 8 * i), _mm256_loadu_ps(k + d + 8 * i),
-                                     acc[i]);
+    for (; d + BITNET_LANES <= dim; d += BITNET_LANES) {
+        UNROLL for (size_t i = 0; i < VEC_REGS; i++)
+        {
+            const size_t at_i = d + VEC_LANES * i;
+            acc[i] = vec_fma(vec_load(q + at_i), vec_load(k + at_i), acc[i]);
         }
     }
-    for (size_t i = 0; d < dim; i++, d += 8) {
-        acc[i] = add_last(q + d, k + d, dim - d < 8 ? dim - d : 8, acc[i]);
+    for (size_t i = 0; d < dim; i++, d += VEC_LANES) {
+        acc[i] = add_last(q + d, k + d, dim - d < VEC_LANES ? dim - d : VEC_LANES, acc[i]);
     }
-    return avx2_sum(acc[0], acc[1], acc[2], acc[3]);
+    return vec_sum(acc);
 }
 
 static void score_keys(const struct job *j, size_t first, size_t n, float *buffer)
@@ -100,46 +99,44 @@ static void score_keys(const struct job *j, size_t first, size_t n, float *buffe
 
 /* --- softmax --- */
 
-static __m256 largest(const float *scores, size_t n)
+static float largest(const float *scores, size_t n)
 {
-    __m256 max = _mm256_set1_ps(-__builtin_inff());
-    for (size_t p = 0; p < n; p += 8) max = _mm256_max_ps(_mm256_loadu_ps(scores + p), max);
-    max = _mm256_max_ps(max, _mm256_permute2f128_ps(max, max, 1));
-    max = _mm256_max_ps(max, _mm256_shuffle_ps(max, max, 0x4e));
-    return _mm256_max_ps(max, _mm256_shuffle_ps(max, max, 0xb1));
+    vec max = vec_set(-INFINITY);
+    for (size_t p = 0; p < n; p += VEC_LANES) max = vec_max(vec_load(scores + p), max);
+    return vec_largest(max);
 }
 
-/* Scores into weights, padded with zeros (e^-inf) to a multiple of eight; returns their sum. */
+/* Scores into weights, padded with zeros (e^-inf) to a whole register; returns their sum. */
 static float softmax(float *scores, size_t n)
 {
-    for (size_t p = n; p % 8; p++) scores[p] = -__builtin_inff();
-    const __m256 max = largest(scores, n);
-    __m256 acc[4];
-    for (size_t i = 0; i < 4; i++) acc[i] = _mm256_setzero_ps();
-    for (size_t p = 0; p < n; p += 8) {
-        const __m256 w = avx2_expf(_mm256_sub_ps(_mm256_loadu_ps(scores + p), max));
-        _mm256_storeu_ps(scores + p, w);
-        acc[p / 8 % 4] = _mm256_add_ps(acc[p / 8 % 4], w);
+    for (size_t p = n; p % VEC_LANES; p++) scores[p] = -INFINITY;
+    const vec max = vec_set(largest(scores, n));
+    vec acc[VEC_REGS];
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) acc[i] = vec_zero();
+    for (size_t p = 0; p < n; p += VEC_LANES) {
+        const vec w = vec_expf(vec_sub(vec_load(scores + p), max));
+        vec_store(scores + p, w);
+        acc[p / VEC_LANES % VEC_REGS] = vec_add(acc[p / VEC_LANES % VEC_REGS], w);
     }
-    return avx2_sum(acc[0], acc[1], acc[2], acc[3]);
+    return vec_sum(acc);
 }
 
 /* --- weighted sum of values --- */
 
-/* out[0 .. 8 n_regs) += weights[p] * v[p] for p < n, p ascending. */
-static inline __attribute__((always_inline)) void add_values(const float *weights, size_t n,
-                                                             const float *v, size_t v_stride,
-                                                             size_t n_regs, float *out)
+/* out[0 .. n_regs registers) += weights[p] * v[p] for p < n, p ascending. */
+INLINE void add_values(const float *weights, size_t n, const float *v, size_t v_stride,
+                       size_t n_regs, float *out)
 {
-    __m256 acc[8];
-    for (size_t i = 0; i < n_regs; i++) acc[i] = _mm256_loadu_ps(out + 8 * i);
+    vec acc[8];
+    UNROLL for (size_t i = 0; i < n_regs; i++) acc[i] = vec_load(out + VEC_LANES * i);
     for (size_t p = 0; p < n; p++) {
-        const __m256 w = _mm256_set1_ps(weights[p]);
-        for (size_t i = 0; i < n_regs; i++) {
-            acc[i] = _mm256_fmadd_ps(w, _mm256_loadu_ps(v + p * v_stride + 8 * i), acc[i]);
+        const vec w = vec_set(weights[p]);
+        UNROLL for (size_t i = 0; i < n_regs; i++)
+        {
+            acc[i] = vec_fma(w, vec_load(v + p * v_stride + VEC_LANES * i), acc[i]);
         }
     }
-    for (size_t i = 0; i < n_regs; i++) _mm256_storeu_ps(out + 8 * i, acc[i]);
+    UNROLL for (size_t i = 0; i < n_regs; i++) vec_store(out + VEC_LANES * i, acc[i]);
 }
 
 static void add_last_values(const float *weights, size_t n, const float *v, size_t v_stride,
@@ -147,7 +144,7 @@ static void add_last_values(const float *weights, size_t n, const float *v, size
 {
     for (size_t d = 0; d < dim; d++) {
         for (size_t p = 0; p < n; p++) {
-            out[d] = __builtin_fmaf(weights[p], v[p * v_stride + d], out[d]);
+            out[d] = fmaf(weights[p], v[p * v_stride + d], out[d]);
         }
     }
 }
@@ -161,10 +158,10 @@ static void sum_values(const struct job *j, size_t first, size_t n, float *buffe
             const float *weights = weights_of(j, t, h) + first;
             float *out = j->out + at(j, t, h);
             size_t d = 0;
-            for (; d + 64 <= j->head_dim; d += 64) {
+            for (; d + 8 * VEC_LANES <= j->head_dim; d += 8 * VEC_LANES) {
                 add_values(weights, seen, buffer + d, j->padded_dim, 8, out + d);
             }
-            for (; d + 8 <= j->head_dim; d += 8) {
+            for (; d + VEC_LANES <= j->head_dim; d += VEC_LANES) {
                 add_values(weights, seen, buffer + d, j->padded_dim, 1, out + d);
             }
             add_last_values(weights, seen, buffer + d, j->padded_dim, j->head_dim - d, out + d);
@@ -198,9 +195,9 @@ static void attend(const struct job *j)
     }
 }
 
-void bitnet_avx2_attention(const float *q, size_t q_stride, size_t n_heads, size_t n_tokens,
-                           const uint16_t *k, const uint16_t *v, size_t kv_stride, size_t n_keys,
-                           size_t head_dim, float scale, float *scratch, float *out)
+void NAME(attention)(const float *q, size_t q_stride, size_t n_heads, size_t n_tokens,
+                     const uint16_t *k, const uint16_t *v, size_t kv_stride, size_t n_keys,
+                     size_t head_dim, float scale, float *scratch, float *out)
 {
     const struct job j = {.q = q,
                           .k = k,

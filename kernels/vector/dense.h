@@ -1,0 +1,311 @@
+/* Template: matrix times vectors for weights that are numbers, in lanes.
+ *
+ * A sum has 32 lanes (<bitnet/kernels.h>), VEC_REGS registers. One template serves all types; a
+ * type gives it two inline functions: `load` widens 32 neighbouring weights of a row, `prepare`
+ * does once per 256 columns what they share.
+ *
+ * One or two tokens: weights are widened as they stream by, DENSE_ROWS rows at a time, which makes
+ * as many independent chains as the latency of FMA asks for; the same place of the next rows is
+ * prefetched, because plain loads leave a quarter of the memory's speed unused. More tokens: a
+ * stretch of DENSE_TILE_ROWS rows is widened once into a buffer and multiplied with
+ * DENSE_TILE_TOKENS tokens at a time, as many as the registers hold sums for. Both keep the lanes'
+ * order, so the results are equal bit by bit.
+ *
+ * Included once by the float file of each set, after its vec and with NAME(slot) defined. */
+#include "../quant/codec.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 256, STRETCH = 1024, TOKENS = 24 };
+
+/* --- the types --- */
+
+INLINE void prepare_nothing(const uint8_t *row, size_t c, float shared[16])
+{
+    (void)row, (void)c, (void)shared;
+}
+
+INLINE void load_f32(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+{
+    (void)shared;
+    const float *at = (const float *)(const void *)(row + 4 * c);
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] = vec_load(at + VEC_LANES * i);
+}
+
+INLINE void load_f16(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+{
+    (void)shared;
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] = vec_from_f16(row + 2 * (c + VEC_LANES * i));
+}
+
+INLINE void load_bf16(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+{
+    (void)shared;
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] =
+        vec_from_bf16(row + 2 * (c + VEC_LANES * i));
+}
+
+/* 32 levels; the first half times a, the second times b. */
+INLINE void scale_levels(vec_bytes levels, float a, float b, vec w[VEC_REGS])
+{
+    vec_from_bytes(levels, w);
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++)
+    {
+        w[i] = vec_mul(vec_set(i < VEC_REGS / 2 ? a : b), w[i]);
+    }
+}
+
+INLINE void load_q8_0(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+{
+    (void)shared;
+    const uint8_t *block = row + c / 32 * BYTES_q8_0;
+    const float d = vec_f16_at(block);
+    scale_levels(vec_bytes_load(block + 2), d, d, w);
+}
+
+INLINE void load_q4_0(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+{
+    (void)shared;
+    const uint8_t *block = row + c / 32 * BYTES_q4_0;
+    const float d = vec_f16_at(block);
+    scale_levels(vec_q4_0_levels(block + 2), d, d, w);
+}
+
+/* d * scales[0 .. 15] of the block */
+INLINE void prepare_q6_k(const uint8_t *row, size_t c, float shared[16])
+{
+    const uint8_t *block = row + c / 256 * BYTES_q6_k;
+    const float d = vec_f16_at(block + 208);
+    for (size_t i = 0; i < 16; i++) shared[i] = d * (float)(int8_t)block[192 + i];
+}
+
+INLINE void load_q6_k(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+{
+    const size_t g = c % 256 / 32;
+    const uint8_t *block = row + c / 256 * BYTES_q6_k;
+    scale_levels(vec_q6_k_levels(block, g), shared[2 * g], shared[2 * g + 1], w);
+}
+
+/* --- the template --- */
+
+typedef void prepare_fn(const uint8_t *row, size_t c, float shared[16]);
+typedef void load_fn(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS]);
+
+struct lanes {
+    vec v[VEC_REGS];
+};
+
+/* A matrix and what is known about its type at compile time. */
+struct matrix {
+    const struct bitnet_codec *codec;
+    prepare_fn *prepare;
+    load_fn *load;
+    const uint8_t *w;
+    size_t cols, row_bytes;
+};
+
+INLINE void multiply_add(const vec w[VEC_REGS], const float *x, struct lanes *acc)
+{
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++)
+    {
+        acc->v[i] = vec_fma(w[i], vec_load(x + VEC_LANES * i), acc->v[i]);
+    }
+}
+
+INLINE struct lanes no_lanes(void)
+{
+    struct lanes l;
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) l.v[i] = vec_zero();
+    return l;
+}
+
+/* The columns after the last 32, for types of block 1; then the tree. */
+INLINE float finish(struct lanes acc, const float *w, const float *x, size_t n)
+{
+    if (n == 0) return vec_sum(acc.v);
+    float lane[BITNET_LANES];
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) vec_store(lane + VEC_LANES * i, acc.v[i]);
+    for (size_t i = 0; i < n; i++) lane[i] = fmaf(w[i], x[i], lane[i]);
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++) acc.v[i] = vec_load(lane + VEC_LANES * i);
+    return vec_sum(acc.v);
+}
+
+/* A row's columns from c on (fewer than 32), widened. */
+static void last_columns(const struct bitnet_codec *codec, const uint8_t *row, size_t c, size_t n,
+                         float *w)
+{
+    const struct bitnet_layout before = {.type = codec->type, .rows = 1, .cols = c};
+    const struct bitnet_layout last = {.type = codec->type, .rows = 1, .cols = n};
+    if (n) codec->decode_rows(&last, row + bitnet_rows_bytes(&before, 1), 1, w);
+}
+
+/* The same place of the rows that come next. */
+INLINE void prefetch_next(const struct matrix *m, const uint8_t *row, size_t n_rows, size_t c)
+{
+    const size_t begin = m->row_bytes * c / m->cols, n = m->row_bytes * BLOCK / m->cols;
+    const uint8_t *next = row + n_rows * m->row_bytes + begin;
+    for (size_t at = 0; at < n; at += 64) vec_prefetch(next + at);
+}
+
+/* `n_rows` rows (a constant) times one token. */
+INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const float *x, float *y)
+{
+    const uint8_t *at = m->w + row * m->row_bytes;
+    struct lanes acc[DENSE_ROWS];
+    float shared[DENSE_ROWS][16];
+    UNROLL for (size_t r = 0; r < n_rows; r++) acc[r] = no_lanes();
+    size_t c = 0;
+    for (; c + BLOCK <= m->cols; c += BLOCK) {
+        UNROLL for (size_t r = 0; r < n_rows; r++)
+        {
+            prefetch_next(m, at + r * m->row_bytes, n_rows, c);
+            m->prepare(at + r * m->row_bytes, c, shared[r]);
+        }
+        UNROLL for (size_t g = 0; g < BLOCK; g += 32)
+        {
+            UNROLL for (size_t r = 0; r < n_rows; r++)
+            {
+                vec w[VEC_REGS];
+                m->load(at + r * m->row_bytes, c + g, shared[r], w);
+                multiply_add(w, x + c + g, &acc[r]);
+            }
+        }
+    }
+    for (; c + 32 <= m->cols; c += 32) {
+        UNROLL for (size_t r = 0; r < n_rows; r++)
+        {
+            vec w[VEC_REGS];
+            m->load(at + r * m->row_bytes, c, shared[r], w);
+            multiply_add(w, x + c, &acc[r]);
+        }
+    }
+    UNROLL for (size_t r = 0; r < n_rows; r++)
+    {
+        float last[32];
+        last_columns(m->codec, at + r * m->row_bytes, c, m->cols - c, last);
+        y[r] = finish(acc[r], last, x + c, m->cols - c);
+    }
+}
+
+/* Widens columns begin .. end - 1 (whole 32s) of a row. */
+INLINE void widen_row(const struct matrix *m, size_t row, size_t begin, size_t end, float *out)
+{
+    const uint8_t *at = m->w + row * m->row_bytes;
+    float shared[16];
+    for (size_t c = begin; c < end; c += 32, out += 32) {
+        vec w[VEC_REGS];
+        if (c % BLOCK == 0) m->prepare(at, c, shared);
+        m->load(at, c, shared, w);
+        UNROLL for (size_t i = 0; i < VEC_REGS; i++) vec_store(out + VEC_LANES * i, w[i]);
+    }
+}
+
+/* acc[t][r] += w[r][..] * x[t][..] over n columns; both counts are constants. */
+INLINE void tile(float w[DENSE_TILE_ROWS][STRETCH], size_t n_rows, size_t n, const float *x,
+                 size_t x_stride, size_t n_tokens, struct lanes acc[][DENSE_TILE_ROWS])
+{
+    struct lanes a[DENSE_TILE_ROWS][DENSE_TILE_TOKENS];
+    UNROLL for (size_t r = 0; r < n_rows; r++)
+    {
+        UNROLL for (size_t t = 0; t < n_tokens; t++) a[r][t] = acc[t][r];
+    }
+    for (size_t c = 0; c < n; c += 32) {
+        UNROLL for (size_t r = 0; r < n_rows; r++)
+        {
+            vec v[VEC_REGS];
+            UNROLL for (size_t i = 0; i < VEC_REGS; i++) v[i] = vec_load(w[r] + c + VEC_LANES * i);
+            UNROLL for (size_t t = 0; t < n_tokens; t++)
+            {
+                multiply_add(v, x + t * x_stride + c, &a[r][t]);
+            }
+        }
+    }
+    UNROLL for (size_t r = 0; r < n_rows; r++)
+    {
+        UNROLL for (size_t t = 0; t < n_tokens; t++) acc[t][r] = a[r][t];
+    }
+}
+
+INLINE void tiles(float w[DENSE_TILE_ROWS][STRETCH], size_t n_rows, size_t n, const float *x,
+                  size_t x_stride, size_t n_tokens, struct lanes acc[TOKENS][DENSE_TILE_ROWS])
+{
+    size_t t = 0;
+    for (; t + DENSE_TILE_TOKENS <= n_tokens; t += DENSE_TILE_TOKENS) {
+        tile(w, n_rows, n, x + t * x_stride, x_stride, DENSE_TILE_TOKENS, acc + t);
+    }
+    for (; t < n_tokens; t++) tile(w, n_rows, n, x + t * x_stride, x_stride, 1, acc + t);
+}
+
+/* `n_rows` rows (a constant) times up to TOKENS tokens. */
+INLINE void many_tokens(const struct matrix *m, size_t row, size_t n_rows, const float *x,
+                        size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
+{
+    const size_t whole = m->cols / 32 * 32, n_last = m->cols - whole;
+    struct lanes acc[TOKENS][DENSE_TILE_ROWS];
+    memset(acc, 0, sizeof acc);
+    for (size_t c = 0; c < whole; c += STRETCH) {
+        const size_t end = whole - c < STRETCH ? whole : c + STRETCH;
+        float w[DENSE_TILE_ROWS][STRETCH];
+        UNROLL for (size_t r = 0; r < n_rows; r++) widen_row(m, row + r, c, end, w[r]);
+        tiles(w, n_rows, end - c, x + c, x_stride, n_tokens, acc);
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        float last[32];
+        last_columns(m->codec, m->w + (row + r) * m->row_bytes, whole, n_last, last);
+        for (size_t t = 0; t < n_tokens; t++) {
+            y[t * y_stride + row + r] = finish(acc[t][r], last, x + t * x_stride + whole, n_last);
+        }
+    }
+}
+
+INLINE void dense_many(const struct matrix *m, size_t row_begin, size_t row_end, const float *x,
+                       size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
+{
+    size_t r = row_begin;
+    for (; r + DENSE_TILE_ROWS <= row_end; r += DENSE_TILE_ROWS) {
+        many_tokens(m, r, DENSE_TILE_ROWS, x, x_stride, n_tokens, y, y_stride);
+    }
+    for (; r < row_end; r++) many_tokens(m, r, 1, x, x_stride, n_tokens, y, y_stride);
+}
+
+INLINE void dense_one(const struct matrix *m, size_t row_begin, size_t row_end, const float *x,
+                      float *y)
+{
+    size_t r = row_begin;
+    for (; r + DENSE_ROWS <= row_end; r += DENSE_ROWS) few_rows(m, r, DENSE_ROWS, x, y + r);
+    for (; r < row_end; r++) few_rows(m, r, 1, x, y + r);
+}
+
+INLINE void dense(const struct bitnet_codec *codec, prepare_fn *prepare, load_fn *load,
+                  const uint8_t *w, size_t cols, size_t row_begin, size_t row_end, const float *x,
+                  size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
+{
+    const struct bitnet_layout layout = {.type = codec->type, .rows = 1, .cols = cols};
+    const struct matrix m = {codec, prepare, load, w, cols, bitnet_rows_bytes(&layout, 1)};
+    while (n_tokens > 2) {
+        const size_t n = n_tokens < TOKENS ? n_tokens : TOKENS;
+        dense_many(&m, row_begin, row_end, x, x_stride, n, y, y_stride);
+        x += n * x_stride;
+        y += n * y_stride;
+        n_tokens -= n;
+    }
+    for (; n_tokens; n_tokens--, x += x_stride, y += y_stride) {
+        dense_one(&m, row_begin, row_end, x, y);
+    }
+}
+
+#define DENSE(type, prepare)                                                                       \
+    void NAME(dense_##type)(const uint8_t *w, size_t cols, size_t row_begin, size_t row_end,       \
+                            const float *x, size_t x_stride, size_t n_tokens, float *y,            \
+                            size_t y_stride)                                                       \
+    {                                                                                              \
+        dense(&bitnet_codec_##type, prepare, load_##type, w, cols, row_begin, row_end, x,          \
+              x_stride, n_tokens, y, y_stride);                                                    \
+    }
+DENSE(f32, prepare_nothing)
+DENSE(f16, prepare_nothing)
+DENSE(bf16, prepare_nothing)
+DENSE(q8_0, prepare_nothing)
+DENSE(q6_k, prepare_q6_k)
+DENSE(q4_0, prepare_nothing)
