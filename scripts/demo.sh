@@ -16,7 +16,7 @@ mkdir -p "$build" "$out"
 
 echo "Building (log: $build/build.log)"
 scripts/packages.sh build
-{ cmake -S . -B "$build" -G Ninja -DBITNET_TESTS=OFF && ninja -C "$build"; } >"$build/build.log" 2>&1 || {
+{ cmake -S . -B "$build" -G Ninja -DBITNET_TESTS=OFF && ninja -C "$build" bitnet logit-difference; } >"$build/build.log" 2>&1 || {
     tail -30 "$build/build.log" >&2
     exit 1
 }
