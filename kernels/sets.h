@@ -8,6 +8,9 @@
 extern const struct bitnet_kernel_set bitnet_kernels_scalar;
 #if defined(__x86_64__)
 extern const struct bitnet_kernel_set bitnet_kernels_avx2;
+extern const struct bitnet_kernel_set bitnet_kernels_avxvnni;
+extern const struct bitnet_kernel_set bitnet_kernels_avx512;
+extern const struct bitnet_kernel_set bitnet_kernels_avx512vnni;
 #endif
 
 #endif

@@ -15,11 +15,10 @@
 #include "../unroll.h"
 #include "avx2.h"
 
-#include <assert.h>
 #include <immintrin.h>
 #include <string.h>
 
-enum { TILE = 4, TOKEN_BLOCK = 64, FLUSH_LINES = 16, PREFETCH_BYTES = 2048 };
+enum { TILE = 4, FLUSH_LINES = 16, PREFETCH_BYTES = 2048 };
 
 static int32_t sum_of(const int8_t *x, size_t cols)
 {
@@ -89,59 +88,26 @@ INLINE void tile(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride
     }
 }
 
-static void tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride, size_t n,
-                    int32_t sums[TILE][PANEL_ROWS])
+static size_t tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride, size_t n,
+                      int32_t sums[TILE][PANEL_ROWS])
 {
     switch (n) {
     case 1:
         tile(w, cols, x, x_stride, 1, sums);
-        break;
+        return 1;
     case 2:
         tile(w, cols, x, x_stride, 2, sums);
-        break;
+        return 2;
     case 3:
         tile(w, cols, x, x_stride, 3, sums);
-        break;
+        return 3;
     default:
         tile(w, cols, x, x_stride, 4, sums);
-        break;
+        return 4;
     }
 }
 
-/* One panel times up to TOKEN_BLOCK tokens, whose activation sums are known. */
-static void panel_times_tokens(const uint8_t *w, size_t n_rows, size_t cols, const int8_t *x,
-                               size_t x_stride, size_t n_tokens, const int32_t *x_sums, int32_t *y,
-                               size_t y_stride)
-{
-    for (size_t first = 0; first < n_tokens; first += TILE) {
-        const size_t n = n_tokens - first < TILE ? n_tokens - first : TILE;
-        int32_t sums[TILE][PANEL_ROWS];
-        tile_of(w, cols, x + first * x_stride, x_stride, n, sums);
-        for (size_t t = 0; t < n; t++) {
-            int32_t *out = y + (first + t) * y_stride;
-            for (size_t r = 0; r < n_rows; r++) out[r] = sums[t][r] - x_sums[first + t];
-        }
-    }
-}
-
-static void matmul(const uint8_t *w, size_t rows, size_t cols, size_t panel_begin, size_t panel_end,
-                   const int8_t *x, size_t x_stride, size_t n_tokens, int32_t *y, size_t y_stride)
-{
-    assert(((uintptr_t)x | x_stride) % 64 == 0);
-    assert(panel_end <= (rows + PANEL_ROWS - 1) / PANEL_ROWS);
-    const size_t step = bitnet_panel_bytes(cols);
-    for (size_t first = 0; first < n_tokens; first += TOKEN_BLOCK) {
-        const size_t n = n_tokens - first < TOKEN_BLOCK ? n_tokens - first : TOKEN_BLOCK;
-        int32_t x_sums[TOKEN_BLOCK];
-        for (size_t t = 0; t < n; t++) x_sums[t] = sum_of(x + (first + t) * x_stride, cols);
-        for (size_t p = panel_begin; p < panel_end; p++) {
-            const size_t row = p * PANEL_ROWS, left = rows - row;
-            panel_times_tokens(w + p * step, left < PANEL_ROWS ? left : PANEL_ROWS, cols,
-                               x + first * x_stride, x_stride, n, x_sums,
-                               y + first * y_stride + row, y_stride);
-        }
-    }
-}
+#include "../panel_driver.h"
 
 const struct bitnet_ternary_path bitnet_avx2_ternary = {.name = "panel16",
                                                         .panel_rows = PANEL_ROWS,

@@ -1,0 +1,9 @@
+/* The AVX-512 VNNI set: a ternary product without 16-bit sums; all else is AVX-512's. */
+#include "../sets.h"
+#include "vnni.h"
+
+const struct bitnet_kernel_set bitnet_kernels_avx512vnni = {
+    .name = "avx512vnni",
+    .needs = BITNET_CPU_AVX2 | BITNET_CPU_AVX512 | BITNET_CPU_AVX512VNNI,
+    .ternary = &bitnet_avx512vnni_ternary,
+};

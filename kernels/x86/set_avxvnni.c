@@ -1,0 +1,9 @@
+/* The AVX-VNNI set: a ternary product without 16-bit sums; all else is AVX2's. */
+#include "../sets.h"
+#include "vnni.h"
+
+const struct bitnet_kernel_set bitnet_kernels_avxvnni = {
+    .name = "avxvnni",
+    .needs = BITNET_CPU_AVX2 | BITNET_CPU_AVXVNNI,
+    .ternary = &bitnet_avxvnni_ternary,
+};

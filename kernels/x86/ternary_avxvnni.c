@@ -1,0 +1,99 @@
+/* The ternary product with AVX-VNNI (Alder Lake of 2021, Zen 5 of 2024), over panels (panel.h).
+ *
+ * VPDPBUSD multiplies four codes (unsigned) with four activations and adds all to a 32-bit lane at
+ * once, so there is no 16-bit sum to watch. Otherwise as ternary_avx2.c. */
+#include "../panel.h"
+#include "../unroll.h"
+#include "vnni.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+enum { TILE = 4, PREFETCH_BYTES = 2048 };
+
+static int32_t sum_of(const int8_t *x, size_t cols)
+{
+    __m256i acc = _mm256_setzero_si256();
+    for (size_t c = 0; c < cols; c += 32) {
+        const __m256i v = _mm256_loadu_si256((const __m256i *)(x + c));
+        acc = _mm256_dpbusd_avx_epi32(acc, _mm256_set1_epi8(1), v);
+    }
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(acc), _mm256_extracti128_si256(acc, 1));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1));
+    return _mm_cvtsi128_si32(four);
+}
+
+INLINE __m256i broadcast_four(const int8_t *x)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+/* One panel times n tokens (n is a constant after inlining). A single token has a chain per code
+ * position, because one chain would wait for the latency of VPDPBUSD. */
+INLINE void tile(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride, size_t n,
+                 int32_t sums[TILE][PANEL_ROWS])
+{
+    const __m256i three = _mm256_set1_epi8(3);
+    const size_t n_chains = n == 1 ? 4 : 1;
+    __m256i low[TILE], high[TILE];
+    UNROLL for (size_t i = 0; i < n * n_chains; i++) low[i] = high[i] = _mm256_setzero_si256();
+    for (size_t line = 0; line < panel_cols(cols) / 16; line++, w += PANEL_LINE, x += 16) {
+        if (n == 1) _mm_prefetch((const char *)w + PREFETCH_BYTES, _MM_HINT_T0);
+        const __m256i a = _mm256_loadu_si256((const __m256i *)w);
+        const __m256i b = _mm256_loadu_si256((const __m256i *)(w + 32));
+        UNROLL for (int j = 0; j < 4; j++)
+        {
+            const __m256i rows_low = _mm256_and_si256(_mm256_srli_epi16(a, 2 * j), three);
+            const __m256i rows_high = _mm256_and_si256(_mm256_srli_epi16(b, 2 * j), three);
+            UNROLL for (size_t t = 0; t < n; t++)
+            {
+                const __m256i four = broadcast_four(x + t * x_stride + 4 * j);
+                const size_t i = n == 1 ? (size_t)j : t;
+                low[i] = _mm256_dpbusd_avx_epi32(low[i], rows_low, four);
+                high[i] = _mm256_dpbusd_avx_epi32(high[i], rows_high, four);
+            }
+        }
+    }
+    if (n == 1) {
+        UNROLL for (size_t i = 1; i < 4; i++)
+        {
+            low[0] = _mm256_add_epi32(low[0], low[i]);
+            high[0] = _mm256_add_epi32(high[0], high[i]);
+        }
+    }
+    UNROLL for (size_t t = 0; t < n; t++)
+    {
+        _mm256_storeu_si256((__m256i *)sums[t], low[t]);
+        _mm256_storeu_si256((__m256i *)sums[t] + 1, high[t]);
+    }
+}
+
+static size_t tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride, size_t n,
+                      int32_t sums[TILE][PANEL_ROWS])
+{
+    switch (n) {
+    case 1:
+        tile(w, cols, x, x_stride, 1, sums);
+        return 1;
+    case 2:
+        tile(w, cols, x, x_stride, 2, sums);
+        return 2;
+    case 3:
+        tile(w, cols, x, x_stride, 3, sums);
+        return 3;
+    default:
+        tile(w, cols, x, x_stride, 4, sums);
+        return 4;
+    }
+}
+
+#include "../panel_driver.h"
+
+const struct bitnet_ternary_path bitnet_avxvnni_ternary = {.name = "panel16",
+                                                           .panel_rows = PANEL_ROWS,
+                                                           .panel_bytes = bitnet_panel_bytes,
+                                                           .pack = bitnet_panel_pack,
+                                                           .matmul = matmul};
