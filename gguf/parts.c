@@ -254,7 +254,8 @@ static enum bitnet_status new_handle(struct bitnet_gguf **out, const char *path,
     return out_of_memory(err);
 }
 
-/* Hands the finished handle to the caller, or frees it; the path goes before the message. */
+/* Hands the finished handle to the caller, or frees it. The path goes before the message, unless it
+ * is one of base/file.h, which name it themselves. */
 static enum bitnet_status settle(struct bitnet_gguf **out, struct bitnet_gguf *gguf,
                                  enum bitnet_status status, struct bitnet_error *err)
 {
@@ -262,7 +263,8 @@ static enum bitnet_status settle(struct bitnet_gguf **out, struct bitnet_gguf *g
         *out = gguf;
         return BITNET_OK;
     }
-    if (gguf && gguf->path[0]) bitnet_error_prefix(err, status, "%s", gguf->path);
+    if (err && gguf->path[0] && !strstr(err->text, gguf->path))
+        bitnet_error_prefix(err, status, "%s", gguf->path);
     bitnet_gguf_close(gguf);
     return status;
 }

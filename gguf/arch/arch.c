@@ -208,16 +208,22 @@ static void warn_about_strangers(struct bitnet_str first, size_t n, const struct
 }
 
 /* ik_llama.cpp keeps -1, 0, +1 in some files and a linear layer's scale in a tensor beside it:
- * "blk.0.attn_q.scale" (formats.md 6.5). */
-static void claim_scale(const struct bitnet_gguf *gguf, struct bitnet_str weight, bool *claimed)
+ * "blk.0.attn_q.scale", one F32 (formats.md 6.5). */
+static enum bitnet_status claim_scale(const struct bitnet_gguf *gguf, struct bitnet_str weight,
+                                      bool *claimed, struct bitnet_error *err)
 {
     char name[80];
-    if (!bitnet_str_ends(weight, ".weight") || weight.n >= sizeof name) return;
+    if (!bitnet_str_ends(weight, ".weight") || weight.n >= sizeof name) return BITNET_OK;
     size_t stem = weight.n - strlen(".weight");
     memcpy(name, weight.at, stem);
     memcpy(name + stem, ".scale", sizeof ".scale");
     const struct bitnet_tensor *scale = bitnet_gguf_find_tensor(gguf, bitnet_str_of(name));
-    if (scale) claimed[scale - bitnet_gguf_tensor_at(gguf, 0)] = true;
+    if (!scale) return BITNET_OK;
+    if (scale->type != BITNET_DTYPE_f32 || scale->data.n != sizeof(float))
+        return bitnet_fail(err, BITNET_FORMAT, "tensor '%s': %s of %zu bytes, expected one F32",
+                           name, bitnet_dtype_info(scale->type)->label, scale->data.n);
+    claimed[scale - bitnet_gguf_tensor_at(gguf, 0)] = true;
+    return BITNET_OK;
 }
 
 /* Finds every role's tensor and marks it in `claimed`, one flag per tensor of the file. */
@@ -235,7 +241,8 @@ static enum bitnet_status claim_roles(const struct bitnet_gguf *gguf,
             if (status) return status;
             if (tensor) claimed[tensor - bitnet_gguf_tensor_at(gguf, 0)] = true;
             if (tensor && arch->roles[i].kind == BITNET_TENSOR_LINEAR)
-                claim_scale(gguf, tensor->name, claimed);
+                status = claim_scale(gguf, tensor->name, claimed, err);
+            if (status) return status;
         }
     }
     return BITNET_OK;

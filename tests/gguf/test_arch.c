@@ -1,0 +1,655 @@
+/* gguf/arch/: a sound model is accepted for every architecture, its numbers are those of the file,
+ * and each way to be wrong (hyper-parameters, tensors, vocabulary) is refused in words. The
+ * messages are those of reliability.md section 13, cases hp_*, tm_* and tok_*. */
+#include "cm.h"
+
+#include "model.h"
+
+#include <bitnet/alloc.h>
+#include <bitnet/arch.h>
+
+#include <math.h>
+#include <stdio.h>
+
+static struct bitnet_error err;
+
+static struct bitnet_gguf *open_model(const struct model_change *change, struct spell *s)
+{
+    struct bitnet_gguf *gguf;
+    err = (struct bitnet_error){0};
+    model_spell(s, change);
+    if (bitnet_gguf_open_mem(&gguf, spell_bytes(s), NULL, &err)) fail_msg("%s", err.text);
+    return gguf;
+}
+
+static enum bitnet_status validate(const struct model_change *change)
+{
+    struct spell s = {0};
+    struct bitnet_gguf *gguf = open_model(change, &s);
+    enum bitnet_status status = bitnet_arch_validate(gguf, &err);
+    bitnet_gguf_close(gguf);
+    spell_free(&s);
+    return status;
+}
+
+static void must_refuse(struct model_change change, enum bitnet_status status, const char *words)
+{
+    assert_int_equal(validate(&change), status);
+    assert_text_has(err.text, words);
+}
+
+static void must_accept(struct model_change change)
+{
+    if (validate(&change)) fail_msg("%s", err.text);
+}
+
+/* ------------------------------------------------------------------ sound models */
+
+TEST(a_sound_model_of_every_architecture_is_accepted)
+{
+    static const char *const names[] = {"llama", "bitnet", "bitnet-b1.58", "bitnet-25"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        must_accept((struct model_change){.architecture = names[i]});
+        must_accept((struct model_change){.architecture = names[i], .is_bpe = true});
+    }
+    assert_int_equal(bitnet_arch_count(), 3);
+    for (size_t i = 0; i < bitnet_arch_count(); i++) {
+        const struct bitnet_arch *arch = bitnet_arch_at(i);
+        assert_ptr_equal(bitnet_arch_by_name(bitnet_str_of(arch->name)), arch);
+        assert_non_null(arch->source_names[0]);
+    }
+    assert_null(bitnet_arch_at(3));
+    assert_null(bitnet_arch_by_name(BITNET_STR("llam")));
+    assert_ptr_equal(bitnet_arch_by_name(BITNET_STR("bitnet-25")),
+                     bitnet_arch_by_name(BITNET_STR("bitnet-b1.58")));
+}
+
+TEST(the_traits_are_those_of_the_papers)
+{
+    const struct bitnet_arch *b158 = bitnet_arch_by_name(BITNET_STR("bitnet-b1.58"));
+    const struct bitnet_arch *bitnet = bitnet_arch_by_name(BITNET_STR("bitnet"));
+    const struct bitnet_arch *llama = bitnet_arch_by_name(BITNET_STR("llama"));
+    assert_true(b158->gate == BITNET_GATE_RELU2 && bitnet->gate == BITNET_GATE_SILU &&
+                llama->gate == BITNET_GATE_SILU);
+    assert_true(b158->rope == BITNET_ROPE_HALVES && bitnet->rope == BITNET_ROPE_HALVES &&
+                llama->rope == BITNET_ROPE_PAIRS);
+    assert_true(b158->has_sub_norms && bitnet->has_sub_norms && !llama->has_sub_norms);
+    /* Only where checkpoint and GGUF rotate differently are rows reordered, and only q's and k's.
+     */
+    for (size_t i = 0; i < bitnet_arch_count(); i++)
+        for (size_t k = 0; k < bitnet_arch_at(i)->n_roles; k++) {
+            const struct bitnet_tensor_role *role = &bitnet_arch_at(i)->roles[k];
+            bool is_q = role->role == BITNET_ROLE_ATTN_Q, is_k = role->role == BITNET_ROLE_ATTN_K;
+            enum bitnet_row_order order = bitnet_arch_at(i) != llama ? BITNET_ROWS_AS_THEY_ARE
+                                          : is_q                     ? BITNET_ROWS_ROPE_Q
+                                          : is_k                     ? BITNET_ROWS_ROPE_KV
+                                                                     : BITNET_ROWS_AS_THEY_ARE;
+            assert_int_equal(role->order, order);
+        }
+}
+
+TEST(the_numbers_are_those_of_the_file)
+{
+    struct spell s = {0};
+    struct bitnet_gguf *gguf = open_model(&(struct model_change){0}, &s);
+    struct bitnet_hparams h;
+    const struct bitnet_arch *arch;
+    if (bitnet_hparams_from_gguf(&h, &arch, gguf, &err)) fail_msg("%s", err.text);
+    assert_string_equal(arch->name, "llama");
+    assert_true(h.n_layers == 2 && h.n_embd == 8 && h.n_ffn == 16 && h.n_heads == 2);
+    assert_true(h.n_kv_heads == 1 && h.head_dim == 4 && h.n_rot == 4 && h.n_context == 64);
+    assert_true(h.n_vocab == MODEL_TOKENS && h.norm_eps == 1e-5f && h.rope_base == 500000.0f);
+    assert_true(h.rope_scale == 1.0f);
+    assert_int_equal(bitnet_dim_size(&h, BITNET_DIM_Q), 8);
+    assert_int_equal(bitnet_dim_size(&h, BITNET_DIM_KV), 4);
+    assert_int_equal(bitnet_dim_size(&h, BITNET_DIM_HEAD), 4);
+    assert_int_equal(bitnet_dim_size(&h, BITNET_DIM_ROT2), 2);
+
+    const struct bitnet_tensor *tensor;
+    assert_int_equal(bitnet_arch_find(&tensor, arch, &h, gguf, BITNET_ROLE_FFN_DOWN, 1, &err),
+                     BITNET_OK);
+    assert_true(bitnet_str_is(tensor->name, "blk.1.ffn_down.weight"));
+    assert_int_equal(bitnet_arch_find(&tensor, arch, &h, gguf, BITNET_ROLE_OUTPUT, 0, &err),
+                     BITNET_OK);
+    assert_null(tensor); /* optional */
+    assert_int_equal(bitnet_arch_find(&tensor, arch, &h, gguf, BITNET_ROLE_FFN_SUB_NORM, 0, &err),
+                     BITNET_OK);
+    assert_null(tensor); /* not of this architecture */
+    assert_int_equal(bitnet_arch_find(&tensor, arch, &h, gguf, BITNET_ROLE_ATTN_Q, 2, &err),
+                     BITNET_FORMAT);
+    assert_text_has(err.text, "tensor 'blk.2.attn_q.weight' is missing");
+    bitnet_gguf_close(gguf);
+    spell_free(&s);
+}
+
+TEST(what_may_be_left_out_has_its_default)
+{
+    struct spell s = {0};
+    struct bitnet_hparams h;
+    const struct bitnet_arch *arch;
+    static const char *const keys[] = {"llama.rope.dimension_count", "llama.rope.freq_base"};
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        struct bitnet_gguf *gguf = open_model(&(struct model_change){.drop_key = keys[i]}, &s);
+        if (bitnet_hparams_from_gguf(&h, &arch, gguf, &err)) fail_msg("%s", err.text);
+        assert_true(h.n_rot == 4 && (h.rope_base == 500000.0f || h.rope_base == 10000.0f));
+        bitnet_gguf_close(gguf);
+        spell_free(&s);
+    }
+    must_accept((struct model_change){.drop_key = "tokenizer.ggml.token_type"});
+    must_accept((struct model_change){.drop_key = "tokenizer.chat_template"});
+    must_refuse((struct model_change){.drop_key = "llama.attention.head_count_kv"}, BITNET_FORMAT,
+                "tensor 'blk.0.attn_k.weight': shape 8 x 4, expected 8 x 8");
+}
+
+/* ------------------------------------------------------------------ hyper-parameters */
+
+TEST(missing_keys_are_named)
+{
+    static const char *const keys[] = {"general.architecture",
+                                       "llama.block_count",
+                                       "llama.context_length",
+                                       "llama.embedding_length",
+                                       "llama.feed_forward_length",
+                                       "llama.attention.head_count",
+                                       "llama.attention.layer_norm_rms_epsilon",
+                                       "tokenizer.ggml.model",
+                                       "tokenizer.ggml.tokens",
+                                       "tokenizer.ggml.scores"};
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        char words[96];
+        snprintf(words, sizeof words, "key '%s' is missing", keys[i]);
+        must_refuse((struct model_change){.drop_key = keys[i]}, BITNET_FORMAT, words);
+    }
+    must_refuse((struct model_change){.drop_key = "tokenizer.ggml.merges", .is_bpe = true},
+                BITNET_FORMAT, "key 'tokenizer.ggml.merges' is missing");
+}
+
+/* One key replaced by another value. */
+#define U32(function, key, value)                                                                  \
+    static void function(struct spell *s)                                                          \
+    {                                                                                              \
+        spell_key_u32(s, key, value);                                                              \
+    }
+#define F32(function, key, bits)                                                                   \
+    static void function(struct spell *s)                                                          \
+    {                                                                                              \
+        spell_key(s, key, BITNET_GGUF_F32);                                                        \
+        spell_u32(s, bits);                                                                        \
+    }
+#define TEXT(function, key, value)                                                                 \
+    static void function(struct spell *s)                                                          \
+    {                                                                                              \
+        spell_key_text(s, key, value);                                                             \
+    }
+
+U32(no_layers, "llama.block_count", 0)
+U32(many_layers, "llama.block_count", 1025)
+U32(one_more_layer, "llama.block_count", 3)
+U32(no_width, "llama.embedding_length", 0)
+U32(odd_width, "llama.embedding_length", 9)
+U32(huge_width, "llama.embedding_length", 1048577)
+U32(other_width, "llama.embedding_length", 16)
+U32(huge_ffn, "llama.feed_forward_length", 8388609)
+U32(three_heads, "llama.attention.head_count", 3)
+U32(three_kv_heads, "llama.attention.head_count_kv", 3)
+U32(no_context, "llama.context_length", 0)
+U32(odd_rotation, "llama.rope.dimension_count", 3)
+U32(wide_rotation, "llama.rope.dimension_count", 6)
+U32(experts, "llama.expert_count", 8)
+U32(many_experts, "llama.expert_count", 4097)
+U32(used_experts, "llama.expert_used_count", 1)
+U32(value_length, "llama.attention.value_length", 5)
+U32(key_length, "llama.attention.key_length", 4)
+U32(huge_key_length, "llama.attention.key_length", 8193)
+U32(architecture_number, "general.architecture", 1)
+F32(eps_nan, "llama.attention.layer_norm_rms_epsilon", 0x7FC00000)
+F32(eps_zero, "llama.attention.layer_norm_rms_epsilon", 0)
+F32(base_negative, "llama.rope.freq_base", 0xBF800000)
+F32(base_infinite, "llama.rope.freq_base", 0x7F800000)
+F32(head_count_float, "llama.attention.head_count", 0x40000000)
+TEXT(scaling_linear, "llama.rope.scaling.type", "linear")
+TEXT(scaling_none, "llama.rope.scaling.type", "none")
+TEXT(scaling_yarn, "llama.rope.scaling.type", "yarn")
+TEXT(architecture_unknown, "general.architecture", "no-such\x1b[0m")
+
+static void head_count_list(struct spell *s)
+{
+    spell_key_array(s, "llama.attention.head_count", BITNET_GGUF_U32, 2);
+    spell_u32(s, 2);
+    spell_u32(s, 2);
+}
+
+TEST(bad_numbers_are_refused_with_key_and_range)
+{
+    static const struct {
+        const char *drop;
+        void (*put)(struct spell *s);
+        enum bitnet_status status;
+        const char *words;
+    } cases[] = {
+        {"llama.block_count", no_layers, BITNET_FORMAT,
+         "key 'llama.block_count': 0 (allowed 1 to 1024)"},
+        {"llama.block_count", many_layers, BITNET_FORMAT,
+         "key 'llama.block_count': 1025 (allowed 1 to 1024)"},
+        {"llama.block_count", one_more_layer, BITNET_FORMAT,
+         "tensor 'blk.2.attn_norm.weight' is missing"},
+        {"llama.embedding_length", no_width, BITNET_FORMAT, "0 (allowed 1 to 1048576)"},
+        {"llama.embedding_length", odd_width, BITNET_FORMAT,
+         "head count 2 does not divide the width 9"},
+        {"llama.embedding_length", huge_width, BITNET_FORMAT, "1048577 (allowed 1 to 1048576)"},
+        {"llama.embedding_length", other_width, BITNET_FORMAT,
+         "tensor 'token_embd.weight': shape 8 x 264, expected 16 x 264"},
+        {"llama.feed_forward_length", huge_ffn, BITNET_FORMAT, "8388609 (allowed 1 to 8388608)"},
+        {"llama.attention.head_count", three_heads, BITNET_FORMAT,
+         "head count 3 does not divide the width 8"},
+        {"llama.attention.head_count_kv", three_kv_heads, BITNET_FORMAT,
+         "key 'llama.attention.head_count_kv': 3 (allowed 1 to 2)"},
+        {"llama.context_length", no_context, BITNET_FORMAT,
+         "key 'llama.context_length': 0 (allowed 1 to 4294967295)"},
+        {"llama.rope.dimension_count", odd_rotation, BITNET_FORMAT, "rotated size 3 is odd"},
+        {"llama.rope.dimension_count", wide_rotation, BITNET_FORMAT,
+         "key 'llama.rope.dimension_count': 6 (allowed 1 to 4)"},
+        {NULL, experts, BITNET_UNSUPPORTED, "8 experts: mixture-of-experts"},
+        {NULL, many_experts, BITNET_FORMAT, "4097 (allowed 0 to 4096)"},
+        {NULL, used_experts, BITNET_FORMAT, "key 'llama.expert_used_count': 1 (allowed 0 to 0)"},
+        {NULL, value_length, BITNET_UNSUPPORTED, "keys of 4 and values of 5 numbers"},
+        {NULL, huge_key_length, BITNET_FORMAT, "8193 (allowed 1 to 8192)"},
+        {"general.architecture", architecture_number, BITNET_FORMAT,
+         "key 'general.architecture': expected string, found u32"},
+        {"general.architecture", architecture_unknown, BITNET_UNSUPPORTED,
+         "key 'general.architecture': 'no-such\\x1b[0m' is not an architecture we know"},
+        {"llama.attention.layer_norm_rms_epsilon", eps_nan, BITNET_FORMAT,
+         "key 'llama.attention.layer_norm_rms_epsilon': nan (must be positive)"},
+        {"llama.attention.layer_norm_rms_epsilon", eps_zero, BITNET_FORMAT, "0 (must be positive)"},
+        {"llama.rope.freq_base", base_negative, BITNET_FORMAT,
+         "key 'llama.rope.freq_base': -1 (must be positive)"},
+        {"llama.rope.freq_base", base_infinite, BITNET_FORMAT, "inf (must be positive)"},
+        {"llama.attention.head_count", head_count_float, BITNET_FORMAT,
+         "expected an integer, found f32"},
+        {"llama.attention.head_count", head_count_list, BITNET_FORMAT,
+         "expected an integer, found array of u32"},
+        {NULL, scaling_yarn, BITNET_UNSUPPORTED, "rope scaling 'yarn' is not supported"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        must_refuse((struct model_change){.drop_key = cases[i].drop, .put_key = cases[i].put},
+                    cases[i].status, cases[i].words);
+    must_accept((struct model_change){.put_key = key_length});
+    must_accept((struct model_change){.put_key = scaling_linear});
+    must_accept((struct model_change){.put_key = scaling_none});
+}
+
+TEST(numbers_that_contradict_each_other_are_refused)
+{
+    const struct bitnet_hparams good = {.n_layers = 2,
+                                        .n_embd = 8,
+                                        .n_ffn = 16,
+                                        .n_heads = 4,
+                                        .n_kv_heads = 2,
+                                        .head_dim = 4,
+                                        .n_rot = 4,
+                                        .n_vocab = 10,
+                                        .n_context = 64,
+                                        .norm_eps = 1e-5f,
+                                        .rope_base = 1e4f,
+                                        .rope_scale = 1.0f};
+    assert_int_equal(bitnet_hparams_check(&good, &err), BITNET_OK);
+    struct bitnet_hparams h = good;
+    h.n_layers = 1025;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_LIMIT);
+    assert_text_has(err.text, "layer count 1025 (allowed 1 to 1024)");
+    h = good;
+    h.n_kv_heads = 3;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_FORMAT);
+    assert_text_has(err.text, "key head count 3 does not divide the head count 4");
+    h = good;
+    h.n_rot = 3;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_FORMAT);
+    h = good;
+    h.n_rot = 6;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_LIMIT);
+    h = good;
+    h.head_dim = 8193;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_LIMIT);
+    h = good;
+    h.n_vocab = 2097153;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_LIMIT);
+    h = good;
+    h.rope_scale = 0.0f;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_FORMAT);
+    h = good;
+    h.norm_eps = NAN;
+    assert_int_equal(bitnet_hparams_check(&h, &err), BITNET_FORMAT);
+    assert_text_has(err.text, "norm epsilon: nan (must be positive)");
+}
+
+/* ------------------------------------------------------------------ tensors */
+
+TEST(missing_tensors_are_named)
+{
+    static const char *const names[] = {
+        "token_embd.weight",     "output_norm.weight",       "blk.0.attn_norm.weight",
+        "blk.1.attn_q.weight",   "blk.0.attn_k.weight",      "blk.1.attn_v.weight",
+        "blk.0.ffn_norm.weight", "blk.1.attn_output.weight", "blk.0.ffn_gate.weight",
+        "blk.1.ffn_up.weight",   "blk.0.ffn_down.weight"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char words[96];
+        snprintf(words, sizeof words, "tensor '%s' is missing", names[i]);
+        must_refuse((struct model_change){.drop_tensor = names[i]}, BITNET_FORMAT, words);
+    }
+    must_refuse(
+        (struct model_change){.architecture = "bitnet", .drop_tensor = "blk.1.ffn_sub_norm.weight"},
+        BITNET_FORMAT, "tensor 'blk.1.ffn_sub_norm.weight' is missing");
+}
+
+TEST(tensors_of_the_wrong_shape_or_type_are_refused)
+{
+    must_refuse((struct model_change){.alter_tensor = "blk.0.ffn_gate.weight",
+                                      .n_dims = 2,
+                                      .dims = {16, 8}},
+                BITNET_FORMAT, "tensor 'blk.0.ffn_gate.weight': shape 16 x 8, expected 8 x 16");
+    must_refuse(
+        (struct model_change){.alter_tensor = "blk.0.attn_q.weight", .n_dims = 1, .dims = {64}},
+        BITNET_FORMAT, "tensor 'blk.0.attn_q.weight': shape 64, expected 8 x 8");
+    must_refuse(
+        (struct model_change){.alter_tensor = "output_norm.weight", .n_dims = 1, .dims = {16}},
+        BITNET_FORMAT, "tensor 'output_norm.weight': shape 16, expected 8");
+    must_refuse(
+        (struct model_change){
+            .alter_tensor = "output_norm.weight", .n_dims = 1, .dims = {8}, .type = 26},
+        BITNET_UNSUPPORTED, "tensor 'output_norm.weight': type I32 (expected F32, F16 or BF16)");
+    must_refuse(
+        (struct model_change){
+            .alter_tensor = "blk.0.attn_q.weight", .n_dims = 2, .dims = {8, 8}, .type = 24},
+        BITNET_UNSUPPORTED, "type I8 (expected a type of weights)");
+    must_refuse(
+        (struct model_change){
+            .alter_tensor = "token_embd.weight", .n_dims = 2, .dims = {8, 7}, .type = 1},
+        BITNET_FORMAT, "264 tokens but the embedding has 7 rows");
+    must_accept((struct model_change){
+        .alter_tensor = "blk.0.attn_q.weight", .n_dims = 4, .dims = {8, 8, 1, 1}, .type = 36});
+}
+
+TEST(a_tensor_that_would_change_the_result_is_not_passed_over)
+{
+    struct model_change change = {.n_dims = 1, .dims = {8}};
+    change.extra_tensor = "blk.0.attn_q.bias";
+    must_refuse(change, BITNET_UNSUPPORTED,
+                "tensor 'blk.0.attn_q.bias' has no place in the architecture 'llama'");
+    assert_text_has(err.hint, "change the result");
+    change.extra_tensor = "blk.1.ffn_norm.scale";
+    must_refuse(change, BITNET_UNSUPPORTED, "'blk.1.ffn_norm.scale' has no place");
+    change.extra_tensor = "blk.2.attn_q.weight";
+    must_refuse(change, BITNET_FORMAT,
+                "tensor 'blk.2.attn_q.weight': no such layer (the model has 2)");
+    change.extra_tensor = "blk.01.attn_q.weight";
+    must_refuse(change, BITNET_FORMAT, "no such layer");
+    change.extra_tensor = "blk.-1.attn_q.weight";
+    must_refuse(change, BITNET_FORMAT, "no such layer");
+    change.extra_tensor = "blk.99999999999999999999.x";
+    must_refuse(change, BITNET_FORMAT, "no such layer");
+    change.extra_tensor = "blk.0";
+    must_refuse(change, BITNET_FORMAT, "no such layer");
+    change.extra_tensor = "something.else";
+    must_accept(change);
+
+    change = (struct model_change){
+        .extra_tensor = "output.weight", .n_dims = 2, .dims = {8, MODEL_TOKENS}, .type = 1};
+    must_accept(change);
+    change.architecture = "bitnet-b1.58";
+    must_accept(change);
+    change.architecture = "bitnet"; /* always ties its output to the embedding */
+    must_refuse(change, BITNET_UNSUPPORTED,
+                "tensor 'output.weight' has no place in the architecture 'bitnet'");
+}
+
+TEST(a_scale_beside_a_linear_layer_is_one_number)
+{
+    struct model_change change = {.extra_tensor = "blk.1.ffn_down.scale", .n_dims = 1, .dims = {1}};
+    must_accept(change);
+    change.dims[0] = 8;
+    must_refuse(change, BITNET_FORMAT,
+                "tensor 'blk.1.ffn_down.scale': F32 of 32 bytes, expected one F32");
+    change.dims[0] = 1;
+    change.type = 1;
+    must_refuse(change, BITNET_FORMAT, "F16 of 2 bytes, expected one F32");
+}
+
+/* ------------------------------------------------------------------ vocabulary */
+
+static void put_tokens(struct spell *s, uint64_t n, uint32_t changed, const char *text)
+{
+    spell_key_array(s, "tokenizer.ggml.tokens", BITNET_GGUF_STRING, n);
+    for (uint32_t i = 0; i < n; i++) {
+        char word[16];
+        snprintf(word, sizeof word, "w%u", i);
+        spell_text(s, i == changed ? text : word);
+    }
+}
+
+static void tokens_short(struct spell *s)
+{
+    put_tokens(s, MODEL_TOKENS - 5, UINT32_MAX, "");
+}
+static void tokens_none(struct spell *s)
+{
+    put_tokens(s, 0, UINT32_MAX, "");
+}
+static void tokens_twice(struct spell *s)
+{
+    put_tokens(s, MODEL_TOKENS, 263, "w7");
+}
+static void tokens_hole(struct spell *s)
+{
+    put_tokens(s, MODEL_TOKENS, 263, "");
+}
+
+static void tokens_numbers(struct spell *s)
+{
+    spell_key_array(s, "tokenizer.ggml.tokens", BITNET_GGUF_U32, MODEL_TOKENS);
+    spell_zeros(s, (size_t)4 * MODEL_TOKENS);
+}
+
+static void tokens_empty(struct spell *s)
+{
+    spell_key_array(s, "tokenizer.ggml.tokens", BITNET_GGUF_STRING, MODEL_TOKENS);
+    spell_zeros(s, (size_t)8 * MODEL_TOKENS);
+}
+
+static void token_too_long(struct spell *s)
+{
+    spell_key_array(s, "tokenizer.ggml.tokens", BITNET_GGUF_STRING, MODEL_TOKENS);
+    spell_zeros(s, (size_t)8 * (MODEL_TOKENS - 1));
+    spell_u64(s, 65537);
+    spell_zeros(s, 65537);
+}
+
+static void scores(struct spell *s, uint64_t n, uint32_t first)
+{
+    spell_key_array(s, "tokenizer.ggml.scores", BITNET_GGUF_F32, n);
+    for (uint64_t i = 0; i < n; i++) spell_u32(s, i ? 0 : first);
+}
+
+static void scores_short(struct spell *s)
+{
+    scores(s, 10, 0);
+}
+static void scores_nan(struct spell *s)
+{
+    scores(s, MODEL_TOKENS, 0x7FC00000);
+}
+static void scores_infinite(struct spell *s)
+{
+    scores(s, MODEL_TOKENS, 0xFF800000);
+}
+
+static void types(struct spell *s, uint64_t n, uint32_t of_token_1)
+{
+    spell_key_array(s, "tokenizer.ggml.token_type", BITNET_GGUF_I32, n);
+    for (uint64_t i = 0; i < n; i++) spell_u32(s, i == 1 ? of_token_1 : 1);
+}
+
+static void types_short(struct spell *s)
+{
+    types(s, 10, 1);
+}
+static void types_byte(struct spell *s)
+{
+    types(s, MODEL_TOKENS, 6);
+}
+static void types_odd(struct spell *s)
+{
+    types(s, MODEL_TOKENS, 99);
+}
+
+static void one_merge(struct spell *s, const char *text)
+{
+    spell_key_array(s, "tokenizer.ggml.merges", BITNET_GGUF_STRING, 1);
+    spell_text(s, text);
+}
+
+static void merge_no_space(struct spell *s)
+{
+    one_merge(s, "ab");
+}
+static void merge_empty(struct spell *s)
+{
+    one_merge(s, "");
+}
+static void merge_space(struct spell *s)
+{
+    one_merge(s, " ");
+}
+static void merge_half(struct spell *s)
+{
+    one_merge(s, "ab ");
+}
+static void merge_left_empty(struct spell *s)
+{
+    one_merge(s, " ab");
+}
+
+U32(eos_beyond, "tokenizer.ggml.eos_token_id", MODEL_TOKENS)
+U32(eos_last, "tokenizer.ggml.eos_token_id", MODEL_TOKENS - 1)
+U32(template_number, "tokenizer.chat_template", 1)
+U32(flag_number, "tokenizer.ggml.add_bos_token", 1)
+U32(pre_number, "tokenizer.ggml.pre", 1)
+TEXT(eos_text, "tokenizer.ggml.eos_token_id", "</s>")
+TEXT(kind_unknown, "tokenizer.ggml.model", "no-such")
+TEXT(kind_none, "tokenizer.ggml.model", "none")
+U32(kind_number, "tokenizer.ggml.model", 1)
+
+static void eos_negative(struct spell *s)
+{
+    spell_key_i32(s, "tokenizer.ggml.eos_token_id", -2);
+}
+
+TEST(a_vocabulary_that_contradicts_itself_is_refused)
+{
+    static const struct {
+        const char *drop;
+        void (*put)(struct spell *s);
+        enum bitnet_status status;
+        const char *words;
+    } cases[] = {
+        {"tokenizer.ggml.tokens", tokens_short, BITNET_FORMAT,
+         "259 tokens but the embedding has 264 rows"},
+        {"tokenizer.ggml.tokens", tokens_none, BITNET_FORMAT,
+         "key 'tokenizer.ggml.tokens': the list is empty"},
+        {"tokenizer.ggml.tokens", tokens_numbers, BITNET_FORMAT,
+         "key 'tokenizer.ggml.tokens': expected array of string, found array of u32"},
+        {"tokenizer.ggml.scores", scores_short, BITNET_FORMAT, "10 scores for 264 tokens"},
+        {"tokenizer.ggml.scores", scores_nan, BITNET_FORMAT, "token 0: the score is nan"},
+        {"tokenizer.ggml.scores", scores_infinite, BITNET_FORMAT, "token 0: the score is -inf"},
+        {"tokenizer.ggml.token_type", types_short, BITNET_FORMAT, "10 types for 264 tokens"},
+        {"tokenizer.ggml.token_type", types_byte, BITNET_FORMAT,
+         "token 1: '<s>' is not a byte token"},
+        {"tokenizer.ggml.eos_token_id", eos_beyond, BITNET_FORMAT,
+         "key 'tokenizer.ggml.eos_token_id': 264 (allowed 0 to 263)"},
+        {"tokenizer.ggml.eos_token_id", eos_negative, BITNET_FORMAT, "-2 (allowed 0 to 263)"},
+        {"tokenizer.ggml.eos_token_id", eos_text, BITNET_FORMAT,
+         "expected an integer, found string"},
+        {"tokenizer.ggml.model", kind_unknown, BITNET_UNSUPPORTED,
+         "key 'tokenizer.ggml.model': 'no-such' is not known"},
+        {"tokenizer.ggml.model", kind_number, BITNET_FORMAT, "expected string, found u32"},
+        {"tokenizer.chat_template", template_number, BITNET_FORMAT,
+         "key 'tokenizer.chat_template': expected string, found u32"},
+        {NULL, flag_number, BITNET_FORMAT,
+         "key 'tokenizer.ggml.add_bos_token': expected bool, found u32"},
+        {NULL, pre_number, BITNET_FORMAT, "key 'tokenizer.ggml.pre': expected string, found u32"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        must_refuse((struct model_change){.drop_key = cases[i].drop, .put_key = cases[i].put},
+                    cases[i].status, cases[i].words);
+    must_accept(
+        (struct model_change){.drop_key = "tokenizer.ggml.eos_token_id", .put_key = eos_last});
+    must_accept(
+        (struct model_change){.drop_key = "tokenizer.ggml.token_type", .put_key = types_odd});
+    must_accept((struct model_change){.drop_key = "tokenizer.ggml.model", .put_key = kind_none});
+}
+
+/* A vocabulary without byte types, so that only the texts are judged. */
+TEST(tokens_must_be_different_and_not_too_long)
+{
+    struct model_change change = {.is_bpe = true, .drop_key = "tokenizer.ggml.tokens"};
+    change.put_key = tokens_twice;
+    must_refuse(change, BITNET_FORMAT, "tokens 7 and 263 are both 'w7'");
+    change.put_key = tokens_empty;
+    must_refuse(change, BITNET_FORMAT, "all 264 tokens are empty");
+    change.put_key = token_too_long;
+    must_refuse(change, BITNET_LIMIT, "token 263: 65537 bytes (limit 65536)");
+    change.put_key = tokens_hole;
+    must_accept(change);
+}
+
+TEST(merges_are_two_pieces_and_a_space)
+{
+    struct model_change change = {.is_bpe = true, .drop_key = "tokenizer.ggml.merges"};
+    void (*const bad[])(struct spell * s) = {merge_no_space, merge_empty, merge_space, merge_half,
+                                             merge_left_empty};
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        change.put_key = bad[i];
+        must_refuse(change, BITNET_FORMAT, "is not two pieces and a space");
+    }
+}
+
+TEST(any_failing_allocation_is_out_of_memory)
+{
+    struct spell s = {0};
+    long live = bitnet_alloc_live(), n = 0;
+    model_spell(&s, &(struct model_change){.is_bpe = true});
+    for (;; n++) {
+        struct bitnet_gguf *gguf;
+        bitnet_alloc_fail_at(n);
+        enum bitnet_status status = bitnet_gguf_open_mem(&gguf, spell_bytes(&s), NULL, &err);
+        if (!status) status = bitnet_gguf_validate(gguf, BITNET_GGUF_LEVEL_MODEL, NULL, &err);
+        bitnet_alloc_fail_at(-1);
+        bitnet_gguf_close(gguf);
+        assert_int_equal(bitnet_alloc_live(), live);
+        if (!status) break;
+        assert_int_equal(status, BITNET_MEMORY);
+    }
+    assert_true(n > 15);
+    spell_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sound_model_of_every_architecture_is_accepted),
+        cmocka_unit_test(the_traits_are_those_of_the_papers),
+        cmocka_unit_test(the_numbers_are_those_of_the_file),
+        cmocka_unit_test(what_may_be_left_out_has_its_default),
+        cmocka_unit_test(missing_keys_are_named),
+        cmocka_unit_test(bad_numbers_are_refused_with_key_and_range),
+        cmocka_unit_test(numbers_that_contradict_each_other_are_refused),
+        cmocka_unit_test(missing_tensors_are_named),
+        cmocka_unit_test(tensors_of_the_wrong_shape_or_type_are_refused),
+        cmocka_unit_test(a_tensor_that_would_change_the_result_is_not_passed_over),
+        cmocka_unit_test(a_scale_beside_a_linear_layer_is_one_number),
+        cmocka_unit_test(a_vocabulary_that_contradicts_itself_is_refused),
+        cmocka_unit_test(tokens_must_be_different_and_not_too_long),
+        cmocka_unit_test(merges_are_two_pieces_and_a_space),
+        cmocka_unit_test(any_failing_allocation_is_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
