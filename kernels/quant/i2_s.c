@@ -33,10 +33,11 @@ static enum bitnet_status name_bad_code(const struct bitnet_layout *layout, cons
     return codec_bad_code(layout, e / layout->cols, e % layout->cols, 3, err);
 }
 
-/* Loops of a fixed count without a way out, so that the compiler makes vectors of them: a model
- * has billions of trits. */
-static enum bitnet_status decode_group(const struct bitnet_layout *layout, const uint8_t *in,
-                                       size_t first, int8_t *trits, struct bitnet_error *err)
+/* Loops of a fixed count without a way out over bytes that do not overlap, so that the compiler
+ * makes vectors of them: a model has billions of trits. */
+static enum bitnet_status decode_group(const struct bitnet_layout *layout,
+                                       const uint8_t *restrict in, size_t first,
+                                       int8_t *restrict trits, struct bitnet_error *err)
 {
     uint8_t bad = 0; /* both bits of a pair: code 3 */
     for (size_t p = 0; p < GROUP_BYTES; p++) bad |= (uint8_t)(in[p] & (in[p] >> 1) & 0x55u);
