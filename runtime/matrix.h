@@ -39,6 +39,8 @@ struct matrix_scratch {
     size_t n_trits;
     float *floats;
     size_t n_floats;
+    uint8_t *bytes;
+    size_t n_bytes;
 };
 void matrix_scratch_free(struct matrix_scratch *scratch);
 

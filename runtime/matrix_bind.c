@@ -1,0 +1,485 @@
+/* Tensors become matrices. In comes a view into the mapping, out goes something to multiply with.
+ *
+ * All ternary file types spell the same trits, so each is decoded to trits and packed into the
+ * layout that the kernel set loves; a float tensor whose rows are {-s, 0, +s} spells trits too, so
+ * the F16 file of a BitNet model gives the logits of its I2_S file. What is not ternary stays
+ * where it is and runs dense, or, when no kernel reads its type, is decoded to f32 once.
+ *
+ * Trits pass through in slices of rows small enough for the cache: a model has billions of them,
+ * and each is written and read once on its way.
+ *
+ * Source: formats.md 2 to 5 by way of the codecs; 6.5 for the scale beside a matrix. */
+#include "matrix.h"
+
+#include "bitnet/alloc.h"
+#include "bitnet/text.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TILE_MAX 1048576u
+/* Rows that pass through together: a multiple of every panel and, times any width, of every
+ * group of codes. */
+#define SLICE_ROWS MATRIX_SLICE_ROWS
+
+/* ------------------------------------------------------------------ layout */
+
+/* One number of a tile: bitnet.tl.<rows>x<cols>.<what>. */
+static enum bitnet_status tile_number(const struct bitnet_gguf *gguf,
+                                      const struct bitnet_layout *layout, const char *what,
+                                      uint32_t *value, struct bitnet_error *err)
+{
+    char key[96];
+    uint64_t number = 0;
+    snprintf(key, sizeof key, "bitnet.tl.%zux%zu.%s", layout->rows, layout->cols, what);
+    enum bitnet_status status =
+        bitnet_gguf_u64(gguf, key, 1, TILE_MAX, BITNET_GGUF_OPTIONAL, &number, err);
+    *value = (uint32_t)number;
+    return status;
+}
+
+/* The file's own word, then the published tables, then an error: a guess would be noise. */
+static enum bitnet_status find_tile(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
+                                    struct bitnet_error *err)
+{
+    struct bitnet_tile *tile = &layout->tile;
+    enum bitnet_status status = tile_number(gguf, layout, "bm", &tile->rows, err);
+    if (!status) status = tile_number(gguf, layout, "bk", &tile->cols, err);
+    if (!status) status = tile_number(gguf, layout, "bmm", &tile->sub_rows, err);
+    if (status) return status;
+    if (tile->rows && tile->cols && tile->sub_rows) return BITNET_OK;
+    if (tile->rows || tile->cols || tile->sub_rows)
+        return bitnet_fail(err, BITNET_FORMAT,
+                           "the keys bitnet.tl.%zux%zu.bm, .bk and .bmm are not all there",
+                           layout->rows, layout->cols);
+    if (bitnet_tile_known(layout->type, layout->rows, layout->cols, tile)) return BITNET_OK;
+    bitnet_fail(err, BITNET_UNSUPPORTED, "the tile of %s for shape %zu x %zu is not known",
+                bitnet_dtype_info(layout->type)->label, layout->rows, layout->cols);
+    return bitnet_hint(err, BITNET_UNSUPPORTED,
+                       "files by bitnet-convert say it in bitnet.tl.%zux%zu.bm, .bk, .bmm",
+                       layout->rows, layout->cols);
+}
+
+enum bitnet_status matrix_layout(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
+                                 const struct bitnet_tensor *tensor, struct bitnet_error *err)
+{
+    *layout = (struct bitnet_layout){
+        .type = tensor->type, .rows = (size_t)tensor->dims[1], .cols = (size_t)tensor->dims[0]};
+    if (tensor->type == BITNET_DTYPE_tl1 || tensor->type == BITNET_DTYPE_tl2) {
+        enum bitnet_status status = find_tile(layout, gguf, err);
+        if (status) return status;
+    }
+    return bitnet_layout_check(layout, err);
+}
+
+/* ------------------------------------------------------------------ scratch */
+
+static bool grow(void **at, size_t *have, size_t need, size_t size)
+{
+    if (*have >= need) return true;
+    bitnet_free(*at);
+    *at = bitnet_alloc(need, size);
+    *have = *at ? need : 0;
+    return *at != NULL;
+}
+
+static int8_t *scratch_trits(struct matrix_scratch *scratch, size_t n)
+{
+    void *at = scratch->trits;
+    bool ok = grow(&at, &scratch->n_trits, n, sizeof(int8_t));
+    scratch->trits = at;
+    return ok ? scratch->trits : NULL;
+}
+
+static float *scratch_floats(struct matrix_scratch *scratch, size_t n)
+{
+    void *at = scratch->floats;
+    bool ok = grow(&at, &scratch->n_floats, n, sizeof(float));
+    scratch->floats = at;
+    return ok ? scratch->floats : NULL;
+}
+
+static uint8_t *scratch_bytes(struct matrix_scratch *scratch, size_t n)
+{
+    void *at = scratch->bytes;
+    bool ok = grow(&at, &scratch->n_bytes, n, 1);
+    scratch->bytes = at;
+    return ok ? scratch->bytes : NULL;
+}
+
+void matrix_scratch_free(struct matrix_scratch *scratch)
+{
+    bitnet_free(scratch->bytes);
+    bitnet_free(scratch->trits);
+    bitnet_free(scratch->floats);
+    *scratch = (struct matrix_scratch){0};
+}
+
+/* ------------------------------------------------------------------ binding */
+
+/* What the steps of one bind share. */
+struct binding {
+    struct matrix *matrix;
+    const struct matrix_source *source;
+    const struct bitnet_kernel_set *kernels;
+    struct matrix_scratch *scratch;
+    struct bitnet_layout layout;
+    const struct bitnet_codec *codec; /* NULL: the type can only be sized */
+    float *row_scales;                /* [rows] */
+    bool *is_free;                    /* [rows]: a row of zeros, which agrees with every scale */
+};
+
+static enum bitnet_status no_memory(struct bitnet_error *err, uint64_t n_bytes)
+{
+    return bitnet_fail(err, BITNET_MEMORY, "no memory for %" PRIu64 " bytes", n_bytes);
+}
+
+static enum bitnet_status own(struct matrix *m, size_t n_bytes, struct bitnet_error *err)
+{
+    m->owned = bitnet_alloc_aligned(n_bytes);
+    if (!m->owned) return no_memory(err, n_bytes);
+    m->bytes = m->owned;
+    m->owned_bytes = n_bytes;
+    return BITNET_OK;
+}
+
+static void disown(struct matrix *m)
+{
+    bitnet_free_aligned(m->owned);
+    m->bytes = m->owned = NULL;
+    m->owned_bytes = 0;
+    m->dense = NULL;
+}
+
+static bitnet_dense_fn *dense_slot(const struct bitnet_kernel_set *k, enum bitnet_dtype type)
+{
+    switch (type) {
+    case BITNET_DTYPE_f32:
+        return k->dense_f32;
+    case BITNET_DTYPE_f16:
+        return k->dense_f16;
+    case BITNET_DTYPE_bf16:
+        return k->dense_bf16;
+    case BITNET_DTYPE_q8_0:
+        return k->dense_q8_0;
+    case BITNET_DTYPE_q6_k:
+        return k->dense_q6_k;
+    case BITNET_DTYPE_q4_0:
+        return k->dense_q4_0;
+    default:
+        return NULL;
+    }
+}
+
+/* ------------------------------------------------------------------ packing */
+
+/* Room for all rows: panels, or binary16 where the dense kernel's float sums stand in for the
+ * ternary path. */
+static enum bitnet_status pack_begin(struct binding *b, struct bitnet_error *err)
+{
+    struct matrix *m = b->matrix;
+    const struct bitnet_ternary_path *path = b->kernels->ternary;
+    size_t n_bytes, n_panels = (m->rows + path->panel_rows - 1) / path->panel_rows;
+    assert(SLICE_ROWS % path->panel_rows == 0);
+    bool fits = b->source->float_activations
+                    ? bitnet_mul_size(m->rows, m->cols, &n_bytes) &&
+                          bitnet_mul_size(n_bytes, sizeof(uint16_t), &n_bytes)
+                    : bitnet_mul_size(n_panels, path->panel_bytes(m->cols), &n_bytes);
+    if (!fits) return no_memory(err, UINT64_MAX);
+    if (b->source->float_activations) m->dense = b->kernels->dense_f16;
+    return own(m, n_bytes, err);
+}
+
+/* Rows row .. row + n - 1, row a multiple of SLICE_ROWS. */
+static void pack_rows(struct binding *b, const int8_t *trits, size_t row, size_t n)
+{
+    static const uint16_t spelled[3] = {0xbc00, 0x0000, 0x3c00}; /* -1, 0, +1 */
+    const struct bitnet_ternary_path *path = b->kernels->ternary;
+    struct matrix *m = b->matrix;
+    if (b->source->float_activations) {
+        uint8_t *out = m->owned + 2 * row * m->cols;
+        for (size_t i = 0; i < n * m->cols; i++)
+            bitnet_store_u16(out + 2 * i, spelled[trits[i] + 1]);
+        return;
+    }
+    size_t panel_bytes = path->panel_bytes(m->cols),
+           n_panels = (n + path->panel_rows - 1) / path->panel_rows;
+    uint8_t *out = m->owned + row / path->panel_rows * panel_bytes;
+    for (size_t panel = 0; panel < n_panels; panel++)
+        path->pack(trits, n, m->cols, panel, out + panel * panel_bytes);
+}
+
+/* One scale when all rows agree, else one per row. */
+static enum bitnet_status keep_scales(struct binding *b, struct bitnet_error *err)
+{
+    struct matrix *m = b->matrix;
+    size_t first = 0;
+    while (first < m->rows && b->is_free[first]) first++;
+    m->scale = first < m->rows ? b->row_scales[first] : 0;
+    bool agree = true;
+    for (size_t r = first; r < m->rows && agree; r++)
+        agree = b->is_free[r] || b->row_scales[r] == m->scale;
+    if (agree) return BITNET_OK;
+    m->row_scales = bitnet_alloc(m->rows, sizeof(float));
+    if (!m->row_scales) return no_memory(err, m->rows * sizeof(float));
+    for (size_t r = 0; r < m->rows; r++) m->row_scales[r] = b->is_free[r] ? 0 : b->row_scales[r];
+    return BITNET_OK;
+}
+
+/* ------------------------------------------------------------------ ternary types */
+
+/* A row's blocks as one scale. A block without a non-zero trit says nothing about the scale, one
+ * with scale 0 has no non-zero value, whatever its trits. False when blocks disagree. */
+static bool one_scale(int8_t *trits, const float *scales, size_t n_blocks, size_t block,
+                      float *scale, bool *is_free)
+{
+    *is_free = true;
+    *scale = 0;
+    for (size_t k = 0; k < n_blocks; k++, trits += block) {
+        if (scales[k] == 0) memset(trits, 0, block);
+        size_t used = 0;
+        while (used < block && trits[used] == 0) used++;
+        if (used == block) continue;
+        if (!*is_free && scales[k] != *scale) return false;
+        *scale = scales[k];
+        *is_free = false;
+    }
+    return true;
+}
+
+/* Gathers the scales of rows that were decoded; false when a row has more than one. */
+static bool gather_scales(struct binding *b, int8_t *trits, const float *scales, size_t row,
+                          size_t n)
+{
+    const struct bitnet_layout *layout = &b->layout;
+    size_t n_blocks = 1, per_row = b->codec->scales == BITNET_SCALES_TENSOR ? 0 : 1;
+    if (b->codec->scales == BITNET_SCALES_BLOCK)
+        n_blocks = per_row = bitnet_scale_count(layout) / layout->rows;
+    for (size_t r = 0; r < n; r++)
+        if (!one_scale(trits + r * layout->cols, scales + r * per_row, n_blocks,
+                       layout->cols / n_blocks, &b->row_scales[row + r], &b->is_free[row + r]))
+            return false;
+    return true;
+}
+
+/* Where the bytes of some rows are. Rows of PLAIN types stand alone. A FLAT type without tiles is
+ * all codes in order, then the tail: its rows are some codes and a copy of the tail. Tiled types
+ * scatter their rows. */
+static size_t slice_rows(const struct bitnet_layout *layout)
+{
+    bool stands_alone = bitnet_dtype_info(layout->type)->rule == BITNET_SIZE_PLAIN;
+    bool is_flat = bitnet_dtype_info(layout->type)->rule == BITNET_SIZE_FLAT && !layout->tile.rows;
+    return (stands_alone || is_flat) && layout->rows > SLICE_ROWS ? SLICE_ROWS : layout->rows;
+}
+
+static struct bitnet_bytes slice_bytes(struct binding *b, size_t row, size_t n)
+{
+    struct bitnet_bytes data = b->source->tensor->data;
+    if (n == b->layout.rows) return data;
+    if (bitnet_dtype_info(b->layout.type)->rule == BITNET_SIZE_PLAIN) {
+        size_t row_bytes = bitnet_rows_bytes(&b->layout, 1);
+        return (struct bitnet_bytes){data.at + row * row_bytes, n * row_bytes};
+    }
+    size_t all = b->layout.rows * b->layout.cols / 4, tail = data.n - all;
+    size_t codes = n * b->layout.cols / 4;
+    uint8_t *copy = scratch_bytes(b->scratch, codes + tail);
+    if (!copy) return (struct bitnet_bytes){0};
+    memcpy(copy, data.at + row * b->layout.cols / 4, codes);
+    memcpy(copy + codes, data.at + all, tail);
+    return (struct bitnet_bytes){copy, codes + tail};
+}
+
+/* Decodes rows into scratch trits; scales[] as the codec gives them. */
+static enum bitnet_status decode_rows(struct binding *b, size_t row, size_t n, int8_t **trits,
+                                      float **scales, struct bitnet_error *err)
+{
+    struct bitnet_layout part = b->layout;
+    part.rows = n;
+    struct bitnet_bytes bytes = slice_bytes(b, row, n);
+    *trits = scratch_trits(b->scratch, n * part.cols);
+    *scales = scratch_floats(b->scratch, bitnet_scale_count(&part));
+    if (!bytes.at || !*trits || !*scales) return no_memory(err, n * part.cols);
+    return b->codec->decode_trits(&part, bytes.at, bytes.n, *trits, *scales, err);
+}
+
+/* A slice is damaged. Its error counts rows from the slice; the whole tensor's counts from 0. */
+static enum bitnet_status name_damage(struct binding *b, enum bitnet_status status,
+                                      struct bitnet_error *err)
+{
+    struct bitnet_error whole;
+    int8_t *trits;
+    float *scales;
+    if (status != BITNET_FORMAT) return status;
+    if (decode_rows(b, 0, b->layout.rows, &trits, &scales, &whole) == BITNET_FORMAT && err)
+        *err = whole;
+    return status;
+}
+
+/* A ternary type. *done is false when its scales need the dense way. */
+static enum bitnet_status bind_codes(struct binding *b, bool *done, struct bitnet_error *err)
+{
+    size_t rows = b->layout.rows, step = slice_rows(&b->layout);
+    enum bitnet_status status = pack_begin(b, err);
+    *done = true;
+    for (size_t row = 0; row < rows && !status && *done; row += step) {
+        size_t n = rows - row < step ? rows - row : step;
+        int8_t *trits;
+        float *scales;
+        status = decode_rows(b, row, n, &trits, &scales, err);
+        if (status) return n < rows ? name_damage(b, status, err) : status;
+        *done = gather_scales(b, trits, scales, row, n);
+        if (*done) pack_rows(b, trits, row, n);
+    }
+    if (!*done) disown(b->matrix);
+    return status || !*done ? status : keep_scales(b, err);
+}
+
+/* ------------------------------------------------------------------ floats that are trits */
+
+/* A row of floats as trits and a scale; false when it is not {-s, 0, +s}. */
+static bool row_is_ternary(const float *x, size_t n, int8_t *trits, float *scale, bool *is_free)
+{
+    float s = 0;
+    for (size_t c = 0; c < n && s == 0; c++) s = fabsf(x[c]);
+    if (!isfinite(s)) return false;
+    unsigned other = 0;
+    for (size_t c = 0; c < n; c++) {
+        float size = fabsf(x[c]);
+        other |= (unsigned)(size != 0) & (unsigned)(size != s);
+        trits[c] = (int8_t)((x[c] > 0) - (x[c] < 0));
+    }
+    *scale = s;
+    *is_free = s == 0;
+    return !other;
+}
+
+/* A float type whose rows all spell trits. *done is false when one does not: usually the first,
+ * so that a dense model costs one row's look. */
+static enum bitnet_status bind_floats(struct binding *b, bool *done, struct bitnet_error *err)
+{
+    const struct bitnet_layout *layout = &b->layout;
+    const uint8_t *at = b->source->tensor->data.at;
+    size_t rows = layout->rows, cols = layout->cols, row_bytes = bitnet_rows_bytes(layout, 1);
+    float *x = scratch_floats(b->scratch, cols);
+    int8_t *trits = scratch_trits(b->scratch, (rows < SLICE_ROWS ? rows : SLICE_ROWS) * cols);
+    if (!x || !trits) return no_memory(err, SLICE_ROWS * cols);
+    enum bitnet_status status = BITNET_OK;
+    *done = true;
+    for (size_t row = 0; row < rows && *done && !status; row += SLICE_ROWS) {
+        size_t n = rows - row < SLICE_ROWS ? rows - row : SLICE_ROWS;
+        for (size_t r = 0; r < n && *done; r++) {
+            b->codec->decode_rows(layout, at + (row + r) * row_bytes, 1, x);
+            *done = row_is_ternary(x, cols, trits + r * cols, &b->row_scales[row + r],
+                                   &b->is_free[row + r]);
+        }
+        if (*done && row == 0) status = pack_begin(b, err);
+        if (*done && !status) pack_rows(b, trits, row, n);
+    }
+    if (!*done) disown(b->matrix);
+    return status || !*done ? status : keep_scales(b, err);
+}
+
+/* ------------------------------------------------------------------ everything else */
+
+/* Floats of a ternary tensor that decodes by trits only. */
+static enum bitnet_status decode_codes(struct binding *b, float *out, struct bitnet_error *err)
+{
+    const struct bitnet_layout *layout = &b->layout;
+    size_t n = layout->rows * layout->cols, per_scale = n / bitnet_scale_count(layout);
+    int8_t *trits;
+    float *scales;
+    enum bitnet_status status = decode_rows(b, 0, layout->rows, &trits, &scales, err);
+    for (size_t i = 0; !status && i < n; i++) out[i] = (float)trits[i] * scales[i / per_scale];
+    return status;
+}
+
+/* A type that no dense kernel reads: f32 is the only float that holds every block type exactly. */
+static enum bitnet_status decode_all(struct binding *b, struct bitnet_error *err)
+{
+    const struct bitnet_layout *layout = &b->layout;
+    size_t n_bytes;
+    if (!b->codec || !(b->codec->decode_rows || b->codec->decode_trits))
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "type %s cannot be run",
+                           bitnet_dtype_info(layout->type)->label);
+    if (!bitnet_mul_size(layout->rows, layout->cols, &n_bytes) ||
+        !bitnet_mul_size(n_bytes, sizeof(float), &n_bytes))
+        return no_memory(err, UINT64_MAX);
+    enum bitnet_status status = own(b->matrix, n_bytes, err);
+    if (status) return status;
+    float *out = (float *)(void *)b->matrix->owned;
+    b->matrix->dense = b->kernels->dense_f32;
+    b->matrix->is_decoded = true;
+    if (!b->codec->decode_rows) return decode_codes(b, out, err);
+    b->codec->decode_rows(layout, b->source->tensor->data.at, layout->rows, out);
+    return BITNET_OK;
+}
+
+static enum bitnet_status bind_dense(struct binding *b, struct bitnet_error *err)
+{
+    b->matrix->scale = 1;
+    b->matrix->is_inexact = b->source->may_be_ternary;
+    b->matrix->dense = dense_slot(b->kernels, b->layout.type);
+    if (!b->matrix->dense) return decode_all(b, err);
+    b->matrix->bytes = b->source->tensor->data.at;
+    return BITNET_OK;
+}
+
+/* ik_llama.cpp keeps -1/0/+1 in some files and the true scale beside: result times it. */
+static enum bitnet_status apply_extra_scale(struct binding *b, struct bitnet_error *err)
+{
+    const struct bitnet_tensor *extra = b->source->scale;
+    if (!extra) return BITNET_OK;
+    if (extra->type != BITNET_DTYPE_f32 || extra->data.n != sizeof(float))
+        return bitnet_fail(err, BITNET_FORMAT, "its .scale is not one F32");
+    float scale = bitnet_load_f32(extra->data.at);
+    if (!isfinite(scale)) return bitnet_fail(err, BITNET_FORMAT, "its .scale is %g", (double)scale);
+    b->matrix->scale *= scale;
+    for (size_t r = 0; b->matrix->row_scales && r < b->matrix->rows; r++)
+        b->matrix->row_scales[r] *= scale;
+    return BITNET_OK;
+}
+
+static enum bitnet_status bind_ternary(struct binding *b, bool *done, struct bitnet_error *err)
+{
+    enum bitnet_dtype_kind kind = bitnet_dtype_info(b->layout.type)->kind;
+    if (!b->source->may_be_ternary || !b->codec) return BITNET_OK;
+    bool by_codes = kind == BITNET_KIND_TERNARY && b->codec->decode_trits;
+    bool by_floats = kind == BITNET_KIND_FLOAT && b->codec->decode_rows;
+    if (!by_codes && !by_floats) return BITNET_OK;
+    b->row_scales = bitnet_alloc(b->layout.rows, sizeof *b->row_scales);
+    b->is_free = bitnet_alloc(b->layout.rows, sizeof *b->is_free);
+    enum bitnet_status status = BITNET_OK;
+    if (!b->row_scales || !b->is_free)
+        status = no_memory(err, b->layout.rows * sizeof *b->row_scales);
+    if (!status) status = by_codes ? bind_codes(b, done, err) : bind_floats(b, done, err);
+    bitnet_free(b->row_scales);
+    bitnet_free(b->is_free);
+    return status;
+}
+
+enum bitnet_status matrix_bind(struct matrix *matrix, const struct matrix_source *source,
+                               const struct bitnet_kernel_set *kernels,
+                               struct matrix_scratch *scratch, struct bitnet_error *err)
+{
+    const struct bitnet_tensor *tensor = source->tensor;
+    *matrix = (struct matrix){.rows = (size_t)tensor->dims[1], .cols = (size_t)tensor->dims[0]};
+    struct binding b = {.matrix = matrix,
+                        .source = source,
+                        .kernels = kernels,
+                        .scratch = scratch,
+                        .codec = bitnet_codec(tensor->type)};
+    bool done = false;
+    enum bitnet_status status = matrix_layout(&b.layout, source->gguf, tensor, err);
+    if (!status) status = bind_ternary(&b, &done, err);
+    if (!status && !done) status = bind_dense(&b, err);
+    if (!status) status = apply_extra_scale(&b, err);
+    if (!status) {
+        if (matrix->owned) bitnet_gguf_release(source->gguf, tensor);
+        return BITNET_OK;
+    }
+    matrix_free(matrix);
+    return bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(tensor->name));
+}
