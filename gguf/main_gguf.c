@@ -3,6 +3,7 @@
 #include "main_gguf.h"
 
 #include "bitnet/check.h"
+#include "bitnet/version.h"
 
 #include <errno.h>
 #include <string.h>
@@ -131,6 +132,10 @@ int bitnet_gguf_main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf(NAME " %s\n", BITNET_VERSION);
         return 0;
     }
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
