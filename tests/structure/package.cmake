@@ -1,0 +1,71 @@
+# An outside project: installs into a fresh folder, moves that folder (nothing may point back), and
+# builds tests/package/ against it by find_package, by pkg-config, and statically; then runs the tools
+# by their installed names.
+cmake_minimum_required(VERSION 3.22)
+include(${CMAKE_CURRENT_LIST_DIR}/doors.cmake)
+set(prefix ${WORK_DIR}/package/moved)
+set(project ${SOURCE_DIR}/tests/package)
+set(expected "bitnet 0\\.[0-9]+\\.[0-9]+: TQ2_0 rows of 256 take 66 bytes")
+
+# step(WORDS COMMAND...): runs and stops the test when it fails. Sets OUTPUT.
+function(step words)
+    execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+    if(NOT result EQUAL 0)
+        message(FATAL_ERROR "${words} failed (${result}):\n${output}")
+    endif()
+    string(STRIP "${output}" output)
+    set(OUTPUT "${output}" PARENT_SCOPE)
+endfunction()
+
+# says(WORDS PROGRAM): runs a program of the outside project and checks its only line.
+function(says words)
+    step("running the program built ${words}" ${ARGN})
+    if(NOT OUTPUT MATCHES "^${expected}$")
+        message(FATAL_ERROR "the program built ${words} says: ${OUTPUT}")
+    endif()
+endfunction()
+
+file(REMOVE_RECURSE ${WORK_DIR}/package)
+step("install" ${CMAKE_COMMAND} --install ${BINARY_DIR} --prefix ${WORK_DIR}/package/installed)
+file(RENAME ${WORK_DIR}/package/installed ${prefix})
+file(GLOB headers RELATIVE ${prefix}/include/bitnet ${prefix}/include/bitnet/*.h)
+list(LENGTH headers n_headers)
+if(n_headers LESS 15)
+    message(FATAL_ERROR "only ${n_headers} headers were installed")
+endif()
+
+step("configure" ${CMAKE_COMMAND} -S ${project} -B ${WORK_DIR}/package/build -G ${GENERATOR}
+    -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_C_COMPILER=${CC} -D OUTSIDE_CXX=${CXX})
+step("build" ${CMAKE_COMMAND} --build ${WORK_DIR}/package/build)
+says("by find_package" ${WORK_DIR}/package/build/outside)
+
+set(ENV{PKG_CONFIG_PATH} ${prefix}/${LIBDIR}/pkgconfig)
+set(ENV{LD_LIBRARY_PATH} ${prefix}/${LIBDIR})
+step("pkg-config" ${PKG_CONFIG} --cflags --libs bitnet)
+separate_arguments(flags UNIX_COMMAND "${OUTPUT}")
+step("compile by pkg-config" ${CC} -std=c11 ${project}/outside.c -o ${WORK_DIR}/package/by_pkg_config ${flags})
+says("by pkg-config" ${WORK_DIR}/package/by_pkg_config)
+
+step("pkg-config --static" ${PKG_CONFIG} --static --cflags --libs bitnet)
+string(REPLACE "-lbitnet" "-l:libbitnet.a" OUTPUT "${OUTPUT}")
+separate_arguments(flags UNIX_COMMAND "${OUTPUT}")
+step("compile statically" ${CC} -std=c11 ${project}/outside.c -o ${WORK_DIR}/package/by_archive ${flags})
+unset(ENV{LD_LIBRARY_PATH})
+says("statically" ${WORK_DIR}/package/by_archive)
+
+file(GLOB tools ${prefix}/bin/bitnet-*)
+foreach(tool IN LISTS tools)
+    get_filename_component(name ${tool} NAME)
+    step("${name} --version" ${tool} --version)
+    if(NOT OUTPUT MATCHES "^${name} [0-9.]+$")
+        message(FATAL_ERROR "${name} --version says: ${OUTPUT}")
+    endif()
+endforeach()
+list(LENGTH tools n_tools)
+if(n_tools LESS 3 AND EXISTS ${prefix}/bin/bitnet)
+    message(FATAL_ERROR "only ${n_tools} tools have their own name")
+endif()
+message(STATUS "${n_headers} headers and ${n_tools} tools, found by find_package, pkg-config and as an archive")
+if(NOT CXX)
+    message(STATUS "SKIPPED: no C++ compiler for the second half of tests/package")
+endif()
