@@ -57,18 +57,22 @@ static void packed_trits(const struct weight *w, size_t source_row, int8_t *out)
     for (size_t c = 0; c < w->cols; c++) out[c] = trit_of[in[c]];
 }
 
-/* Adding 1.5 * 2^23 leaves no room for a fraction, so the hardware rounds half to even. */
-static int master_trit(const struct weight *w, float x)
+/* Adding 1.5 * 2^23 leaves no room for a fraction, so the hardware rounds half to even. (Where |v|
+ * is too large for that there is nothing to round, and the sign is kept.) */
+static void master_trits(const float *x, size_t n, float inverse, int8_t *out)
 {
-    float v = x * w->inverse;
-    v = v > 2.0f ? 2.0f : v < -2.0f ? -2.0f : v;
-    v = (v + 12582912.0f) - 12582912.0f;
-    return (v > 0) - (v < 0);
+    for (size_t c = 0; c < n; c++) {
+        float v = x[c] * inverse;
+        v = (v + 12582912.0f) - 12582912.0f;
+        out[c] = (int8_t)((v > 0) - (v < 0));
+    }
 }
 
-static int float_trit(const struct weight *w, float x)
+/* 2, which no codec gives, for what is none of the three numbers. */
+static void float_trits(const float *x, size_t n, float scale, int8_t *out)
 {
-    return x == w->scale && x != 0 ? 1 : x == -w->scale && x != 0 ? -1 : x == 0 ? 0 : 2;
+    for (size_t c = 0; c < n; c++)
+        out[c] = x[c] == 0 ? 0 : x[c] == scale ? 1 : x[c] == -scale ? -1 : 2;
 }
 
 /* The trits that a row of the source must have given; `floats` is scratch, and keeps the row. */
@@ -80,9 +84,9 @@ static void source_trits(const struct weight *w, size_t source_row, float *float
     }
     source_floats(w, source_row, floats);
     if (w->kind == WEIGHT_MASTERS)
-        for (size_t c = 0; c < w->cols; c++) out[c] = (int8_t)master_trit(w, floats[c]);
+        master_trits(floats, w->cols, w->inverse, out);
     else
-        for (size_t c = 0; c < w->cols; c++) out[c] = (int8_t)float_trit(w, floats[c]);
+        float_trits(floats, w->cols, w->scale, out);
 }
 
 static double sum_of_magnitudes(const float *x, size_t n)
