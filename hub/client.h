@@ -1,0 +1,73 @@
+/* The hub as its API sees it, and what all requests of a handle share: settings, the pause that a
+ * server asked for, the way errors become words. */
+#ifndef BITNET_HUB_CLIENT_H
+#define BITNET_HUB_CLIENT_H
+
+#include <bitnet/hub.h>
+
+#include "transport.h"
+#include "tree.h"
+
+struct bitnet_hub {
+    struct bitnet_hub_settings settings; /* strings in `arena`; defaults filled in */
+    struct bitnet_arena arena;
+    struct hub_transport *transport;
+    uint64_t pause_until_ms; /* no request before: all of them wait together */
+    char pause_text[160];
+    uint64_t received_bytes;
+    uint64_t random;
+    char warned[8][32]; /* topics of X-HF-Warning that were told already */
+    size_t n_warned;
+    bitnet_hub_event_fn *event; /* of the pull under way, or NULL */
+    void *event_user;
+    bool is_stopped; /* the callback said stop */
+};
+
+/* Tells the pull's callback; remembers when it says stop. */
+void hub_tell(struct bitnet_hub *hub, const struct bitnet_hub_event *event);
+/* One notice to callback and log. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+void hub_notice(struct bitnet_hub *hub, enum bitnet_hub_event_kind kind, const char *format, ...);
+
+uint64_t hub_random(struct bitnet_hub *hub, uint64_t below);
+/* The pause before try number `tries` (from 1): doubled each time up to 30 s, half of it random. */
+uint64_t hub_backoff_ms(struct bitnet_hub *hub, unsigned tries);
+
+/* The token if `url` may have it. */
+const char *hub_token_for(const struct bitnet_hub *hub, const char *url);
+
+/* Looks at the limits an answer tells (also a good one) and pauses everything if it must.
+ * NETWORK when the server wants a longer pause than allowed. */
+enum bitnet_status hub_heed_limits(struct bitnet_hub *hub, const struct hub_reply *reply,
+                                   struct bitnet_error *err);
+/* Milliseconds until requests may go out again; 0: now. */
+uint64_t hub_pause_left_ms(const struct bitnet_hub *hub);
+
+/* Where a redirect leads: checks count, scheme and shape. NETWORK otherwise. */
+enum bitnet_status hub_follow(const struct bitnet_hub *hub, const char *url, const char *location,
+                              unsigned hops, char out[HUB_URL_MAX], struct bitnet_error *err);
+
+/* True for 408, 429, 5xx: try again later. */
+bool hub_is_retryable(unsigned status);
+/* Puts an answer that is no success into words (section "errors" of the protocol); the status says
+ * the exit code. `what` names the thing asked for. */
+enum bitnet_status hub_explain(const struct bitnet_hub *hub, const char *url, const char *what,
+                               const struct hub_reply *reply, struct bitnet_str body,
+                               struct bitnet_error *err);
+
+/* The commit that a revision names now. */
+enum bitnet_status hub_resolve(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                               char commit[41], struct bitnet_error *err);
+/* The same from the list of refs; for the time after a forced push, when the first may be stale. */
+enum bitnet_status hub_resolve_by_refs(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                                       char commit[41], struct bitnet_error *err);
+/* All files of a commit, page by page. */
+enum bitnet_status hub_list(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                            const char *commit, struct hub_tree *tree, struct bitnet_error *err);
+/* The URL of a file's contents. */
+bool hub_file_url(const struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                  const char *commit, const char *path, struct bitnet_buf *url);
+
+#endif

@@ -1,0 +1,324 @@
+/* Many files, several connections, one loop. In come the files of a commit that are not there yet;
+ * the loop hands out ranges in order, adds connections while that makes it faster, replaces the
+ * ones that trickle, and ends when every file is in its place or one cannot be had. */
+#include "download.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <bitnet/alloc.h>
+
+#include "transfer.h"
+
+enum {
+    FIRST_CONNECTIONS = 4,
+    FIRST_CONNECTIONS_SMALL = 8, /* when most of the time goes into waiting for answers */
+    TICK_MS = 100,
+    RISE_MS = 1000,
+    EXPIRY_MARGIN_S = 60,
+    TRICKLE_BYTES_PER_S = 256 * 1024,
+    DESCRIPTORS_KEPT = 24, /* for everything else in the process */
+    DESCRIPTORS_EACH = 4   /* data, journal, lock, connection */
+};
+
+void hub_download_fail(struct hub_download *d, const struct bitnet_error *err)
+{
+    if (d->status) return;
+    d->status = err->status;
+    if (d->err) *d->err = *err;
+}
+
+/* --- handing out work --- */
+
+static bool is_asked(const struct hub_download *d, const struct hub_transfer *t,
+                     struct hub_range *gap)
+{
+    for (unsigned i = 0; i < d->slices_max; i++) {
+        const struct hub_slice *s = &d->slices[i];
+        if (s->transfer != t || s->end <= gap->begin || s->noted >= gap->end) continue;
+        if (s->noted <= gap->begin) { /* the gap begins inside a slice: go on behind it */
+            gap->begin = s->end;
+            return true;
+        }
+        if (s->noted < gap->end) gap->end = s->noted; /* a slice begins inside the gap */
+    }
+    return false;
+}
+
+/* The first bytes of a file that are neither there nor asked for. */
+static bool next_gap(const struct hub_download *d, const struct hub_transfer *t,
+                     struct hub_range *gap)
+{
+    uint64_t from = 0;
+    while (hub_ranges_gap(&t->have, from, t->file->size, gap)) {
+        if (!is_asked(d, t, gap)) return true;
+        from = gap->begin;
+    }
+    return false;
+}
+
+static bool may_ask(const struct hub_transfer *t, uint64_t now)
+{
+    if (t->state != HUB_TRANSFER_FETCHING || now < t->next_try_ms) return false;
+    if (t->n_slices == 0) return true;
+    return t->url && !t->one_connection; /* the first slice finds out where the bytes are */
+}
+
+/* How much to ask for at once: small files and single connections whole, else a slice, and no
+ * further ahead of the first hole than two slices for every connection. */
+static bool cut_slice(const struct hub_download *d, const struct hub_transfer *t,
+                      struct hub_range *gap)
+{
+    if (t->file->size < HUB_ONE_REQUEST_BYTES || t->one_connection) return true;
+    uint64_t window = 2 * (uint64_t)d->limit * HUB_SLICE_BYTES;
+    if (gap->begin > hub_ranges_prefix(&t->have) + window) return false;
+    if (gap->end - gap->begin > HUB_SLICE_BYTES) gap->end = gap->begin + HUB_SLICE_BYTES;
+    return true;
+}
+
+static struct hub_slice *idle_slice(struct hub_download *d)
+{
+    for (unsigned i = 0; i < d->slices_max; i++)
+        if (!d->slices[i].transfer) return &d->slices[i];
+    return NULL;
+}
+
+static void drop_old_url(struct hub_transfer *t)
+{
+    if (t->url && t->url_expiry &&
+        (int64_t)time(NULL) + t->clock_skew + EXPIRY_MARGIN_S >= t->url_expiry && t->n_slices == 0)
+        hub_transfer_forget_url(t);
+}
+
+static bool start_one(struct hub_download *d, struct hub_transfer *t, uint64_t now)
+{
+    struct hub_range gap;
+    if (!may_ask(t, now) || !next_gap(d, t, &gap) || !cut_slice(d, t, &gap)) return false;
+    struct hub_slice *s = idle_slice(d);
+    if (!s) return false;
+    drop_old_url(t);
+    hub_slice_start(s, t, gap.begin, gap.end);
+    return true;
+}
+
+static size_t count_active(const struct hub_download *d)
+{
+    size_t n = 0;
+    for (size_t i = d->first; i < d->next; i++)
+        n += d->transfers[i].state == HUB_TRANSFER_FETCHING ||
+             d->transfers[i].state == HUB_TRANSFER_HASHING;
+    return n;
+}
+
+/* Turns a queued file into an active one; the large ones come first. */
+static bool begin_one(struct hub_download *d, uint64_t now)
+{
+    if (count_active(d) >= d->active_max) return false;
+    for (size_t i = d->first; i < d->next; i++) {
+        struct hub_transfer *t = &d->transfers[i];
+        if (t->state != HUB_TRANSFER_WAITING || now < t->next_try_ms) continue;
+        hub_transfer_begin(d, t);
+        return true;
+    }
+    if (d->next == d->n_transfers) return false;
+    hub_transfer_begin(d, &d->transfers[d->next++]);
+    return true;
+}
+
+/* One more request on the way? Each file gets its first before any gets its second, so that small
+ * files are not kept waiting by large ones. */
+static bool hand_out_one(struct hub_download *d)
+{
+    uint64_t now = hub_now_ms();
+    for (unsigned busy = 0; busy <= d->limit; busy++) {
+        for (size_t i = d->first; i < d->next && !d->status; i++)
+            if (d->transfers[i].n_slices == busy && start_one(d, &d->transfers[i], now))
+                return true;
+        if (busy == 0 && !d->status && begin_one(d, now)) return true;
+    }
+    return false;
+}
+
+static void hand_out(struct hub_download *d)
+{
+    if (hub_pause_left_ms(d->hub) > 0) return;
+    while (!d->status && d->n_busy < d->limit && hand_out_one(d)) {
+    }
+}
+
+/* --- watching --- */
+
+/* Slow beside its peers, for long, and slow in itself. At the end of a file, where everything waits
+ * for the last slice, ten times sooner. */
+static bool is_trickling(const struct hub_download *d, const struct hub_slice *s, uint64_t now)
+{
+    uint64_t patience = d->hub->settings.trickle_ms;
+    if (d->n_busy < d->limit) patience /= 10;
+    uint64_t ms = now - s->mark_ms;
+    if (!s->takes_body || ms < patience || ms == 0) return false;
+    double speed = (double)(s->pos - s->mark_pos) / (double)ms;
+    return speed * 1000 < TRICKLE_BYTES_PER_S && speed < d->peer_speed / 8;
+}
+
+static void replace_tricklers(struct hub_download *d, uint64_t now)
+{
+    if (d->hub->settings.rate_limit) return;
+    for (unsigned i = 0; i < d->slices_max; i++) {
+        struct hub_slice *s = &d->slices[i];
+        if (!s->transfer) continue;
+        struct hub_transfer *t = s->transfer;
+        if (is_trickling(d, s, now)) {
+            hub_slice_stop(s);
+            hub_tell(d->hub, &(struct bitnet_hub_event){.kind = BITNET_HUB_RETRY,
+                                                        .file = t->file->path,
+                                                        .text = "a slow connection is replaced"});
+            hub_transfer_check(d, t);
+        } else if (now - s->mark_ms >= d->hub->settings.trickle_ms) {
+            s->mark_ms = now;
+            s->mark_pos = s->pos;
+        }
+    }
+}
+
+/* One more connection while the last one made the whole faster. */
+static void adapt(struct hub_download *d, uint64_t now)
+{
+    if (now - d->last_rise_ms < RISE_MS || d->n_busy < d->limit) return;
+    d->last_rise_ms = now;
+    if (d->rate <= d->rate_at_rise + d->rate_at_rise / 20) return;
+    d->rate_at_rise = d->rate;
+    if (d->limit < d->slices_max) d->limit++;
+}
+
+static void tell_progress(struct hub_download *d)
+{
+    if (d->done_bytes > d->shown_bytes) d->shown_bytes = d->done_bytes;
+    hub_tell(d->hub, &(struct bitnet_hub_event){.kind = BITNET_HUB_PROGRESS,
+                                                .done_bytes = d->shown_bytes,
+                                                .total_bytes = d->total_bytes,
+                                                .bytes_per_second = d->rate,
+                                                .n_files_done = d->n_done,
+                                                .n_files = d->n_transfers,
+                                                .n_connections = d->n_busy});
+}
+
+static void give_up_stalled(struct hub_download *d, uint64_t now)
+{
+    uint64_t limit = d->hub->settings.max_stall_ms;
+    if (now < d->last_progress_ms + limit) return;
+    struct bitnet_error error;
+    bitnet_fail(&error, BITNET_NETWORK, "no new byte for %.0f s", (double)limit / 1000);
+    bitnet_hint(&error, BITNET_NETWORK, "the same command goes on from here");
+    hub_download_fail(d, &error);
+}
+
+static void tick(struct hub_download *d)
+{
+    uint64_t now = hub_now_ms();
+    if (now - d->last_tick_ms < TICK_MS) return;
+    uint64_t received = d->hub->received_bytes;
+    uint64_t rate = (received - d->last_tick_bytes) * 1000 / (now - d->last_tick_ms);
+    d->rate = d->rate ? (d->rate * 9 + rate) / 10 : rate;
+    d->last_tick_ms = now;
+    d->last_tick_bytes = received;
+    replace_tricklers(d, now);
+    adapt(d, now);
+    give_up_stalled(d, now);
+    tell_progress(d);
+}
+
+/* --- the loop --- */
+
+static void loop(struct hub_download *d)
+{
+    while (!d->status && d->n_done < d->n_transfers) {
+        for (size_t i = d->first; i < d->next && !d->status; i++)
+            hub_transfer_settle(d, &d->transfers[i]);
+        while (d->first < d->next && d->transfers[d->first].state == HUB_TRANSFER_DONE) d->first++;
+        hand_out(d);
+        if (d->status || d->n_done == d->n_transfers) break;
+        hub_transport_step(d->hub->transport, TICK_MS / 2);
+        tick(d);
+        if (!d->hub->is_stopped) continue;
+        struct bitnet_error error;
+        bitnet_fail(&error, BITNET_CANCELLED, "stopped on request");
+        bitnet_hint(&error, BITNET_CANCELLED, "the same command goes on from here");
+        hub_download_fail(d, &error);
+    }
+}
+
+static int larger_first(const void *a, const void *b)
+{
+    const struct hub_transfer *x = a, *y = b;
+    if (x->file->size != y->file->size) return x->file->size < y->file->size ? 1 : -1;
+    return strcmp(x->file->path, y->file->path);
+}
+
+static bool allocate(struct hub_download *d, const struct hub_tree_file *const *files, size_t n)
+{
+    d->transfers = bitnet_alloc(n, sizeof d->transfers[0]);
+    d->slices = bitnet_alloc(d->slices_max, sizeof d->slices[0]);
+    if (!d->transfers || !d->slices) return false;
+    for (size_t i = 0; i < n; i++) {
+        d->transfers[i] = (struct hub_transfer){
+            .file = files[i], .lock = -1, .partial = {.fd = -1, .journal = -1}};
+        d->total_bytes += files[i]->size;
+    }
+    qsort(d->transfers, n, sizeof d->transfers[0], larger_first);
+    for (unsigned i = 0; i < d->slices_max; i++) d->slices[i].download = d;
+    return true;
+}
+
+/* As many connections as were asked for and as many files as there are descriptors for. */
+static void set_limits(struct hub_download *d)
+{
+    struct rlimit files;
+    size_t room = 1024;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < room)
+        room = (size_t)files.rlim_cur;
+    room = room > DESCRIPTORS_KEPT + DESCRIPTORS_EACH ? (room - DESCRIPTORS_KEPT) / DESCRIPTORS_EACH
+                                                      : 1;
+    d->slices_max = d->hub->settings.connections;
+    if (d->slices_max > room) d->slices_max = (unsigned)room;
+    d->active_max = d->slices_max;
+    d->limit =
+        d->n_transfers > FIRST_CONNECTIONS_SMALL ? FIRST_CONNECTIONS_SMALL : FIRST_CONNECTIONS;
+    if (d->limit > d->slices_max) d->limit = d->slices_max;
+}
+
+static void wake(void *user)
+{
+    hub_transport_wake(user);
+}
+
+enum bitnet_status hub_download(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                                const char *commit, const struct hub_tree_file *const *files,
+                                size_t n_files, const struct hub_place *place, bool *is_stale,
+                                struct bitnet_error *err)
+{
+    struct hub_download d = {.hub = hub,
+                             .ref = ref,
+                             .commit = commit,
+                             .place = place,
+                             .n_transfers = n_files,
+                             .err = err};
+    *is_stale = false;
+    set_limits(&d);
+    d.last_progress_ms = d.last_tick_ms = d.last_rise_ms = hub_now_ms();
+    d.last_tick_bytes = hub->received_bytes;
+    if (!allocate(&d, files, n_files))
+        d.status = bitnet_fail(err, BITNET_MEMORY, "no memory for the download");
+    if (!d.status) d.status = hub_hasher_new(&d.hasher, wake, hub->transport, err);
+    if (!d.status) loop(&d);
+    if (d.hasher) {
+        tell_progress(&d);
+        for (size_t i = 0; i < n_files; i++) hub_transfer_close(&d, &d.transfers[i]);
+    }
+    *is_stale = d.is_stale;
+    hub_hasher_free(d.hasher);
+    bitnet_free(d.transfers);
+    bitnet_free(d.slices);
+    return d.status;
+}

@@ -1,0 +1,463 @@
+/* What networks and servers do wrong, and that the cache is right all the same. Numbers in comments
+ * are those of the scenario list in the hub's reference. */
+#include "rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "transport.h"
+
+/* A pull that must end well, with the cache as after an undisturbed one. */
+static void pull_same_as_clean(struct rig *rig)
+{
+    enum bitnet_status status = rig_pull(rig);
+    if (status) fail_msg("%s: %s", bitnet_status_name(status), rig->err.text);
+    rig_lint(rig, true);
+    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
+    assert_true(rig_exists(rig, "refs/main"));
+}
+
+static void assert_nothing_published(struct rig *rig)
+{
+    char name[300];
+    rig_lint(rig, false);
+    snprintf(name, sizeof name, "snapshots/%s/model.safetensors", fake_hub_head(rig->fake));
+    assert_false(rig_exists(rig, name));
+    assert_false(rig_exists(rig, "refs/main"));
+}
+
+static void rule(struct rig *rig, struct fake_rule r)
+{
+    fake_hub_rule(rig->fake, r);
+}
+
+/* 10, 25 */
+TEST(a_connection_cut_anywhere_is_taken_up_at_that_byte)
+{
+    static const uint64_t places[] = {0, 1, RIG_LARGE / 2, RIG_LARGE - 1};
+    for (size_t i = 0; i < COUNT(places); i++) {
+        void *fresh;
+        rig_setup(&fresh);
+        struct rig *rig = fresh;
+        rule(rig, (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = places[i]});
+        pull_same_as_clean(rig);
+        assert_int_equal(rig->fetched, RIG_LARGE + 25);
+        assert_int_equal(rig_teardown(&fresh), 0);
+    }
+}
+
+/* 11 */
+TEST(five_resets_in_a_row_with_progress_are_no_failure)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 5, .action = FAKE_RESET, .n = 400000});
+    pull_same_as_clean(rig);
+}
+
+/* 12 */
+TEST(resets_without_progress_end_after_ten_tries_and_can_be_taken_up)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_CUT, .n = 0});
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_text_has(rig->err.text, "10 tries");
+    assert_nothing_published(rig);
+    assert_int_equal(rig_count(rig, ".bitnet-hub/partial"), 1);
+    fake_hub_clear(rig->fake);
+    pull_same_as_clean(rig);
+    assert_int_equal(rig->fetched, RIG_LARGE - 1000000);
+}
+
+/* 13 */
+TEST(a_stalled_connection_is_replaced)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN,
+                                 .from = 1,
+                                 .to = 1,
+                                 .action = FAKE_STALL,
+                                 .n = 500000,
+                                 .ms = 20000});
+    uint64_t begin = hub_now_ms();
+    pull_same_as_clean(rig);
+    assert_true(hub_now_ms() - begin < 2000);
+    assert_text_has(rig->notices, "no byte for");
+}
+
+/* 14 */
+TEST(a_trickling_connection_among_fast_ones_is_replaced)
+{
+    struct rig *rig = *state;
+    static uint8_t big[48 << 20];
+    rig_fill(big, sizeof big, 3);
+    fake_hub_put(rig->fake, "big.bin", big, sizeof big, true);
+    rig->options.files = (const char *const[]){"big.bin"};
+    rig->options.n_files = 1;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 2, .to = 2, .action = FAKE_DRIP, .n = 4, .ms = 10});
+    uint64_t begin = hub_now_ms();
+    assert_int_equal(rig_pull(rig), BITNET_OK);
+    assert_true(hub_now_ms() - begin < 5000);
+    assert_text_has(rig->notices, "slow connection");
+    rig_assert_holds(rig, "big.bin", big, sizeof big);
+    rig_lint(rig, true);
+}
+
+/* 22, 23 */
+TEST(one_flipped_bit_costs_one_restart)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_FLIP, .n = 777777});
+    pull_same_as_clean(rig);
+    assert_text_has(rig->notices, "the hash is wrong");
+    assert_int_equal(rig->fetched, 2 * RIG_LARGE + 25);
+}
+
+/* 24, 85 */
+TEST(bits_that_flip_always_are_never_published)
+{
+    struct rig *rig = *state;
+    snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "model.safetensors");
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_FLIP, .n = 5});
+    assert_int_equal(rig_pull(rig), BITNET_INTEGRITY);
+    assert_text_has(rig->err.text, "model.safetensors");
+    assert_text_has(rig->err.text, fake_hub_etag(rig->fake, "model.safetensors"));
+    assert_text_has(rig->err.text, "127.0.0.1");
+    assert_nothing_published(rig);
+    assert_int_equal(rig_count(rig, ".bitnet-hub/partial"), 0);
+}
+
+/* 26, 27 */
+TEST(lengths_that_lie_change_nothing)
+{
+    static const struct fake_rule lies[] = {
+        {.origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_LENGTH, .delta = 1000},
+        {.origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_LENGTH, .delta = -1000},
+        {.origin = FAKE_ANY, .action = FAKE_NO_LENGTH},
+        {.origin = FAKE_CDN, .action = FAKE_EXTRA, .n = 100},
+        {.origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_SHORT, .n = 5000},
+    };
+    for (size_t i = 0; i < COUNT(lies); i++) {
+        void *fresh;
+        rig_setup(&fresh);
+        rule(fresh, lies[i]);
+        pull_same_as_clean(fresh);
+        assert_int_equal(rig_teardown(&fresh), 0);
+    }
+}
+
+/* 28, 29 */
+TEST(a_server_that_ignores_ranges_gets_one_connection_and_nothing_is_appended)
+{
+    struct rig *rig = *state;
+    static uint8_t big[40 << 20];
+    rig_fill(big, sizeof big, 4);
+    fake_hub_put(rig->fake, "big.bin", big, sizeof big, true);
+    rig->options.files = (const char *const[]){"big.bin"};
+    rig->options.n_files = 1;
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_IGNORE_RANGE});
+    assert_int_equal(rig_pull(rig), BITNET_OK);
+    rig_assert_holds(rig, "big.bin", big, sizeof big);
+    rig_lint(rig, true);
+}
+
+TEST(a_range_ignored_on_resume_starts_over)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    rule(rig,
+         (struct fake_rule){.origin = FAKE_CDN, .from = 1, .to = 2, .action = FAKE_IGNORE_RANGE});
+    pull_same_as_clean(rig);
+}
+
+/* 30 */
+TEST(an_answer_for_other_bytes_is_thrown_away)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_WRONG_RANGE, .n = 1});
+    pull_same_as_clean(rig);
+    void *fresh;
+    rig_setup(&fresh);
+    rig = fresh;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_WRONG_RANGE, .n = 1});
+    assert_int_equal(rig_pull(rig), BITNET_INTEGRITY);
+    assert_nothing_published(rig);
+    assert_int_equal(rig_teardown(&fresh), 0);
+}
+
+TEST(an_entity_tag_that_changes_between_ranges_starts_over)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    rule(rig,
+         (struct fake_rule){
+             .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_ETAG, .text = "\"another\""});
+    pull_same_as_clean(rig);
+}
+
+/* 33 */
+TEST(an_encoded_body_is_never_stored)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_ENCODED});
+    pull_same_as_clean(rig);
+    void *fresh;
+    rig_setup(&fresh);
+    rig = fresh;
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_ENCODED});
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_text_has(rig->err.text, "gzip");
+    assert_nothing_published(rig);
+    assert_int_equal(rig_teardown(&fresh), 0);
+}
+
+/* 36, 37 */
+TEST(a_signed_url_that_expires_is_asked_for_again)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_STATUS, .status = 403});
+    pull_same_as_clean(rig);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "resolve/"), 3);
+    assert_int_equal(rig->fetched, RIG_LARGE + 25);
+    void *fresh;
+    rig_setup(&fresh);
+    rig = fresh;
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_STATUS, .status = 403});
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_text_has(rig->err.text, "fresh links");
+    assert_text_has(rig->err.hint, "request id 'fake-1'");
+    assert_nothing_published(rig);
+    assert_int_equal(rig_teardown(&fresh), 0);
+}
+
+/* 38 */
+TEST(a_signed_url_about_to_expire_is_not_used)
+{
+    struct rig *rig = *state;
+    fake_hub_set_url_life(rig->fake, 30); /* less than our margin of a minute */
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    pull_same_as_clean(rig);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "resolve/"), 3);
+}
+
+/* 39 */
+TEST(a_branch_that_moves_does_not_mix_two_commits)
+{
+    struct rig *rig = *state;
+    static const char other[] = "{\"model_type\": \"other\"}\n";
+    char old[41];
+    snprintf(old, sizeof old, "%s", fake_hub_head(rig->fake));
+    assert_int_equal(rig_pull(rig), BITNET_OK);
+    struct fake_request r;
+    for (size_t i = 0; fake_hub_request(rig->fake, i, &r); i++)
+        if (strstr(r.target, "/resolve/")) assert_text_has(r.target, old);
+    fake_hub_commit(rig->fake, "cccccccccccccccccccccccccccccccccccccccc");
+    fake_hub_put(rig->fake, "config.json", other, sizeof other - 1, false);
+    snprintf(rig->options.ref.revision, sizeof rig->options.ref.revision, "%s", old);
+    assert_int_equal(rig_pull(rig), BITNET_OK);
+    assert_text_has(rig->path, old);
+}
+
+/* 41, 42 */
+TEST(a_rate_limit_is_waited_out_as_told)
+{
+    static const char *const told[] = {"RateLimit: \"resolvers\";r=0;t=0\r\n", "Retry-After: 1\r\n",
+                                       ""};
+    for (size_t i = 0; i < COUNT(told); i++) {
+        void *fresh;
+        rig_setup(&fresh);
+        struct rig *rig = fresh;
+        rule(rig, (struct fake_rule){.origin = FAKE_HUB,
+                                     .path = "/resolve/",
+                                     .from = 1,
+                                     .to = 1,
+                                     .action = FAKE_STATUS,
+                                     .status = 429,
+                                     .text = told[i]});
+        uint64_t begin = hub_now_ms();
+        pull_same_as_clean(rig);
+        uint64_t took = hub_now_ms() - begin;
+        if (i < 2) assert_true(took >= 1000 && took < 4000);
+        if (i < 2) assert_text_has(rig->notices, "asks to wait");
+        assert_int_equal(rig_teardown(&fresh), 0);
+    }
+}
+
+/* 43 */
+TEST(a_wait_longer_than_allowed_ends_with_the_time_told)
+{
+    struct rig *rig = *state;
+    rig->settings.max_wait_ms = 60000;
+    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
+                                 .path = "/resolve/",
+                                 .action = FAKE_STATUS,
+                                 .status = 429,
+                                 .text = "RateLimit: \"resolvers\";r=0;t=900\r\n"});
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_text_has(rig->err.text, "901 s");
+    assert_nothing_published(rig);
+}
+
+/* 44 */
+TEST(a_burst_of_server_errors_is_sat_out)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 6, .action = FAKE_STATUS, .status = 503});
+    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
+                                 .path = "/api/",
+                                 .from = 1,
+                                 .to = 2,
+                                 .action = FAKE_STATUS,
+                                 .status = 502});
+    pull_same_as_clean(rig);
+}
+
+/* 9 */
+TEST(a_redirect_loop_ends)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){.origin = FAKE_ANY,
+                                 .path = "safetensors",
+                                 .action = FAKE_REDIRECT,
+                                 .text = "/org/model/resolve/again/model.safetensors"});
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_text_has(rig->err.text, "10 redirects");
+    assert_nothing_published(rig);
+}
+
+TEST(a_redirect_to_another_scheme_or_to_plain_http_elsewhere_is_refused)
+{
+    static const char *const places[] = {"file:///etc/passwd", "ftp://127.0.0.1/x",
+                                         "http://hub.example/x", "http://user@127.0.0.1/x"};
+    for (size_t i = 0; i < COUNT(places); i++) {
+        void *fresh;
+        rig_setup(&fresh);
+        struct rig *rig = fresh;
+        rule(rig, (struct fake_rule){.path = "safetensors",
+                                     .origin = FAKE_HUB,
+                                     .action = FAKE_REDIRECT,
+                                     .text = places[i]});
+        assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+        assert_nothing_published(rig);
+        assert_int_equal(rig_teardown(&fresh), 0);
+    }
+}
+
+TEST(a_token_stays_at_its_origin_when_a_redirect_leads_away)
+{
+    struct rig *rig = *state;
+    char url[200];
+    rig->settings.token = "hf_secret";
+    snprintf(url, sizeof url, "%s/cdn/%s?Expires=0", fake_hub_cdn(rig->fake),
+             fake_hub_etag(rig->fake, "model.safetensors"));
+    rule(rig, (struct fake_rule){
+                  .path = "safetensors", .origin = FAKE_HUB, .action = FAKE_REDIRECT, .text = url});
+    pull_same_as_clean(rig);
+    assert_false(fake_hub_token_leaked(rig->fake));
+}
+
+/* 32 */
+TEST(a_416_for_bytes_that_should_be_there_starts_over)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){
+                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN,
+                                 .from = 1,
+                                 .to = 1,
+                                 .action = FAKE_STATUS,
+                                 .status = 416,
+                                 .text = "Content-Range: bytes */77\r\n"});
+    pull_same_as_clean(rig);
+}
+
+TEST(an_endless_head_is_refused)
+{
+    struct rig *rig = *state;
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HEAD, .n = 1 << 20});
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_text_has(rig->err.text, "64 KiB");
+    assert_nothing_published(rig);
+}
+
+/* 15 */
+TEST(slow_but_steady_connections_are_left_alone)
+{
+    struct rig *rig = *state;
+    fake_hub_set_rate(rig->fake, 2 << 20);
+    pull_same_as_clean(rig);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 1);
+}
+
+TEST(a_rate_limit_of_our_own_holds)
+{
+    struct rig *rig = *state;
+    rig->settings.rate_limit = 4 << 20;
+    rig->settings.connections = 1;
+    uint64_t begin = hub_now_ms();
+    pull_same_as_clean(rig);
+    assert_true(hub_now_ms() - begin > 300);
+}
+
+TEST(a_closed_port_is_a_network_failure_with_the_host_named)
+{
+    struct rig *rig = *state;
+    rig->settings.endpoint = "http://127.0.0.1:1";
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_text_has(rig->err.text, "127.0.0.1:1");
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_connection_cut_anywhere_is_taken_up_at_that_byte),
+        CASE(five_resets_in_a_row_with_progress_are_no_failure),
+        CASE(resets_without_progress_end_after_ten_tries_and_can_be_taken_up),
+        CASE(a_stalled_connection_is_replaced),
+        CASE(a_trickling_connection_among_fast_ones_is_replaced),
+        CASE(one_flipped_bit_costs_one_restart),
+        CASE(bits_that_flip_always_are_never_published),
+        cmocka_unit_test(lengths_that_lie_change_nothing),
+        CASE(a_server_that_ignores_ranges_gets_one_connection_and_nothing_is_appended),
+        CASE(a_range_ignored_on_resume_starts_over),
+        CASE(an_answer_for_other_bytes_is_thrown_away),
+        CASE(an_entity_tag_that_changes_between_ranges_starts_over),
+        CASE(an_encoded_body_is_never_stored),
+        CASE(a_signed_url_that_expires_is_asked_for_again),
+        CASE(a_signed_url_about_to_expire_is_not_used),
+        CASE(a_branch_that_moves_does_not_mix_two_commits),
+        cmocka_unit_test(a_rate_limit_is_waited_out_as_told),
+        CASE(a_wait_longer_than_allowed_ends_with_the_time_told),
+        CASE(a_burst_of_server_errors_is_sat_out),
+        CASE(a_redirect_loop_ends),
+        cmocka_unit_test(a_redirect_to_another_scheme_or_to_plain_http_elsewhere_is_refused),
+        CASE(a_token_stays_at_its_origin_when_a_redirect_leads_away),
+        CASE(a_416_for_bytes_that_should_be_there_starts_over),
+        CASE(an_endless_head_is_refused),
+        CASE(slow_but_steady_connections_are_left_alone),
+        CASE(a_rate_limit_of_our_own_holds),
+        CASE(a_closed_port_is_a_network_failure_with_the_host_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,871 @@
+/* A model hub on loopback. Raw sockets, because it has to break the protocol on purpose. What comes
+ * in: files, rules, requests. What goes out: answers as the Hub and its CDN give them, or as a rule
+ * wants them; a log that tests ask afterwards. */
+#include "fake_hub.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+enum { FILES_MAX = 12000, RULES_MAX = 32, LOG_MAX = 60000, REQUEST_BYTES = 16384 };
+
+struct file {
+    char path[512];
+    char commit[41];
+    const uint8_t *bytes;
+    size_t n;
+    bool lfs;
+    char sha256[65], blob_id[41];
+};
+
+struct fake_hub {
+    pthread_mutex_t lock;
+    int listener[2];
+    pthread_t acceptor[2];
+    unsigned n_connections;
+    bool is_over;
+    char url[2][64];
+    struct file *files;
+    size_t n_files;
+    char head[41];
+    struct fake_rule rules[RULES_MAX];
+    size_t n_rules;
+    struct fake_request *log;
+    size_t n_log;
+    char token[64];
+    bool is_private, is_gated, redirect_small;
+    unsigned page;
+    int url_life;
+    const char *tree;
+    uint64_t rate;
+};
+
+static void die(const char *what)
+{
+    fprintf(stderr, "fake hub: %s: %s\n", what, strerror(errno));
+    abort();
+}
+
+static void hash_hex(const EVP_MD *kind, const char *head, size_t n_head, const void *bytes,
+                     size_t n, char *hex)
+{
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    EVP_DigestInit_ex(c, kind, NULL);
+    EVP_DigestUpdate(c, head, n_head);
+    EVP_DigestUpdate(c, bytes, n);
+    EVP_DigestFinal_ex(c, raw, &size);
+    EVP_MD_CTX_free(c);
+    for (unsigned i = 0; i < size; i++) snprintf(hex + 2 * i, 3, "%02x", raw[i]);
+}
+
+/* --- the repository --- */
+
+static struct file *find_file(struct fake_hub *h, const char *commit, const char *path)
+{
+    for (size_t i = 0; i < h->n_files; i++)
+        if (strcmp(h->files[i].path, path) == 0 && strcmp(h->files[i].commit, commit) == 0)
+            return &h->files[i];
+    return NULL;
+}
+
+void fake_hub_put(struct fake_hub *h, const char *path, const void *bytes, size_t n, bool lfs)
+{
+    pthread_mutex_lock(&h->lock);
+    struct file *f = h->n_files < 2000 ? find_file(h, h->head, path) : NULL;
+    if (!f) {
+        if (h->n_files == FILES_MAX) die("too many files");
+        f = &h->files[h->n_files++];
+    }
+    char head[64];
+    snprintf(f->path, sizeof f->path, "%s", path);
+    snprintf(f->commit, sizeof f->commit, "%s", h->head);
+    f->bytes = bytes;
+    f->n = n;
+    f->lfs = lfs;
+    int head_bytes = snprintf(head, sizeof head, "blob %zu", n) + 1;
+    if (lfs) hash_hex(EVP_sha256(), "", 0, bytes, n, f->sha256);
+    if (lfs) { /* git holds a pointer */
+        char pointer[256];
+        int p = snprintf(pointer, sizeof pointer,
+                         "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %zu\n",
+                         f->sha256, n);
+        head_bytes = snprintf(head, sizeof head, "blob %d", p) + 1;
+        hash_hex(EVP_sha1(), head, (size_t)head_bytes, pointer, (size_t)p, f->blob_id);
+    } else
+        hash_hex(EVP_sha1(), head, (size_t)head_bytes, bytes, n, f->blob_id);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void fake_hub_drop(struct fake_hub *h, const char *path)
+{
+    pthread_mutex_lock(&h->lock);
+    struct file *f = find_file(h, h->head, path);
+    if (f) *f = h->files[--h->n_files];
+    pthread_mutex_unlock(&h->lock);
+}
+
+void fake_hub_commit(struct fake_hub *h, const char *commit)
+{
+    pthread_mutex_lock(&h->lock);
+    size_t n = h->n_files;
+    for (size_t i = 0; i < n; i++) /* a commit begins as a copy of the one before */
+        if (strcmp(h->files[i].commit, h->head) == 0 && h->n_files < FILES_MAX) {
+            h->files[h->n_files] = h->files[i];
+            snprintf(h->files[h->n_files++].commit, 41, "%s", commit);
+        }
+    snprintf(h->head, sizeof h->head, "%s", commit);
+    pthread_mutex_unlock(&h->lock);
+}
+
+const char *fake_hub_head(const struct fake_hub *h)
+{
+    return h->head;
+}
+
+const char *fake_hub_etag(struct fake_hub *h, const char *path)
+{
+    struct file *f = find_file(h, h->head, path);
+    if (!f) die("no such file");
+    return f->lfs ? f->sha256 : f->blob_id;
+}
+
+static void copy_text(char *out, size_t room, const char *text)
+{
+    size_t n = strlen(text);
+    if (n >= room) n = room - 1;
+    memcpy(out, text, n);
+    out[n] = 0;
+}
+
+/* --- sockets --- */
+
+struct answer {
+    struct fake_hub *hub;
+    int fd;
+    enum fake_origin origin;
+    struct fake_rule rule; /* FAKE_NOTHING when none matches */
+    char method[8], target[2048];
+    char range[64], if_range[256], token[64];
+    bool has_token, keep;
+    int status;
+    uint64_t sent;
+};
+
+static bool send_all(struct answer *a, const void *bytes, size_t n)
+{
+    const char *at = bytes;
+    while (n > 0) {
+        ssize_t w = send(a->fd, at, n < 65536 ? n : 65536, MSG_NOSIGNAL);
+        if (w <= 0) return false;
+        at += w;
+        n -= (size_t)w;
+    }
+    return true;
+}
+
+static void nap(struct answer *a, uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms && !a->hub->is_over; i += 5) {
+        struct pollfd p = {.fd = a->fd, .events = POLLRDHUP};
+        if (poll(&p, 1, 5) > 0 && (p.revents & (POLLRDHUP | POLLERR | POLLHUP))) return;
+    }
+}
+
+static bool send_bytes(struct answer *a, const uint8_t *bytes, uint64_t n)
+{
+    uint64_t rate = a->origin == FAKE_CDN ? a->hub->rate : 0;
+    while (n > 0) {
+        uint64_t part = n < 65536 ? n : 65536;
+        if (rate && part > rate / 50 + 1) part = rate / 50 + 1;
+        if (!send_all(a, bytes, part)) return false;
+        a->sent += part;
+        bytes += part;
+        n -= part;
+        if (rate) nap(a, part * 1000 / rate);
+    }
+    return true;
+}
+
+static void drop_connection(struct answer *a, bool reset)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    if (reset) setsockopt(a->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    a->keep = false;
+}
+
+/* The body, with what the rule does to it. */
+static void send_body(struct answer *a, const uint8_t *bytes, uint64_t n, uint64_t offset)
+{
+    const struct fake_rule *r = &a->rule;
+    uint64_t limit = r->n < n ? r->n : n;
+    switch (r->action) {
+    case FAKE_CUT:
+    case FAKE_RESET:
+        send_bytes(a, bytes, limit);
+        if (r->action == FAKE_RESET) nap(a, 30); /* let the bytes arrive */
+        drop_connection(a, r->action == FAKE_RESET);
+        break;
+    case FAKE_STALL:
+        send_bytes(a, bytes, limit);
+        nap(a, r->ms);
+        a->keep = false;
+        break;
+    case FAKE_DRIP:
+        for (uint64_t at = 0; at < n && !a->hub->is_over; at += r->n) {
+            if (!send_bytes(a, bytes + at, n - at < r->n ? n - at : r->n)) break;
+            nap(a, r->ms);
+        }
+        break;
+    case FAKE_FLIP:
+        if (r->n >= offset && r->n < offset + n) {
+            uint8_t bad = bytes[r->n - offset] ^ 1;
+            if (send_bytes(a, bytes, r->n - offset) && send_bytes(a, &bad, 1))
+                send_bytes(a, bytes + (r->n - offset) + 1, n - (r->n - offset) - 1);
+        } else
+            send_bytes(a, bytes, n);
+        break;
+    case FAKE_EXTRA: {
+        static const uint8_t extra[4096];
+        if (send_bytes(a, bytes, n)) send_bytes(a, extra, r->n < 4096 ? r->n : 4096);
+        a->keep = false;
+        break;
+    }
+    default:
+        if (!send_bytes(a, bytes, n)) a->keep = false;
+    }
+}
+
+static void send_head(struct answer *a, int status, const char *headers, int64_t length)
+{
+    char head[8192], line[64] = "";
+    const struct fake_rule *r = &a->rule;
+    bool unsaid = length < 0 || r->action == FAKE_NO_LENGTH;
+    if (r->action == FAKE_LENGTH) length += r->delta;
+    if (r->action == FAKE_EXTRA) length += (int64_t)r->n;
+    if (!unsaid) snprintf(line, sizeof line, "Content-Length: %" PRId64 "\r\n", length);
+    if (unsaid || r->action == FAKE_LENGTH) a->keep = false;
+    int n =
+        snprintf(head, sizeof head, "HTTP/1.1 %d Whatever\r\n%s%sX-Request-Id: fake-1\r\n%s\r\n",
+                 status, headers, line, a->keep ? "" : "Connection: close\r\n");
+    a->status = status;
+    if (!send_all(a, head, (size_t)n)) a->keep = false;
+}
+
+static void send_text(struct answer *a, int status, const char *headers, const char *body)
+{
+    size_t n = strlen(body);
+    send_head(a, status, headers, (int64_t)n);
+    if (strcmp(a->method, "HEAD") != 0) send_body(a, (const uint8_t *)body, n, 0);
+}
+
+/* --- file contents --- */
+
+static bool parse_range(const struct answer *a, uint64_t size, uint64_t *begin, uint64_t *end)
+{
+    char *rest;
+    if (strncmp(a->range, "bytes=", 6) != 0) return false;
+    *begin = strtoull(a->range + 6, &rest, 10);
+    *end = rest[0] == '-' && rest[1] ? strtoull(rest + 1, NULL, 10) + 1 : size;
+    if (*end > size) *end = size;
+    return true;
+}
+
+static void send_contents(struct answer *a, const struct file *f, const char *etag,
+                          const char *headers)
+{
+    char more[2048];
+    uint64_t begin = 0, end = f->n;
+    const struct fake_rule *r = &a->rule;
+    if (r->action == FAKE_ETAG) etag = r->text;
+    bool ranged = r->action != FAKE_IGNORE_RANGE && parse_range(a, f->n, &begin, &end);
+    if (ranged && a->if_range[0] && strcmp(a->if_range, etag) != 0) ranged = false;
+    if (!ranged) begin = 0, end = f->n;
+    if (ranged && begin >= f->n) {
+        snprintf(more, sizeof more, "%sContent-Range: bytes */%zu\r\n", headers, f->n);
+        send_text(a, 416, more, "");
+        return;
+    }
+    int n = snprintf(more, sizeof more, "%sAccept-Ranges: bytes\r\nETag: %s\r\n", headers, etag);
+    uint64_t shown = r->action == FAKE_WRONG_RANGE ? begin - r->n : begin;
+    if (ranged)
+        n += snprintf(more + n, sizeof more - (size_t)n,
+                      "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%zu\r\n", shown, end - 1, f->n);
+    if (r->action == FAKE_ENCODED)
+        snprintf(more + n, sizeof more - (size_t)n, "Content-Encoding: gzip\r\n");
+    if (r->action == FAKE_SHORT && end - begin > r->n) end -= r->n;
+    send_head(a, ranged ? 206 : 200, more, (int64_t)(end - begin));
+    if (strcmp(a->method, "HEAD") != 0) send_body(a, f->bytes + begin, end - begin, begin);
+}
+
+/* The longest beginning of `from` that is made of `chars`. */
+static void copy_word(char *out, size_t room, const char *from, const char *chars)
+{
+    size_t n = strspn(from, chars);
+    if (n >= room) n = room - 1;
+    memcpy(out, from, n);
+    out[n] = 0;
+}
+
+static void serve_cdn(struct answer *a)
+{
+    struct fake_hub *h = a->hub;
+    char sha[65] = "", etag[80];
+    if (a->has_token) {
+        send_text(a, 400, "", "only one auth mechanism allowed");
+        return;
+    }
+    const char *expires = strstr(a->target, "Expires=");
+    if (expires && atoll(expires + 8) > 0 && atoll(expires + 8) < (long long)time(NULL)) {
+        send_text(a, 403, "", "expired");
+        return;
+    }
+    if (strncmp(a->target, "/cdn/", 5) == 0)
+        copy_word(sha, sizeof sha, a->target + 5, "0123456789abcdef");
+    struct file *f = NULL;
+    for (size_t i = 0; i < h->n_files && !f; i++)
+        if (h->files[i].lfs && strcmp(h->files[i].sha256, sha) == 0) f = &h->files[i];
+    if (!f) {
+        send_text(a, 404, "", "no such object");
+        return;
+    }
+    snprintf(etag, sizeof etag, "\"%.32s%.32s\"", sha + 32, sha); /* 64 digits, another hash */
+    send_contents(a, f, etag, "");
+}
+
+/* --- the hub's own answers --- */
+
+static void append(char **text, size_t *n, size_t *cap, const char *more)
+{
+    size_t m = strlen(more);
+    if (*n + m + 1 > *cap) {
+        *cap = (*n + m + 1) * 2;
+        *text = realloc(*text, *cap);
+    }
+    memcpy(*text + *n, more, m + 1);
+    *n += m;
+}
+
+static void json_path(const char *path, char *out)
+{
+    for (; *path; path++) {
+        if (*path == '"' || *path == '\\') *out++ = '\\';
+        *out++ = *path;
+    }
+    *out = 0;
+}
+
+static void entry_json(const struct file *f, char out[4096])
+{
+    char path[1100], lfs[200] = "";
+    json_path(f->path, path);
+    if (f->lfs)
+        snprintf(lfs, sizeof lfs, ",\"lfs\":{\"oid\":\"%s\",\"size\":%zu,\"pointerSize\":134}",
+                 f->sha256, f->n);
+    snprintf(out, 4096, "{\"type\":\"file\",\"oid\":\"%s\",\"size\":%zu,\"path\":\"%s\"%s}",
+             f->blob_id, f->n, path, lfs);
+}
+
+static void send_tree(struct answer *a, const char *commit)
+{
+    struct fake_hub *h = a->hub;
+    char headers[4096] = "Content-Type: application/json\r\n", entry[4096];
+    char *text = NULL;
+    size_t n = 0, cap = 0, listed = 0, skip = 0;
+    const char *cursor = strstr(a->target, "cursor=");
+    if (cursor) skip = strtoull(cursor + 7, NULL, 10);
+    if (h->tree) {
+        send_text(a, 200, headers, h->tree);
+        return;
+    }
+    append(&text, &n, &cap, "[");
+    bool more = false;
+    for (size_t i = 0, seen = 0; i < h->n_files; i++) {
+        if (strcmp(h->files[i].commit, commit) != 0 || seen++ < skip) continue;
+        if (h->page && listed == h->page) {
+            more = true;
+            break;
+        }
+        entry_json(&h->files[i], entry);
+        if (listed++) append(&text, &n, &cap, ",");
+        append(&text, &n, &cap, entry);
+    }
+    append(&text, &n, &cap, "]");
+    if (more)
+        snprintf(headers + strlen(headers), 1024,
+                 "Link: <%s/api/models/org/model/tree/%s?recursive=true&cursor=%zu>; "
+                 "rel=\"next\"\r\n",
+                 h->url[0], commit, skip + listed);
+    send_text(a, 200, headers, text);
+    free(text);
+}
+
+static void send_info(struct answer *a, const char *commit)
+{
+    char body[1024], headers[256];
+    snprintf(headers, sizeof headers, "Content-Type: application/json\r\nX-Repo-Commit: %s\r\n",
+             commit);
+    snprintf(body, sizeof body,
+             "{\"_id\":\"1\",\"id\":\"org/model\",\"modelId\":\"org/model\",\"sha\":\"%s\","
+             "\"private\":false,\"gated\":false,\"disabled\":false,\"tags\":[],\"downloads\":0,"
+             "\"likes\":0,\"siblings\":[],\"createdAt\":\"2026-01-01T00:00:00.000Z\","
+             "\"lastModified\":\"2026-01-01T00:00:00.000Z\"}",
+             commit);
+    send_text(a, 200, headers, body);
+}
+
+static void send_error(struct answer *a, int status, const char *code, const char *message)
+{
+    char headers[512], body[512];
+    snprintf(headers, sizeof headers,
+             "X-Error-Code: %s\r\nX-Error-Message: %s\r\nContent-Type: application/json\r\n", code,
+             message);
+    snprintf(body, sizeof body, "{\"error\":\"%s\"}", message);
+    send_text(a, status, headers, body);
+}
+
+static void unquote(char *text)
+{
+    char *out = text;
+    for (; *text && *text != '?'; text++) {
+        if (*text == '%' && text[1] && text[2]) {
+            char hex[3] = {text[1], text[2], 0};
+            *out++ = (char)strtoul(hex, NULL, 16);
+            text += 2;
+        } else
+            *out++ = *text;
+    }
+    *out = 0;
+}
+
+/* "main" or a commit that has files; NULL otherwise. */
+static const char *resolve(struct fake_hub *h, const char *revision)
+{
+    if (strcmp(revision, "main") == 0 || strcmp(revision, h->head) == 0) return h->head;
+    for (size_t i = 0; i < h->n_files; i++)
+        if (strcmp(h->files[i].commit, revision) == 0) return h->files[i].commit;
+    return NULL;
+}
+
+static void send_redirect_to_cdn(struct answer *a, const struct file *f, const char *common)
+{
+    struct fake_hub *h = a->hub;
+    char headers[2048];
+    long long expires = h->url_life ? (long long)time(NULL) + h->url_life : 0;
+    snprintf(headers, sizeof headers,
+             "%sLocation: %s/cdn/%s?Expires=%lld&Signature=s3cret&Key-Pair-Id=K\r\n"
+             "X-Linked-Etag: \"%s\"\r\nX-Linked-Size: %zu\r\nAccept-Ranges: bytes\r\n",
+             common, h->url[1], f->sha256, expires, f->sha256, f->n);
+    send_text(a, 302, headers, "");
+}
+
+static void send_resolved(struct answer *a, const char *commit, const char *path)
+{
+    struct fake_hub *h = a->hub;
+    char common[256], etag[80];
+    snprintf(common, sizeof common, "X-Repo-Commit: %s\r\n", commit);
+    struct file *f = find_file(h, commit, path);
+    if (!f) {
+        char headers[512];
+        snprintf(headers, sizeof headers,
+                 "%sX-Error-Code: EntryNotFound\r\nX-Error-Message: Entry not found\r\n", common);
+        send_text(a, 404, headers, "Entry not found");
+        return;
+    }
+    if (f->lfs) {
+        send_redirect_to_cdn(a, f, common);
+        return;
+    }
+    if (h->redirect_small && strncmp(a->target, "/api/resolve-cache", 18) != 0) {
+        char headers[4096];
+        snprintf(headers, sizeof headers,
+                 "%sLocation: /api/resolve-cache/models/org/model/%s/%s?etag=%%22%s%%22\r\n",
+                 common, commit, strstr(a->target, commit) ? strstr(a->target, commit) + 41 : path,
+                 f->blob_id);
+        send_text(a, 307, headers, "");
+        return;
+    }
+    snprintf(etag, sizeof etag, "\"%s\"", f->blob_id);
+    send_contents(a, f, etag, common);
+}
+
+static void serve_hub(struct answer *a)
+{
+    struct fake_hub *h = a->hub;
+    char target[2048], *at = target;
+    static const char api[] = "/api/models/org/model", files[] = "/org/model/resolve/";
+    static const char cached[] = "/api/resolve-cache/models/org/model/";
+    if (a->has_token && strcmp(a->token, "bad") == 0) {
+        send_error(a, 401, "", "Invalid credentials in Authorization header");
+        return;
+    }
+    bool known = a->has_token && strcmp(a->token, h->token) == 0;
+    snprintf(target, sizeof target, "%s", a->target);
+    bool is_file = strncmp(target, files, sizeof files - 1) == 0 ||
+                   strncmp(target, cached, sizeof cached - 1) == 0;
+    bool is_ours = is_file || strncmp(target, api, sizeof api - 1) == 0;
+    if (!is_ours || (h->is_private && !known)) {
+        send_error(a, 401, is_ours ? "RepoNotFound" : "RepoNotFound", "Repository not found");
+        return;
+    }
+    if (h->is_gated && is_file && !known) {
+        send_error(a, a->has_token ? 403 : 401, "GatedRepo",
+                   "Access to model org/model is restricted");
+        return;
+    }
+    char *query = strchr(target, '?');
+    if (query) *query = 0;
+    at += strncmp(target, files, sizeof files - 1) == 0     ? sizeof files - 1
+          : strncmp(target, cached, sizeof cached - 1) == 0 ? sizeof cached - 1
+                                                            : sizeof api - 1;
+    if (is_file) {
+        char *slash = strchr(at, '/');
+        if (slash) *slash = 0;
+        unquote(at);
+        if (slash) unquote(slash + 1);
+        const char *commit = resolve(h, at);
+        if (commit && slash)
+            send_resolved(a, commit, slash + 1);
+        else
+            send_error(a, 404, "RevisionNotFound", "Invalid rev id");
+        return;
+    }
+    char *rest = *at == '/' ? at + 1 : at;
+    char *revision = strchr(rest, '/');
+    if (revision) *revision++ = 0;
+    if (revision) unquote(revision);
+    if (strcmp(rest, "refs") == 0) {
+        char body[256];
+        snprintf(body, sizeof body,
+                 "{\"branches\":[{\"name\":\"main\",\"ref\":\"refs/heads/main\","
+                 "\"targetCommit\":\"%s\"}],\"tags\":[],\"converts\":[]}",
+                 h->head);
+        send_text(a, 200, "Content-Type: application/json\r\n", body);
+        return;
+    }
+    const char *commit = resolve(h, revision ? revision : "main");
+    if (!commit)
+        send_error(a, 404, "RevisionNotFound", "Invalid rev id");
+    else if (strcmp(rest, "tree") == 0)
+        send_tree(a, commit);
+    else
+        send_info(a, commit);
+}
+
+/* --- rules and log --- */
+
+static void pick_rule(struct answer *a)
+{
+    struct fake_hub *h = a->hub;
+    a->rule = (struct fake_rule){0};
+    for (size_t i = 0; i < h->n_rules; i++) {
+        struct fake_rule *r = &h->rules[i];
+        if (r->origin != FAKE_ANY && r->origin != a->origin) continue;
+        if (r->path && !strstr(a->target, r->path)) continue;
+        r->seen++;
+        if (r->to && (r->seen < r->from || r->seen > r->to)) continue;
+        a->rule = *r;
+        return;
+    }
+}
+
+static size_t log_request(struct answer *a)
+{
+    struct fake_hub *h = a->hub;
+    if (h->n_log == LOG_MAX) return h->n_log - 1;
+    struct fake_request *r = &h->log[h->n_log];
+    *r = (struct fake_request){.origin = a->origin, .has_token = a->has_token};
+    copy_text(r->method, sizeof r->method, a->method);
+    copy_text(r->target, sizeof r->target, a->target);
+    copy_text(r->range, sizeof r->range, a->range);
+    copy_text(r->token, sizeof r->token, a->token);
+    return h->n_log++;
+}
+
+static void answer(struct answer *a)
+{
+    struct fake_hub *h = a->hub;
+    pthread_mutex_lock(&h->lock);
+    pick_rule(a);
+    size_t entry = log_request(a);
+    pthread_mutex_unlock(&h->lock);
+    char headers[4096];
+    switch (a->rule.action) {
+    case FAKE_STATUS:
+        send_text(a, a->rule.status, a->rule.text ? a->rule.text : "", "");
+        break;
+    case FAKE_REDIRECT:
+        snprintf(headers, sizeof headers, "Location: %s\r\n", a->rule.text);
+        send_text(a, 302, headers, "");
+        break;
+    case FAKE_HEAD:
+        a->keep = send_all(a, "HTTP/1.1 200 OK\r\n", 17);
+        for (uint64_t i = 0; i < a->rule.n && a->keep; i += 16)
+            a->keep = send_all(a, "X-Long: forever\r\n", 17);
+        a->keep = false;
+        break;
+    case FAKE_BODY:
+        send_text(a, 200, "Content-Type: text/html\r\n", a->rule.text);
+        break;
+    default:
+        if (a->origin == FAKE_CDN)
+            serve_cdn(a);
+        else
+            serve_hub(a);
+    }
+    pthread_mutex_lock(&h->lock);
+    h->log[entry].status = a->status;
+    h->log[entry].body_bytes = a->sent;
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* --- connections --- */
+
+static void copy_header(const char *head, const char *name, char *out, size_t room)
+{
+    out[0] = 0;
+    for (const char *line = head; (line = strstr(line, "\r\n"));) {
+        line += 2;
+        size_t n = strlen(name);
+        if (strncasecmp(line, name, n) != 0 || line[n] != ':') continue;
+        const char *value = line + n + 1;
+        while (*value == ' ') value++;
+        snprintf(out, room, "%.*s", (int)strcspn(value, "\r\n"), value);
+        return;
+    }
+}
+
+static bool read_request(struct answer *a)
+{
+    char head[REQUEST_BYTES], bearer[128];
+    size_t n = 0;
+    while (n < sizeof head - 1) {
+        struct pollfd p = {.fd = a->fd, .events = POLLIN};
+        if (a->hub->is_over) return false;
+        if (poll(&p, 1, 50) == 0) continue;
+        ssize_t r = recv(a->fd, head + n, 1, 0); /* slow and simple */
+        if (r <= 0) return false;
+        head[n += (size_t)r] = 0;
+        if (n >= 4 && memcmp(head + n - 4, "\r\n\r\n", 4) == 0) break;
+    }
+    char *space = strchr(head, ' '), *second = space ? strchr(space + 1, ' ') : NULL;
+    if (!second) return false;
+    *space = *second = 0;
+    copy_text(a->method, sizeof a->method, head);
+    copy_text(a->target, sizeof a->target, space + 1);
+    *space = *second = ' ';
+    copy_header(head, "range", a->range, sizeof a->range);
+    copy_header(head, "if-range", a->if_range, sizeof a->if_range);
+    copy_header(head, "authorization", bearer, sizeof bearer);
+    a->has_token = bearer[0] != 0;
+    copy_text(a->token, sizeof a->token, strncmp(bearer, "Bearer ", 7) ? "" : bearer + 7);
+    a->keep = true;
+    a->sent = 0;
+    return true;
+}
+
+static void *serve(void *user)
+{
+    struct answer *a = user;
+    struct fake_hub *h = a->hub;
+    int one = 1;
+    setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    while (read_request(a)) {
+        answer(a);
+        if (!a->keep) break;
+    }
+    close(a->fd);
+    free(a);
+    pthread_mutex_lock(&h->lock);
+    h->n_connections--;
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
+}
+
+struct acceptor {
+    struct fake_hub *hub;
+    enum fake_origin origin;
+};
+
+static void *accept_all(void *user)
+{
+    struct acceptor me = *(struct acceptor *)user;
+    free(user);
+    while (!me.hub->is_over) {
+        struct pollfd p = {.fd = me.hub->listener[me.origin], .events = POLLIN};
+        if (poll(&p, 1, 50) <= 0) continue;
+        int fd = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0) continue;
+        struct answer *a = calloc(1, sizeof *a);
+        *a = (struct answer){.hub = me.hub, .fd = fd, .origin = me.origin};
+        pthread_mutex_lock(&me.hub->lock);
+        me.hub->n_connections++;
+        pthread_mutex_unlock(&me.hub->lock);
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, serve, a) != 0) die("thread");
+        pthread_detach(thread);
+    }
+    return NULL;
+}
+
+static void open_listener(struct fake_hub *h, enum fake_origin origin)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t n = sizeof address;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(fd, 128) != 0 || getsockname(fd, (struct sockaddr *)&address, &n) != 0)
+        die("listen");
+    h->listener[origin] = fd;
+    snprintf(h->url[origin], sizeof h->url[origin], "http://127.0.0.1:%d", ntohs(address.sin_port));
+}
+
+struct fake_hub *fake_hub_start(void)
+{
+    struct fake_hub *h = calloc(1, sizeof *h);
+    h->files = calloc(FILES_MAX, sizeof h->files[0]);
+    h->log = calloc(LOG_MAX, sizeof h->log[0]);
+    pthread_mutex_init(&h->lock, NULL);
+    memset(h->head, 'a', 40);
+    for (enum fake_origin o = FAKE_HUB; o <= FAKE_CDN; o++) {
+        open_listener(h, o);
+        struct acceptor *me = malloc(sizeof *me);
+        *me = (struct acceptor){h, o};
+        if (pthread_create(&h->acceptor[o], NULL, accept_all, me) != 0) die("thread");
+    }
+    return h;
+}
+
+void fake_hub_stop(struct fake_hub *h)
+{
+    h->is_over = true;
+    for (int o = 0; o < 2; o++) {
+        pthread_join(h->acceptor[o], NULL);
+        close(h->listener[o]);
+    }
+    for (int i = 0; i < 400; i++) { /* connection threads end by themselves */
+        pthread_mutex_lock(&h->lock);
+        unsigned left = h->n_connections;
+        pthread_mutex_unlock(&h->lock);
+        if (left == 0) break;
+        usleep(5000);
+    }
+    pthread_mutex_destroy(&h->lock);
+    free(h->files);
+    free(h->log);
+    free(h);
+}
+
+/* --- what tests set and ask --- */
+
+const char *fake_hub_endpoint(const struct fake_hub *h)
+{
+    return h->url[0];
+}
+const char *fake_hub_cdn(const struct fake_hub *h)
+{
+    return h->url[1];
+}
+
+void fake_hub_set_private(struct fake_hub *h, const char *token)
+{
+    h->is_private = token != NULL;
+    snprintf(h->token, sizeof h->token, "%s", token ? token : "");
+}
+
+void fake_hub_set_gated(struct fake_hub *h, bool gated)
+{
+    h->is_gated = gated;
+}
+void fake_hub_set_page(struct fake_hub *h, unsigned entries)
+{
+    h->page = entries;
+}
+void fake_hub_set_redirect_small(struct fake_hub *h, bool on)
+{
+    h->redirect_small = on;
+}
+void fake_hub_set_url_life(struct fake_hub *h, int seconds)
+{
+    h->url_life = seconds;
+}
+void fake_hub_set_tree(struct fake_hub *h, const char *json)
+{
+    h->tree = json;
+}
+void fake_hub_set_rate(struct fake_hub *h, uint64_t rate)
+{
+    h->rate = rate;
+}
+
+void fake_hub_rule(struct fake_hub *h, struct fake_rule rule)
+{
+    pthread_mutex_lock(&h->lock);
+    if (h->n_rules == RULES_MAX) die("too many rules");
+    h->rules[h->n_rules++] = rule;
+    pthread_mutex_unlock(&h->lock);
+}
+
+void fake_hub_clear(struct fake_hub *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->n_rules = h->n_log = 0;
+    pthread_mutex_unlock(&h->lock);
+}
+
+static bool matches(const struct fake_request *r, enum fake_origin origin, const char *path)
+{
+    return (origin == FAKE_ANY || r->origin == origin) && (!path || strstr(r->target, path));
+}
+
+size_t fake_hub_n_requests(struct fake_hub *h, enum fake_origin origin, const char *path)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&h->lock);
+    for (size_t i = 0; i < h->n_log; i++) n += matches(&h->log[i], origin, path);
+    pthread_mutex_unlock(&h->lock);
+    return n;
+}
+
+uint64_t fake_hub_bytes(struct fake_hub *h, enum fake_origin origin, const char *path)
+{
+    uint64_t n = 0;
+    pthread_mutex_lock(&h->lock);
+    for (size_t i = 0; i < h->n_log; i++)
+        if (matches(&h->log[i], origin, path)) n += h->log[i].body_bytes;
+    pthread_mutex_unlock(&h->lock);
+    return n;
+}
+
+bool fake_hub_request(struct fake_hub *h, size_t i, struct fake_request *out)
+{
+    pthread_mutex_lock(&h->lock);
+    bool ok = i < h->n_log;
+    if (ok) *out = h->log[i];
+    pthread_mutex_unlock(&h->lock);
+    return ok;
+}
+
+bool fake_hub_token_leaked(struct fake_hub *h)
+{
+    bool leaked = false;
+    pthread_mutex_lock(&h->lock);
+    for (size_t i = 0; i < h->n_log; i++)
+        if (h->log[i].origin == FAKE_CDN && h->log[i].has_token) leaked = true;
+    pthread_mutex_unlock(&h->lock);
+    return leaked;
+}
