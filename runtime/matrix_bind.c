@@ -339,42 +339,94 @@ static enum bitnet_status bind_codes(struct binding *b, bool *done, struct bitne
 
 /* ------------------------------------------------------------------ floats that are trits */
 
-/* A row of floats as trits and a scale; false when it is not {-s, 0, +s}. */
-static bool row_is_ternary(const float *x, size_t n, int8_t *trits, float *scale, bool *is_free)
+/* All float types are a sign bit above a magnitude, so equal sizes are equal bits and nothing need
+ * be converted. Blocks of a fixed length, so that the compiler makes vectors of them. */
+#define FLOAT_BLOCK 64u
+
+/* Bits that some magnitude has which is neither zero nor `size`. */
+static uint32_t trits_of_u16(const uint8_t *restrict in, size_t n, uint16_t size,
+                             int8_t *restrict trits)
 {
-    float s = 0;
-    for (size_t c = 0; c < n && s == 0; c++) s = fabsf(x[c]);
-    if (!isfinite(s)) return false;
-    unsigned other = 0;
-    for (size_t c = 0; c < n; c++) {
-        float size = fabsf(x[c]);
-        other |= (unsigned)(size != 0) & (unsigned)(size != s);
-        trits[c] = (int8_t)((x[c] > 0) - (x[c] < 0));
+    uint16_t other = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t v = bitnet_load_u16(in + 2 * i), magnitude = v & 0x7fff;
+        uint16_t is_used = (uint16_t) - (magnitude != 0);
+        other |= is_used & (magnitude ^ size);
+        trits[i] = (int8_t)(is_used & (1 - (v >> 15) * 2));
     }
-    *scale = s;
-    *is_free = s == 0;
+    return other;
+}
+
+static uint32_t trits_of_u32(const uint8_t *restrict in, size_t n, uint32_t size,
+                             int8_t *restrict trits)
+{
+    uint32_t other = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v = bitnet_load_u32(in + 4 * i), magnitude = v & 0x7fffffff;
+        uint32_t is_used = (uint32_t) - (int32_t)(magnitude != 0);
+        other |= is_used & (magnitude ^ size);
+        trits[i] = (int8_t)(is_used & (1 - (v >> 31) * 2));
+    }
+    return other;
+}
+
+static uint32_t magnitude_at(const uint8_t *in, size_t i, size_t width)
+{
+    return width == 2 ? bitnet_load_u16(in + 2 * i) & 0x7fffu
+                      : bitnet_load_u32(in + 4 * i) & 0x7fffffffu;
+}
+
+/* A row of floats of 2 or 4 bytes as trits; false when it is not {-s, 0, +s}. *first is where s is,
+ * n when the row is all zeros. */
+static bool row_is_ternary(const uint8_t *in, size_t n, size_t width, int8_t *trits, size_t *first)
+{
+    size_t at = 0;
+    while (at < n && magnitude_at(in, at, width) == 0) at++;
+    *first = at;
+    uint32_t size = at < n ? magnitude_at(in, at, width) : 0, other = 0;
+    for (size_t c = 0; c < n && !other; c += FLOAT_BLOCK) {
+        size_t part = n - c < FLOAT_BLOCK ? n - c : FLOAT_BLOCK;
+        const uint8_t *block = in + c * width;
+        if (width == 2 && part == FLOAT_BLOCK)
+            other = trits_of_u16(block, FLOAT_BLOCK, (uint16_t)size, trits + c);
+        else if (width == 2)
+            other = trits_of_u16(block, part, (uint16_t)size, trits + c);
+        else if (part == FLOAT_BLOCK)
+            other = trits_of_u32(block, FLOAT_BLOCK, size, trits + c);
+        else
+            other = trits_of_u32(block, part, size, trits + c);
+    }
     return !other;
+}
+
+/* Row `row` of the tensor into trits; its scale noted. False: not ternary, or not finite. */
+static bool take_float_row(struct binding *b, size_t row, int8_t *trits)
+{
+    struct bitnet_layout one = {.type = b->layout.type, .rows = 1, .cols = 1};
+    size_t width = bitnet_rows_bytes(&one, 1), first;
+    const uint8_t *in = b->source->tensor->data.at + row * b->layout.cols * width;
+    float *scale = &b->row_scales[row];
+    if (!row_is_ternary(in, b->layout.cols, width, trits, &first)) return false;
+    b->is_free[row] = first == b->layout.cols;
+    if (b->is_free[row]) return true;
+    b->codec->decode_rows(&one, in + first * width, 1, scale);
+    *scale = fabsf(*scale);
+    return isfinite(*scale);
 }
 
 /* A float type whose rows all spell trits. *done is false when one does not: usually the first,
  * so that a dense model costs one row's look. */
 static enum bitnet_status bind_floats(struct binding *b, bool *done, struct bitnet_error *err)
 {
-    const struct bitnet_layout *layout = &b->layout;
-    const uint8_t *at = b->source->tensor->data.at;
-    size_t rows = layout->rows, cols = layout->cols, row_bytes = bitnet_rows_bytes(layout, 1);
-    float *x = scratch_floats(b->scratch, cols);
+    size_t rows = b->layout.rows, cols = b->layout.cols;
     int8_t *trits = scratch_trits(b->scratch, (rows < SLICE_ROWS ? rows : SLICE_ROWS) * cols);
-    if (!x || !trits) return no_memory(err, SLICE_ROWS * cols);
+    if (!trits) return no_memory(err, SLICE_ROWS * cols);
     enum bitnet_status status = BITNET_OK;
     *done = true;
     for (size_t row = 0; row < rows && *done && !status; row += SLICE_ROWS) {
         size_t n = rows - row < SLICE_ROWS ? rows - row : SLICE_ROWS;
-        for (size_t r = 0; r < n && *done; r++) {
-            b->codec->decode_rows(layout, at + (row + r) * row_bytes, 1, x);
-            *done = row_is_ternary(x, cols, trits + r * cols, &b->row_scales[row + r],
-                                   &b->is_free[row + r]);
-        }
+        for (size_t r = 0; r < n && *done; r++)
+            *done = take_float_row(b, row + r, trits + r * cols);
         if (*done && row == 0) status = pack_begin(b, err);
         if (*done && !status) pack_rows(b, trits, row, n);
     }

@@ -103,7 +103,7 @@ void session_close(struct session *s)
 int session_end(struct session *s, enum bitnet_status status, const struct bitnet_error *err)
 {
     session_close(s);
-    if (fflush(stdout) != 0 && !status) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !status) {
         struct bitnet_error full;
         bitnet_fail(&full, BITNET_IO, "standard output cannot be written");
         return bitnet_report_error(s->tool, &full);

@@ -148,11 +148,35 @@ static void write_floats(struct maker *m, const struct bitnet_layout *layout, fl
     bitnet_free(floats);
 }
 
+/* A float type spells the same trits and scale as a ternary one would. */
+static void write_trits_as_floats(struct maker *m, const struct bitnet_layout *layout)
+{
+    const struct bitnet_codec *codec = bitnet_codec(layout->type);
+    float scale = bitnet_f16_to_f32(bitnet_f32_to_f16(sqrtf(1.5f / (float)layout->cols)));
+    int8_t *trits = must(layout->rows, layout->cols);
+    float *floats = must(layout->cols, sizeof *floats);
+    uint8_t *bytes = must(bitnet_rows_bytes(layout, 1), 1);
+    fill_trits(m, trits, layout->rows * layout->cols);
+    for (size_t row = 0; row < layout->rows; row++) {
+        for (size_t c = 0; c < layout->cols; c++)
+            floats[c] = (float)trits[row * layout->cols + c] * scale;
+        codec->encode_rows(layout, floats, 1, NULL, bytes);
+        if (bitnet_gguf_tensor_write(m->writer, bytes, bitnet_rows_bytes(layout, 1), &m->err))
+            stop(m, "write");
+    }
+    bitnet_free(bytes);
+    bitnet_free(floats);
+    bitnet_free(trits);
+}
+
 static void write_tensor(struct maker *m, const struct bitnet_tensor_role *role)
 {
     struct bitnet_layout layout = layout_of(m, role);
+    bool is_float = bitnet_dtype_info(layout.type)->kind == BITNET_KIND_FLOAT;
     if (role->kind == BITNET_TENSOR_LINEAR && bitnet_codec(layout.type)->encode_trits)
         write_trits(m, &layout);
+    else if (role->kind == BITNET_TENSOR_LINEAR && is_float)
+        write_trits_as_floats(m, &layout);
     else
         write_floats(m, &layout, role->kind == BITNET_TENSOR_NORM ? 1 : 0);
 }

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# The runtime's programs as a user meets them: exit codes, one clear line per failure, equal text in
+# every way of running, a clean stop. Arguments: the bitnet program, the make_model program.
+set -u
+bitnet=$1
+make_model=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+n_failed=0
+
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    n_failed=$((n_failed + 1))
+}
+
+# expect CODE WORDS command...: the exit code, and words on standard error in one line.
+expect() {
+    local code=$1 words=$2 got
+    shift 2
+    "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    got=$?
+    [ "$got" -eq "$code" ] || fail "exit code $got instead of $code: $*: $(head -c 300 "$dir/err")"
+    [ -z "$words" ] || grep -qF -- "$words" "$dir/err" || fail "no '$words' in: $(head -c 300 "$dir/err")"
+    if [ "$code" -ne 0 ]; then
+        [ "$(grep -c 'error:' "$dir/err")" -eq 1 ] || fail "not one error line: $*: $(cat "$dir/err")"
+    fi
+}
+
+"$make_model" tiny i2_s "$dir/model.gguf" || exit 1
+"$make_model" tiny tl2 "$dir/tl2.gguf" || exit 1
+head -c 20000 "$dir/model.gguf" >"$dir/short.gguf"
+for _ in $(seq 40); do echo "the quick brown fox jumps over the lazy dog"; done >"$dir/text"
+
+# wrong calls and wrong files
+expect 2 "-m FILE" "$bitnet" cli -p hello
+expect 2 "-p TEXT" "$bitnet" cli -m "$dir/model.gguf"
+expect 2 "" "$bitnet" cli -m "$dir/model.gguf" -p a --no-such-option
+expect 2 "temperature" "$bitnet" cli -m "$dir/model.gguf" -p a --temp -1
+expect 2 "'pentium'" "$bitnet" cli -m "$dir/model.gguf" -p a --cpu pentium
+expect 2 "'pentium'" env BITNET_CPU=pentium "$bitnet" bench --detect
+expect 2 "no test" "$bitnet" bench -m "$dir/model.gguf" -p 0 -n 0
+expect 4 "$dir/none.gguf" "$bitnet" cli -m "$dir/none.gguf" -p a
+expect 4 "$dir/none.txt" "$bitnet" perplexity -m "$dir/model.gguf" -f "$dir/none.txt"
+expect 3 "short.gguf" "$bitnet" cli -m "$dir/short.gguf" -p a
+expect 3 "two contexts" "$bitnet" perplexity -m "$dir/model.gguf" -f "$dir/text" -c 4096
+expect 3 "context" "$bitnet" cli -m "$dir/model.gguf" -f "$dir/text" -c 20
+for tool in cli perplexity bench; do
+    expect 0 "" "$bitnet" $tool --help
+    grep -q "bitnet-$tool" "$dir/out" || fail "$tool --help does not name itself"
+done
+if [ -w /dev/full ]; then
+    "$bitnet" cli -m "$dir/model.gguf" -p a -n 2 -q >/dev/full 2>"$dir/err"
+    [ $? -eq 7 ] || fail "a full disk behind standard output was not noticed"
+fi
+
+# the same text in every way
+text() { "$bitnet" cli -q -m "$1" -p "Once upon a time" -n 24 --ignore-eos "${@:2}" 2>&1; }
+want=$(text "$dir/model.gguf" --temp 0 -t 1 --cpu scalar)
+case $want in "Once upon a time"?*) ;; *) fail "the text does not begin with the prompt: $want" ;; esac
+for way in "-t 1" "-t 2" "-t 7" "-b 1" "-b 3" "-c 100"; do
+    # shellcheck disable=SC2086
+    [ "$(text "$dir/model.gguf" --temp 0 $way)" = "$want" ] || fail "other text with $way"
+done
+[ "$(text "$dir/tl2.gguf" --temp 0)" = "$want" ] || fail "other text from TL2"
+[ "$(BITNET_CPU=scalar text "$dir/tl2.gguf" --temp 0)" = "$want" ] || fail "other text with BITNET_CPU"
+[ "$(text "$dir/model.gguf" -s 5)" = "$(text "$dir/model.gguf" -s 5 -t 2)" ] || fail "seed 5 gave two texts"
+[ "$(text "$dir/model.gguf" -s 5)" != "$(text "$dir/model.gguf" -s 6)" ] || fail "seeds 5 and 6 gave one text"
+
+# the pass and fail line
+"$bitnet" perplexity -q -m "$dir/model.gguf" -f "$dir/text" -c 64 --json >"$dir/json" || fail "perplexity --json"
+ppl=$(sed -n 's/.*"perplexity":[[:space:]]*\([0-9.e+]*\).*/\1/p' "$dir/json")
+[ -n "$ppl" ] || fail "no perplexity in $(cat "$dir/json")"
+expect 0 "" "$bitnet" perplexity -m "$dir/tl2.gguf" -f "$dir/text" -c 64 --expect "$ppl" --tol 0.001
+expect 1 "expected 1.0000 within 0.5" "$bitnet" perplexity -m "$dir/model.gguf" -f "$dir/text" -c 64 --expect 1 --tol 0.5
+
+# bench
+"$bitnet" bench -q -m "$dir/model.gguf" -p 16 -n 4 -pg 8,2 -r 2 -o json >"$dir/json" || fail "bench -o json"
+for key in tokens_per_second kernels load_ms peak_rss_bytes '"pp16"' '"tg4"' '"pp8+tg2"'; do
+    grep -qF -- "$key" "$dir/json" || fail "no $key in bench -o json"
+done
+[ "$("$bitnet" bench -q -m "$dir/model.gguf" -p 16 -n 4 -r 2 | grep -c 'bitnet-b1.58')" -eq 2 ] || fail "bench -o md"
+"$bitnet" bench --detect --cpu scalar | grep -q '^kernels *scalar$' || fail "bench --detect --cpu scalar"
+
+# a clean stop
+for tool in "cli -p a -n 0 -c 200000 --ignore-eos" "bench -p 0 -n 100000 -r 1000"; do
+    # shellcheck disable=SC2086
+    "$bitnet" $tool -m "$dir/model.gguf" >"$dir/out" 2>"$dir/err" &
+    pid=$!
+    sleep 1
+    kill -INT $pid
+    wait $pid
+    code=$?
+    [ $code -eq 130 ] || fail "$tool ended with $code after Ctrl-C"
+    [ "$(grep -c 'stopped on request' "$dir/err")" -eq 1 ] || fail "$tool says $(cat "$dir/err")"
+done
+
+[ "$n_failed" -eq 0 ] && echo "all as it should be"
+exit $((n_failed > 0))
