@@ -21,25 +21,35 @@ enum { BLOCK = 256, STRETCH = 1024, TOKENS = 24 };
 
 /* --- the types --- */
 
-INLINE void prepare_nothing(const uint8_t *row, size_t c, float shared[16])
+/* What `prepare` leaves for 256 columns. It lives in memory on purpose: widening bytes and
+ * broadcasting a scale are cheaper from there than from within a register. */
+struct shared {
+    _Alignas(64) int8_t level[BLOCK];
+    float scale[16];
+};
+
+/* Keeps the compiler from turning what is in memory back into registers. */
+#define IN_MEMORY(object) __asm__("" : "+m"(object))
+
+INLINE void prepare_nothing(const uint8_t *row, size_t c, struct shared *shared)
 {
     (void)row, (void)c, (void)shared;
 }
 
-INLINE void load_f32(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+INLINE void load_f32(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
 {
     (void)shared;
     const float *at = (const float *)(const void *)(row + 4 * c);
     UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] = vec_load(at + VEC_LANES * i);
 }
 
-INLINE void load_f16(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+INLINE void load_f16(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
 {
     (void)shared;
     UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] = vec_from_f16(row + 2 * (c + VEC_LANES * i));
 }
 
-INLINE void load_bf16(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+INLINE void load_bf16(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
 {
     (void)shared;
     UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] =
@@ -47,50 +57,59 @@ INLINE void load_bf16(const uint8_t *row, size_t c, const float shared[16], vec 
 }
 
 /* 32 levels; the first half times a, the second times b. */
-INLINE void scale_levels(vec_bytes levels, float a, float b, vec w[VEC_REGS])
+INLINE void scale_levels(const int8_t *levels, const float *a, const float *b, vec w[VEC_REGS])
 {
-    vec_from_bytes(levels, w);
     UNROLL for (size_t i = 0; i < VEC_REGS; i++)
     {
-        w[i] = vec_mul(vec_set(i < VEC_REGS / 2 ? a : b), w[i]);
+        const vec scale = vec_set(i < VEC_REGS / 2 ? *a : *b);
+        w[i] = vec_mul(scale, vec_from_i8(levels + VEC_LANES * i));
     }
 }
 
-INLINE void load_q8_0(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+INLINE void load_q8_0(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
 {
     (void)shared;
     const uint8_t *block = row + c / 32 * BYTES_q8_0;
     const float d = vec_f16_at(block);
-    scale_levels(vec_bytes_load(block + 2), d, d, w);
+    scale_levels((const int8_t *)block + 2, &d, &d, w);
 }
 
-INLINE void load_q4_0(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+INLINE void load_q4_0(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
 {
     (void)shared;
     const uint8_t *block = row + c / 32 * BYTES_q4_0;
     const float d = vec_f16_at(block);
-    scale_levels(vec_q4_0_levels(block + 2), d, d, w);
+    int8_t levels[32];
+    vec_q4_0_levels(block + 2, levels);
+    IN_MEMORY(levels);
+    scale_levels(levels, &d, &d, w);
 }
 
-/* d * scales[0 .. 15] of the block */
-INLINE void prepare_q6_k(const uint8_t *row, size_t c, float shared[16])
+/* The levels of a block, and d * scales[0 .. 15]. */
+INLINE void prepare_q6_k(const uint8_t *row, size_t c, struct shared *shared)
 {
     const uint8_t *block = row + c / 256 * BYTES_q6_k;
-    const float d = vec_f16_at(block + 208);
-    for (size_t i = 0; i < 16; i++) shared[i] = d * (float)(int8_t)block[192 + i];
+    const vec d = vec_set(vec_f16_at(block + 208));
+    vec_q6_k_levels(block, shared->level);
+    UNROLL for (size_t i = 0; i < 16; i += VEC_LANES)
+    {
+        const vec scales = vec_from_i8((const int8_t *)block + 192 + i);
+        vec_store(shared->scale + i, vec_mul(d, scales));
+    }
+    IN_MEMORY(*shared);
 }
 
-INLINE void load_q6_k(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS])
+INLINE void load_q6_k(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
 {
-    const size_t g = c % 256 / 32;
-    const uint8_t *block = row + c / 256 * BYTES_q6_k;
-    scale_levels(vec_q6_k_levels(block, g), shared[2 * g], shared[2 * g + 1], w);
+    (void)row;
+    const float *scale = shared->scale + c % BLOCK / 16;
+    scale_levels(shared->level + c % BLOCK, scale, scale + 1, w);
 }
 
 /* --- the template --- */
 
-typedef void prepare_fn(const uint8_t *row, size_t c, float shared[16]);
-typedef void load_fn(const uint8_t *row, size_t c, const float shared[16], vec w[VEC_REGS]);
+typedef void prepare_fn(const uint8_t *row, size_t c, struct shared *shared);
+typedef void load_fn(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS]);
 
 struct lanes {
     vec v[VEC_REGS];
@@ -153,21 +172,21 @@ INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const fl
 {
     const uint8_t *at = m->w + row * m->row_bytes;
     struct lanes acc[DENSE_ROWS];
-    float shared[DENSE_ROWS][16];
+    struct shared shared[DENSE_ROWS];
     UNROLL for (size_t r = 0; r < n_rows; r++) acc[r] = no_lanes();
     size_t c = 0;
     for (; c + BLOCK <= m->cols; c += BLOCK) {
         UNROLL for (size_t r = 0; r < n_rows; r++)
         {
             prefetch_next(m, at + r * m->row_bytes, n_rows, c);
-            m->prepare(at + r * m->row_bytes, c, shared[r]);
+            m->prepare(at + r * m->row_bytes, c, &shared[r]);
         }
         UNROLL for (size_t g = 0; g < BLOCK; g += 32)
         {
             UNROLL for (size_t r = 0; r < n_rows; r++)
             {
                 vec w[VEC_REGS];
-                m->load(at + r * m->row_bytes, c + g, shared[r], w);
+                m->load(at + r * m->row_bytes, c + g, &shared[r], w);
                 multiply_add(w, x + c + g, &acc[r]);
             }
         }
@@ -176,7 +195,7 @@ INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const fl
         UNROLL for (size_t r = 0; r < n_rows; r++)
         {
             vec w[VEC_REGS];
-            m->load(at + r * m->row_bytes, c, shared[r], w);
+            m->load(at + r * m->row_bytes, c, &shared[r], w);
             multiply_add(w, x + c, &acc[r]);
         }
     }
@@ -192,11 +211,11 @@ INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const fl
 INLINE void widen_row(const struct matrix *m, size_t row, size_t begin, size_t end, float *out)
 {
     const uint8_t *at = m->w + row * m->row_bytes;
-    float shared[16];
+    struct shared shared;
     for (size_t c = begin; c < end; c += 32, out += 32) {
         vec w[VEC_REGS];
-        if (c % BLOCK == 0) m->prepare(at, c, shared);
-        m->load(at, c, shared, w);
+        if (c % BLOCK == 0) m->prepare(at, c, &shared);
+        m->load(at, c, &shared, w);
         UNROLL for (size_t i = 0; i < VEC_REGS; i++) vec_store(out + VEC_LANES * i, w[i]);
     }
 }

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum { VEC_LANES = 16, VEC_REGS = 2 /* that make 32 lanes */ };
-enum { DENSE_ROWS = 4, DENSE_TILE_ROWS = 2, DENSE_TILE_TOKENS = 4 }; /* 16 sums of 32 registers */
+enum { DENSE_ROWS = 2, DENSE_TILE_ROWS = 2, DENSE_TILE_TOKENS = 4 }; /* 16 sums of 32 registers */
 
 typedef __m512 vec;
 typedef __m512i vec_bits;
@@ -105,12 +105,9 @@ INLINE vec vec_from_i32(const int32_t *x)
     return _mm512_cvtepi32_ps(_mm512_loadu_si512(x));
 }
 
-/* 32 signed bytes into VEC_REGS registers. */
-INLINE void vec_from_bytes(__m256i bytes, vec w[VEC_REGS])
+INLINE vec vec_from_i8(const int8_t *x)
 {
-    const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
-    w[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(low));
-    w[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(high));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)x)));
 }
 
 /* Half to even, for |x| <= 127; 32 floats. */
@@ -220,6 +217,30 @@ INLINE vec vec_rotate_pairs(vec pairs, const float *cosines, const float *sines)
     return _mm512_fmaddsub_ps(a, first, _mm512_mul_ps(b, second));
 }
 
-#include "bytes_avx2.h"
+/* The 256 levels of a Q6_K block (quant/q6_k.c), 64 at a time: the 64 bytes of ql hold the low bits
+ * of parts 0 and 1 in one nibble and of 2 and 3 in the other; the 32 bytes of qh serve all four. */
+INLINE void vec_q6_k_levels(const uint8_t *block, int8_t *levels)
+{
+    const __m512i nibble = _mm512_set1_epi8(15), two = _mm512_set1_epi8(0x30);
+    const __m512i bias = _mm512_set1_epi8(32);
+    const __m512i by = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
+    const __m512i back = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
+    UNROLL for (size_t h = 0; h < 2; h++)
+    {
+        const __m512i ql = _mm512_loadu_si512(block + 64 * h);
+        const __m512i qh =
+            _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(block + 128 + 32 * h)));
+        const __m512i high01 = _mm512_and_si512(_mm512_sllv_epi16(qh, by), two);
+        const __m512i high23 = _mm512_and_si512(_mm512_srlv_epi16(qh, back), two);
+        const __m512i low01 = _mm512_and_si512(ql, nibble);
+        const __m512i low23 = _mm512_and_si512(_mm512_srli_epi16(ql, 4), nibble);
+        const __m512i a = _mm512_sub_epi8(_mm512_or_si512(low01, high01), bias);
+        const __m512i b = _mm512_sub_epi8(_mm512_or_si512(low23, high23), bias);
+        _mm512_storeu_si512(levels + 128 * h, a);
+        _mm512_storeu_si512(levels + 128 * h + 64, b);
+    }
+}
+
+#include "bytes_x86.h"
 
 #endif

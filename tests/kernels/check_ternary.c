@@ -150,5 +150,4 @@ void check_ternary(struct check *c)
     time_shape(c, 2560, 6912, 2, "2560 x 6912, 2 tokens");
     time_shape(c, 2560, 6912, 8, "2560 x 6912, 8 tokens");
     time_shape(c, 2560, 6912, 64, "2560 x 6912, 64 tokens");
-    time_shape(c, 2560, 6912, 512, "2560 x 6912, 512 tokens");
 }
