@@ -165,10 +165,9 @@ static void fill_masters(struct cp_tensor *t, uint64_t *seed)
 }
 
 /* Packed row p holds rows p, p + R, p + 2R, p + 3R, low bits first. */
-static void fill_packed(struct cp_tensor *t, uint64_t *seed)
+static void pack(struct cp_tensor *t)
 {
     size_t packed_rows = (t->rows + 3) / 4;
-    random_trits(t, seed);
     t->dims[0] = packed_rows;
     t->n_bytes = packed_rows * t->cols;
     memset(t->bytes, 0, t->n_bytes);
@@ -212,7 +211,8 @@ static void add_linear(struct checkpoint *cp, size_t rows, size_t cols, size_t h
         break;
     case CP_PACKED_MULTIPLY:
     case CP_PACKED_DIVIDE:
-        fill_packed(t, seed);
+        random_trits(t, seed);
+        pack(t);
         add_scale(cp, index, seed);
         break;
     }
@@ -337,6 +337,21 @@ const struct cp_tensor *cp_find(const struct checkpoint *cp, const char *gguf)
     for (size_t i = 0; i < cp->n; i++)
         if (strcmp(cp->tensors[i].gguf, gguf) == 0) return &cp->tensors[i];
     return NULL;
+}
+
+void cp_set_trits(struct checkpoint *cp, const char *gguf, const int8_t *trits, float scale)
+{
+    for (size_t i = 0; i + 1 < cp->n; i++) {
+        struct cp_tensor *t = &cp->tensors[i];
+        if (strcmp(t->gguf, gguf) != 0) continue;
+        memcpy(t->trits, trits, t->rows * t->cols);
+        pack(t);
+        t->scale = store("BF16", cp->tensors[i + 1].bytes, scale); /* its scale follows it */
+        free(t->values);
+        values_from_trits(t);
+        return;
+    }
+    abort();
 }
 
 /* --- files --- */

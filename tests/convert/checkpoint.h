@@ -58,6 +58,9 @@ void cp_free(struct checkpoint *cp);
 void cp_write(const struct checkpoint *cp, const char *dir);
 /* The tensor with this GGUF name. */
 const struct cp_tensor *cp_find(const struct checkpoint *cp, const char *gguf);
+/* Gives a packed linear these trits (rows in the order of the checkpoint; no permuted tensor) and
+ * this scale, which bf16 holds. */
+void cp_set_trits(struct checkpoint *cp, const char *gguf, const int8_t *trits, float scale);
 /* One safetensors file of tensors first, first + step, ...; for tests that change things. */
 void cp_write_shard(const struct checkpoint *cp, const char *path, size_t first, size_t step);
 
