@@ -11,6 +11,7 @@ extern const struct bitnet_kernel_set bitnet_kernels_avx2;
 extern const struct bitnet_kernel_set bitnet_kernels_avxvnni;
 extern const struct bitnet_kernel_set bitnet_kernels_avx512;
 extern const struct bitnet_kernel_set bitnet_kernels_avx512vnni;
+extern const struct bitnet_kernel_set bitnet_kernels_amx;
 #endif
 
 #endif
