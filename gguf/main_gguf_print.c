@@ -221,7 +221,7 @@ static cJSON *json_pair(const struct bitnet_gguf_pair *pair, bool full)
     return item;
 }
 
-static cJSON *json_tensor(const struct bitnet_tensor *tensor)
+static cJSON *json_tensor(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor)
 {
     cJSON *item = cJSON_CreateObject(), *dims = cJSON_CreateArray();
     for (uint32_t i = 0; i < tensor->n_dims; i++)
@@ -232,6 +232,7 @@ static cJSON *json_tensor(const struct bitnet_tensor *tensor)
     cJSON_AddItemToObject(item, "dims", dims);
     cJSON_AddItemToObject(item, "part", json_u64(tensor->part));
     cJSON_AddItemToObject(item, "offset", json_u64(tensor->offset));
+    cJSON_AddItemToObject(item, "position", json_u64(bitnet_gguf_position(gguf, tensor)));
     cJSON_AddItemToObject(item, "bytes", json_u64(tensor->data.n));
     return item;
 }
@@ -253,7 +254,7 @@ static cJSON *json_tensors(const struct bitnet_gguf *gguf)
 {
     cJSON *list = cJSON_CreateArray();
     for (size_t i = 0; i < bitnet_gguf_tensor_count(gguf); i++)
-        cJSON_AddItemToArray(list, json_tensor(bitnet_gguf_tensor_at(gguf, i)));
+        cJSON_AddItemToArray(list, json_tensor(gguf, bitnet_gguf_tensor_at(gguf, i)));
     return list;
 }
 

@@ -370,9 +370,14 @@ enum bitnet_status bitnet_gguf_unchanged(const struct bitnet_gguf *gguf, struct 
     return status;
 }
 
+uint64_t bitnet_gguf_position(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor)
+{
+    return gguf->parts[tensor->part].data_start + tensor->offset;
+}
+
 void bitnet_gguf_release(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor)
 {
     const struct gguf_part *part = &gguf->parts[tensor->part];
     if (!part->file.path) return;
-    bitnet_file_release(&part->file, (uint64_t)(tensor->data.at - part->bytes.at), tensor->data.n);
+    bitnet_file_release(&part->file, bitnet_gguf_position(gguf, tensor), tensor->data.n);
 }

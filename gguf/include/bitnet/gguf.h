@@ -104,6 +104,8 @@ uint64_t bitnet_gguf_file_bytes(const struct bitnet_gguf *gguf); /* all parts */
 const char *bitnet_gguf_path(const struct bitnet_gguf *gguf);
 /* IO when a mapped part changed since it was opened. */
 enum bitnet_status bitnet_gguf_unchanged(const struct bitnet_gguf *gguf, struct bitnet_error *err);
+/* Where the tensor's data begins in the file of its part, in bytes. */
+uint64_t bitnet_gguf_position(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor);
 /* The pages of this tensor will not be read again soon. */
 void bitnet_gguf_release(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor);
 

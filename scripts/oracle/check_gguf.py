@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Holds what `bitnet gguf dump --json --full` says about files against the gguf Python package: every key, type,
+string, number, and for every tensor name, type, shape, place and bytes.
+
+    check_gguf.py --bitnet PROGRAM FILE...
+    check_gguf.py --bitnet PROGRAM --convert MODEL_DIR        converts it to every type first, checks those files
+
+Needs the environment of scripts/oracle/venv.sh (BITNET_VENV, or build/venv); without it: exit code 77, saying so.
+The package knows ggml's type numbers only. For a file with others (I2_S, TL1, TL2, IQ2_BN) its parser still reads
+keys and tensor infos; sizes and bytes are then compared with the file itself.
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def enter_venv():
+    """Starts again under the environment's interpreter, or leaves with 77."""
+    try:
+        import gguf  # noqa: F401
+        return
+    except ImportError:
+        pass
+    python = pathlib.Path(os.environ.get("BITNET_VENV", ROOT / "build/venv")) / "bin/python"
+    if not python.exists() or os.environ.get("BITNET_IN_VENV"):
+        print(f"SKIPPED: check_gguf (no gguf package; scripts/oracle/venv.sh makes {python.parent.parent})")
+        sys.exit(77)
+    os.environ["BITNET_IN_VENV"] = "1"
+    os.execv(python, [str(python), *sys.argv])
+
+
+enter_venv()
+import gguf  # noqa: E402
+import numpy  # noqa: E402
+
+
+class Reader(gguf.GGUFReader):
+    """The package's reader, which does not stop at type numbers that it does not know, or knows as something else."""
+
+    dialect = "ggml"
+
+    def _build_tensors(self, start_offs, fields):
+        self.infos = []
+        self.data_start = int(start_offs)
+        for field in fields:
+            _, name, _, dims, number, offset = field.parts
+            self.infos.append((bytes(name).decode(), [int(d) for d in dims], int(number[0]), int(offset[0])))
+        known = {int(t) for t in gguf.GGMLQuantizationType}
+        self.speaks = self.dialect == "ggml" and all(info[2] in known for info in self.infos)
+        if self.speaks:
+            super()._build_tensors(start_offs, fields)
+
+
+def raw_text(value):
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value.encode()
+
+
+NUMBERS = {"u8": numpy.uint8, "i8": numpy.int8, "u16": numpy.uint16, "i16": numpy.int16, "u32": numpy.uint32, "i32": numpy.int32,
+           "u64": numpy.uint64, "i64": numpy.int64, "f32": numpy.float32, "f64": numpy.float64, "bool": numpy.bool_}
+TYPES = ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"]
+
+
+def same_number(kind, ours, theirs):
+    ours = NUMBERS[kind](float(ours) if isinstance(ours, str) else ours)
+    return ours == theirs or (ours != ours and theirs != theirs)
+
+
+def check_key(pair, field):
+    kinds = [TYPES[int(t)] for t in field.types]
+    assert kinds[0] == pair["type"], (pair["key"], kinds, pair["type"])
+    if pair["type"] == "array":
+        assert len(field.data) == pair["count"] == len(pair["values"]), pair["key"]
+        if pair["count"] == 0:
+            return
+        kind, values = kinds[-1], pair["values"]
+        assert kind == pair["element"], pair["key"]
+    else:
+        kind, values = kinds[0], [pair["value"]]
+    for value, index in zip(values, field.data):
+        part = field.parts[index]
+        if kind == "string":
+            assert raw_text(value) == bytes(part), (pair["key"], value)
+        else:
+            assert same_number(kind, value, part[0]), (pair["key"], value, part[0])
+
+
+def check_tensor(path, ours, info, theirs, data_start):
+    name, dims, number, offset = info
+    assert raw_text(ours["name"]).decode() == name
+    assert (ours["dims"], ours["type_number"], ours["offset"]) == (dims, number, offset), name
+    assert ours["position"] == data_start + offset, name
+    if theirs is not None:
+        assert theirs.tensor_type.name == ours["type"], name
+        assert (int(theirs.n_bytes), int(theirs.data_offset)) == (ours["bytes"], ours["position"]), name
+        with open(path, "rb") as file:
+            file.seek(ours["position"])
+            assert file.read(ours["bytes"]) == numpy.ascontiguousarray(theirs.data).tobytes(), name
+    else:
+        assert ours["position"] + ours["bytes"] <= os.path.getsize(path), name
+
+
+def check_file(program, path):
+    dump = json.loads(subprocess.run([program, "gguf", "dump", "--json", "--full", path], check=True, stdout=subprocess.PIPE).stdout)
+    Reader.dialect = dump["dialect"]
+    reader = Reader(path)
+    keys = {name: field for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    assert [pair["key"] for pair in dump["metadata"]] == list(keys), "keys or their order differ"
+    for pair in dump["metadata"]:
+        if pair["type"] != "array" or pair["element"] != "array":
+            check_key(pair, keys[pair["key"]])
+    assert len(dump["tensors"]) == len(reader.infos), "numbers of tensors differ"
+    for i, ours in enumerate(dump["tensors"]):
+        check_tensor(path, ours, reader.infos[i], reader.tensors[i] if reader.speaks else None, reader.data_start)
+    assert dump["alignment"] == reader.alignment
+    print(f"{path}: {len(keys)} keys, {len(reader.infos)} tensors equal" + ("" if reader.speaks else " (infos only)"))
+
+
+def convert_all(program, model, folder):
+    """Every type that the program offers and the model allows; at least the ones that everybody reads."""
+    made = []
+    for name in ["f32", "f16", "bf16", "i2_s", "tl2", "tq1_0", "tq2_0", "q8_0"]:
+        path = os.path.join(folder, name + ".gguf")
+        result = subprocess.run([program, "convert", model, "-o", path, "--qtype", name], capture_output=True, text=True)
+        if result.returncode == 0:
+            made.append(path)
+        else:
+            print(f"{name}: {result.stderr.strip()}")
+    names = {pathlib.Path(path).stem for path in made}
+    assert {"f16", "i2_s"} <= names, f"{model}: only {sorted(names)} could be made"
+    return made
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bitnet", required=True)
+    parser.add_argument("--convert", metavar="MODEL_DIR")
+    parser.add_argument("files", nargs="*")
+    options = parser.parse_args()
+    for path in options.files:
+        check_file(options.bitnet, path)
+    if options.convert:
+        with tempfile.TemporaryDirectory() as folder:
+            for path in convert_all(options.bitnet, options.convert, folder):
+                check_file(options.bitnet, path)
+
+
+if __name__ == "__main__":
+    main()
