@@ -32,7 +32,7 @@ enum bitnet_dtype_kind {
 enum bitnet_size_rule { BITNET_SIZE_PLAIN, BITNET_SIZE_FLAT, BITNET_SIZE_TL2 };
 
 #define BITNET_NO_NUMBER (-1)
-#define BITNET_DIMS_MAX 4
+#define BITNET_DIMS_MAX  4
 
 struct bitnet_dtype_info {
     const char *name;  /* "tl2": the --qtype word */

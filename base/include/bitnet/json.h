@@ -32,8 +32,8 @@ struct bitnet_json {
 };
 
 struct bitnet_json_limits {
-    size_t max_bytes; /* 0: no limit beyond what is given */
-    size_t max_nodes; /* 0: 8 million */
+    size_t max_bytes;   /* 0: no limit beyond what is given */
+    size_t max_nodes;   /* 0: 8 million */
     unsigned max_depth; /* 0: 64 */
 };
 

@@ -8,7 +8,8 @@
 
 /* True when all of it is well-formed UTF-8 (no overlong forms, surrogates, or > U+10FFFF). */
 bool bitnet_utf8_valid(struct bitnet_str text);
-/* Decodes one code point at text[0]; returns its length 1..4, or 0 when it is malformed or n is 0. */
+/* Decodes one code point at text[0]; returns its length 1..4, or 0 when it is malformed or n is 0.
+ */
 size_t bitnet_utf8_decode(const char *text, size_t n, uint32_t *code_point);
 /* Writes 1..4 bytes; 0 for a number that is no code point (surrogates included). */
 size_t bitnet_utf8_encode(uint32_t code_point, char out[4]);
