@@ -154,7 +154,7 @@ void check_time(struct check *c, const char *what, double n_bytes, double n_ops,
                 void (*run)(const struct bitnet_kernel_set *set, void *ctx), void *ctx)
 {
     const double set = best_time(c->set, run, ctx, 0.15);
-    const double ref = best_time(c->ref, run, ctx, 0);
+    const double ref = best_time(c->ref, run, ctx, 0); /* once: it is slow */
     printf("%-11s %-16s %-28s %10.1f us %8.2f GB/s %9.1f GOPS %8.1fx\n", c->set->name, c->slot,
            what, set * 1e6, n_bytes / set * 1e-9, n_ops / set * 1e-9, ref / set);
     fflush(stdout);

@@ -3,6 +3,7 @@
  * tokens than a tile. */
 #include "check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,8 +147,10 @@ void check_ternary(struct check *c)
     }
     compare_with_known_sum(c);
     if (!c->bench) return;
-    time_shape(c, 2560, 6912, 1, "2560 x 6912, 1 token");
-    time_shape(c, 2560, 6912, 2, "2560 x 6912, 2 tokens");
-    time_shape(c, 2560, 6912, 8, "2560 x 6912, 8 tokens");
-    time_shape(c, 2560, 6912, 64, "2560 x 6912, 64 tokens");
+    static const size_t tokens[] = {1, 2, 4, 8, 16, 32, 128};
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        char what[64];
+        snprintf(what, sizeof what, "2560 x 6912, %zu tokens", tokens[i]);
+        time_shape(c, 2560, 6912, tokens[i], what);
+    }
 }

@@ -1,0 +1,373 @@
+/* The codecs without anybody else's files: every ternary type gives its trits and scales back, for
+ * every legal shape; illegal shapes, codes and scales are refused with their numbers; every type
+ * decodes what it encodes to the value that the drawing in its file promises. */
+#include <bitnet/quant.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seed = 42;
+
+static unsigned next_random(unsigned below)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(seed >> 33) % below;
+}
+
+static size_t tensor_bytes(const struct bitnet_layout *l)
+{
+    const uint64_t dims[2] = {l->cols, l->rows};
+    uint64_t n = 0;
+    assert_int_equal(bitnet_tensor_bytes(l->type, dims, 2, &n, NULL), BITNET_OK);
+    return (size_t)n;
+}
+
+struct ternary {
+    int8_t *trits;
+    float *scales;
+    uint8_t *bytes;
+    size_t n_trits, n_scales, n_bytes;
+};
+
+static struct ternary random_ternary(const struct bitnet_layout *l)
+{
+    struct ternary t = {.n_trits = l->rows * l->cols, .n_scales = bitnet_scale_count(l)};
+    t.n_bytes = tensor_bytes(l);
+    t.trits = malloc(t.n_trits);
+    t.scales = malloc(4 * t.n_scales);
+    t.bytes = malloc(t.n_bytes);
+    for (size_t i = 0; i < t.n_trits; i++) t.trits[i] = (int8_t)next_random(3) - 1;
+    for (size_t i = 0; i < t.n_scales; i++) t.scales[i] = (float)(1 + next_random(1000)) / 512;
+    memset(t.bytes, 0xee, t.n_bytes);
+    return t;
+}
+
+static void free_ternary(struct ternary t)
+{
+    free(t.trits);
+    free(t.scales);
+    free(t.bytes);
+}
+
+/* Encodes and decodes random trits of this shape. False: the type refuses the shape. */
+static bool round_trip(struct bitnet_layout l)
+{
+    const struct bitnet_codec *codec = bitnet_codec(l.type);
+    struct bitnet_error err = {0};
+    if (bitnet_layout_check(&l, &err)) return false;
+    struct ternary t = random_ternary(&l), back = random_ternary(&l);
+    codec->encode_trits(&l, t.trits, t.scales, t.bytes, t.n_bytes);
+    if (codec->decode_trits(&l, t.bytes, t.n_bytes, back.trits, back.scales, &err)) {
+        fail_msg("%zu x %zu: %s", l.rows, l.cols, err.text);
+    }
+    assert_memory_equal(back.trits, t.trits, t.n_trits);
+    assert_memory_equal(back.scales, t.scales, 4 * t.n_scales);
+    codec->encode_trits(&l, back.trits, back.scales, back.bytes, back.n_bytes);
+    assert_memory_equal(back.bytes, t.bytes, t.n_bytes);
+    free_ternary(back);
+    free_ternary(t);
+    return true;
+}
+
+static void every_ternary_type_gives_trits_and_scales_back_in_every_shape(void **state)
+{
+    (void)state;
+    for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+        if (!codec || !codec->encode_trits) continue;
+        size_t n = 0;
+        for (size_t rows = 1; rows <= 352; rows += rows < 8 ? 1 : 8) {
+            for (size_t cols = 32; cols <= 1024; cols += 32) {
+                n += round_trip(
+                    (struct bitnet_layout){.type = codec->type, .rows = rows, .cols = cols});
+            }
+        }
+        print_message("%s: %zu shapes\n", bitnet_dtype_info(codec->type)->name, n);
+        assert_true(n >= 100);
+    }
+}
+
+static void tl2_takes_every_legal_tile(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (uint32_t rows = 32; rows <= 160; rows += 32) {
+        for (uint32_t cols = 24; cols <= 240; cols += 24) {
+            for (size_t k = 256; k <= 1056; k += 32) {
+                n += round_trip(
+                    (struct bitnet_layout){BITNET_DTYPE_tl2, 2 * rows, k, {rows, cols, 32}});
+            }
+        }
+    }
+    assert_true(n >= 200);
+}
+
+static void tl1_takes_every_legal_tile(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (uint32_t sub = 32; sub <= 64; sub += 32) {
+        for (uint32_t rows = 64; rows <= 320; rows += 64) {
+            for (uint32_t cols = 32; cols <= 256; cols += 32) {
+                n += round_trip((struct bitnet_layout){
+                    BITNET_DTYPE_tl1, 2 * rows, 3 * cols, {rows, cols, sub}});
+            }
+        }
+    }
+    assert_int_equal(n, 2 * 5 * 8);
+}
+
+static void known_models_get_the_tiles_of_bitnet_cpp(void **state)
+{
+    (void)state;
+    struct bitnet_tile t;
+    assert_true(bitnet_tile_known(BITNET_DTYPE_tl2, 1536, 1536, &t));
+    assert_true(t.rows == 128 && t.cols == 192 && t.sub_rows == 32);
+    assert_true(bitnet_tile_known(BITNET_DTYPE_tl1, 3200, 3200, &t));
+    assert_true(t.rows == 320 && t.cols == 128 && t.sub_rows == 64);
+    assert_false(bitnet_tile_known(BITNET_DTYPE_tl2, 2560, 6912, &t));
+    assert_false(bitnet_tile_known(BITNET_DTYPE_i2_s, 1536, 1536, &t));
+    struct bitnet_layout l = {.type = BITNET_DTYPE_tl2, .rows = 6912, .cols = 2560};
+    assert_int_equal(bitnet_layout_check(&l, NULL), BITNET_OK);
+    assert_true(l.tile.rows == 256 && l.tile.cols == 96 && l.tile.sub_rows == 32);
+}
+
+/* --- refusals --- */
+
+static void assert_refused(struct bitnet_layout l, const char *words)
+{
+    struct bitnet_error err = {0};
+    assert_int_equal(bitnet_layout_check(&l, &err), BITNET_UNSUPPORTED);
+    if (!strstr(err.text, words)) fail_msg("'%s' does not say '%s'", err.text, words);
+}
+
+static void shapes_that_do_not_fit_are_refused_with_their_numbers(void **state)
+{
+    (void)state;
+    const struct bitnet_tile none = {0, 0, 0};
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_i2_s, 3200, 8640, none},
+                   "I2_S: cols 8640 is not a multiple of 128");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_tq2_0, 4, 5460, none},
+                   "TQ2_0: cols 5460 is not a multiple of 256");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_iq2_bn_r4, 6, 256, none},
+                   "IQ2_BN_R4: rows 6 is not a multiple of 4");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 64, 224, none}, "fewer than 256");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 48, 512, none}, "rows 48");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 64, 520, none}, "cols 520");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 64, 512, {64, 100, 32}},
+                   "tile 64,100,32 is not legal");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl1, 128, 512, {128, 64, 16}},
+                   "tile 128,64,16 is not legal");
+    assert_refused((struct bitnet_layout){BITNET_DTYPE_f32, 0, 4, none}, "empty");
+}
+
+/* Sets byte `at` of an encoded matrix and expects the decoder to name row, column and code. */
+static void assert_bad_code(enum bitnet_dtype type, size_t at, uint8_t byte, const char *words)
+{
+    struct bitnet_layout l = {.type = type, .rows = 32, .cols = 256};
+    assert_int_equal(bitnet_layout_check(&l, NULL), BITNET_OK);
+    struct ternary t = random_ternary(&l);
+    const struct bitnet_codec *codec = bitnet_codec(type);
+    codec->encode_trits(&l, t.trits, t.scales, t.bytes, t.n_bytes);
+    t.bytes[at] = byte;
+    struct bitnet_error err = {0};
+    assert_int_equal(codec->decode_trits(&l, t.bytes, t.n_bytes, t.trits, t.scales, &err),
+                     BITNET_FORMAT);
+    if (!strstr(err.text, words)) fail_msg("'%s' does not say '%s'", err.text, words);
+    free_ternary(t);
+}
+
+static void codes_that_no_trit_has_are_refused_where_they_are(void **state)
+{
+    (void)state;
+    /* byte 64 + 5 of I2_S: group 2, so row 1; bits 5..4 are element 32 + 5 */
+    assert_bad_code(BITNET_DTYPE_i2_s, 69, 0x30, "I2_S: row 1, column 37 has code 3");
+    assert_bad_code(BITNET_DTYPE_tq2_0, 66 + 32 + 1, 0x0c, "TQ2_0: row 1, column 161 has code 3");
+    assert_bad_code(BITNET_DTYPE_iq2_bn, 68 + 4 + 16 + 2, 0xc0,
+                    "IQ2_BN: row 1, column 114 has code 3");
+    assert_bad_code(BITNET_DTYPE_iq2_bn_r4, 16 + 64 + 16 * 1 + 4 * 2 + 3, 0x03,
+                    "IQ2_BN_R4: row 2, column 83 has code 3");
+    assert_bad_code(BITNET_DTYPE_tl1, 1, 0x94, "TL1: row 1, column 0 has code 9");
+    assert_bad_code(BITNET_DTYPE_tl2, 8, 0x0e, "TL2: row 16, column 3 has code 14");
+}
+
+static void scales_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+        if (!codec || !codec->encode_trits) continue;
+        struct bitnet_layout l = {.type = codec->type, .rows = 64, .cols = 256};
+        assert_int_equal(bitnet_layout_check(&l, NULL), BITNET_OK);
+        struct ternary t = random_ternary(&l);
+        t.scales[t.n_scales - 1] = INFINITY;
+        codec->encode_trits(&l, t.trits, t.scales, t.bytes, t.n_bytes);
+        struct bitnet_error err = {0};
+        assert_int_equal(codec->decode_trits(&l, t.bytes, t.n_bytes, t.trits, t.scales, &err),
+                         BITNET_FORMAT);
+        assert_non_null(strstr(err.text, "is inf"));
+        free_ternary(t);
+    }
+}
+
+static void a_tensor_of_the_wrong_size_is_refused(void **state)
+{
+    (void)state;
+    for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+        if (!codec || !codec->encode_trits) continue;
+        struct bitnet_layout l = {.type = codec->type, .rows = 64, .cols = 256};
+        assert_int_equal(bitnet_layout_check(&l, NULL), BITNET_OK);
+        struct ternary t = random_ternary(&l);
+        codec->encode_trits(&l, t.trits, t.scales, t.bytes, t.n_bytes);
+        struct bitnet_error err = {0};
+        assert_int_equal(codec->decode_trits(&l, t.bytes, t.n_bytes - 1, t.trits, t.scales, &err),
+                         BITNET_FORMAT);
+        assert_non_null(strstr(err.text, "64 x 256"));
+        free_ternary(t);
+    }
+}
+
+/* --- numbers --- */
+
+/* The largest error that a type's rounding may leave, relative to the block's largest magnitude. */
+static double error_bound(enum bitnet_dtype type)
+{
+    switch (type) {
+    case BITNET_DTYPE_f32:
+        return 0;
+    case BITNET_DTYPE_f16:
+        return 1.0 / 2048;
+    case BITNET_DTYPE_bf16:
+        return 1.0 / 256;
+    case BITNET_DTYPE_q8_0:
+        return 0.005;
+    case BITNET_DTYPE_q6_k:
+        return 0.04;
+    case BITNET_DTYPE_q4_0:
+        return 0.13;
+    case BITNET_DTYPE_iq2_s:
+        return 0.6;
+    default:
+        return 1; /* ternary types: a weight may become its neighbour */
+    }
+}
+
+static void what_is_encoded_decodes_to_near_numbers(void **state)
+{
+    (void)state;
+    enum { ROWS = 8, COLS = 1024 };
+    float *x = malloc(4 * ROWS * COLS), *back = malloc(4 * ROWS * COLS);
+    for (size_t i = 0; i < ROWS * COLS; i++) x[i] = (float)next_random(20001) / 10000 - 1;
+    for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+        if (!codec || !codec->encode_rows) continue;
+        const struct bitnet_layout l = {.type = codec->type, .rows = ROWS, .cols = COLS};
+        uint8_t *bytes = malloc(bitnet_rows_bytes(&l, ROWS));
+        codec->encode_rows(&l, x, ROWS, NULL, bytes);
+        codec->decode_rows(&l, bytes, ROWS, back);
+        for (size_t i = 0; i < ROWS * COLS; i++) {
+            if (fabs((double)back[i] - (double)x[i]) > error_bound(codec->type)) {
+                fail_msg("%s: %g became %g", bitnet_dtype_info(codec->type)->name, (double)x[i],
+                         (double)back[i]);
+            }
+        }
+        free(bytes);
+    }
+    free(back);
+    free(x);
+}
+
+/* A row alone has the same bytes as within its matrix, so big tensors can be streamed. */
+static void rows_can_be_encoded_in_pieces(void **state)
+{
+    (void)state;
+    enum { ROWS = 12, COLS = 512 };
+    float *x = malloc(4 * ROWS * COLS);
+    for (size_t i = 0; i < ROWS * COLS; i++) x[i] = (float)next_random(20001) / 10000 - 1;
+    for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+        if (!codec || !codec->encode_rows) continue;
+        const struct bitnet_layout l = {.type = codec->type, .rows = ROWS, .cols = COLS};
+        const size_t n = bitnet_rows_bytes(&l, ROWS), piece = n / 3;
+        uint8_t *whole = malloc(n), *pieces = malloc(n);
+        codec->encode_rows(&l, x, ROWS, NULL, whole);
+        for (size_t p = 0; p < 3; p++) {
+            codec->encode_rows(&l, x + p * 4 * COLS, 4, NULL, pieces + p * piece);
+        }
+        assert_memory_equal(pieces, whole, n);
+        free(pieces);
+        free(whole);
+    }
+    free(x);
+}
+
+/* Any bytes decode to something without a fault: what the sanitized build is for. */
+static void random_bytes_decode_without_a_fault(void **state)
+{
+    (void)state;
+    for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+        if (!codec) continue;
+        struct bitnet_layout l = {.type = codec->type, .rows = 64, .cols = 512};
+        assert_int_equal(bitnet_layout_check(&l, NULL), BITNET_OK);
+        struct ternary t = random_ternary(&l);
+        float *x = malloc(4 * t.n_trits);
+        for (size_t i = 0; i < t.n_bytes; i++) t.bytes[i] = (uint8_t)next_random(256);
+        if (codec->decode_rows) codec->decode_rows(&l, t.bytes, l.rows, x);
+        if (codec->decode_trits) {
+            codec->decode_trits(&l, t.bytes, t.n_bytes, t.trits, t.scales, NULL);
+        }
+        free(x);
+        free_ternary(t);
+    }
+}
+
+/* Quantizers meet zeros, subnormals and huge numbers in real checkpoints. */
+static void extreme_numbers_encode_without_a_fault(void **state)
+{
+    (void)state;
+    static const float values[] = {0.0f, -0.0f, 1e-45f, -1e-40f, 1e-20f, 3e38f, -3e38f, 65519.0f};
+    enum { ROWS = 4, COLS = 256 };
+    float x[ROWS * COLS], back[ROWS * COLS];
+    for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+        for (size_t i = 0; i < ROWS * COLS; i++) {
+            x[i] = i % 3 ? values[v] : values[next_random(8)] * (i / COLS % 2 ? 1.0f : 0.0f);
+        }
+        for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+            const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+            if (!codec || !codec->encode_rows) continue;
+            const struct bitnet_layout l = {.type = codec->type, .rows = ROWS, .cols = COLS};
+            uint8_t *bytes = malloc(bitnet_rows_bytes(&l, ROWS));
+            codec->encode_rows(&l, x, ROWS, NULL, bytes);
+            codec->decode_rows(&l, bytes, ROWS, back);
+            free(bytes);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_ternary_type_gives_trits_and_scales_back_in_every_shape),
+        cmocka_unit_test(tl2_takes_every_legal_tile),
+        cmocka_unit_test(tl1_takes_every_legal_tile),
+        cmocka_unit_test(known_models_get_the_tiles_of_bitnet_cpp),
+        cmocka_unit_test(shapes_that_do_not_fit_are_refused_with_their_numbers),
+        cmocka_unit_test(codes_that_no_trit_has_are_refused_where_they_are),
+        cmocka_unit_test(scales_that_are_not_finite_are_refused),
+        cmocka_unit_test(a_tensor_of_the_wrong_size_is_refused),
+        cmocka_unit_test(what_is_encoded_decodes_to_near_numbers),
+        cmocka_unit_test(rows_can_be_encoded_in_pieces),
+        cmocka_unit_test(random_bytes_decode_without_a_fault),
+        cmocka_unit_test(extreme_numbers_encode_without_a_fault),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
