@@ -4,6 +4,7 @@
 #define BITNET_TOOLS_H
 
 #define BITNET_TOOL_LIST(TOOL)                                                                     \
+    TOOL(hub, "fetch models, verified, and keep the cache in order")                               \
     TOOL(convert, "checkpoint -> GGUF, exact and checked against its source")                      \
     TOOL(gguf, "show, dump and validate GGUF files")                                               \
     TOOL(tokenize, "text -> token ids and back")                                                   \
