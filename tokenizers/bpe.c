@@ -79,10 +79,14 @@ enum bitnet_status bpe_encode_word(struct encoder *encoder, struct bitnet_str wo
 
 enum bitnet_status bpe_encode(struct encoder *encoder, struct bitnet_str text)
 {
+    const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
     struct splitter splitter;
     struct bitnet_str word;
     enum bitnet_status status = BITNET_OK;
-    split_begin(&splitter, encoder->tokenizer->passes, encoder->tokenizer->n_passes, text);
+    split_begin(&splitter, &encoder->split, tokenizer->passes, tokenizer->n_passes, text);
     while (!status && split_next(&splitter, &word)) status = bpe_encode_word(encoder, word);
+    if (!status && splitter.out_of_memory)
+        status =
+            bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for %zu bytes of text", text.n);
     return status;
 }

@@ -69,8 +69,6 @@ struct hf {
     /* Every splitter is a pass and the last is a plain ByteLevel: then the words are cut from the
      * raw bytes, and spelled only as needed. */
     bool is_byte_level;
-    struct split_pass passes[SPLIT_MAX_PASSES];
-    size_t n_passes;
     /* The model: BPE. */
     int32_t unk; /* BITNET_NO_TOKEN: characters without a token are dropped */
     bool fuse_unk, byte_fallback;

@@ -135,8 +135,15 @@ static enum bitnet_status read_matcher(struct reader *reader, struct bitnet_str 
             pass->long_s = true;
             return BITNET_OK;
         }
-    return bitnet_fail(reader->err, BITNET_UNSUPPORTED, "%s pattern %s is not supported",
-                       reader->part, BITNET_QUOTE(text));
+    if (!is_regex) {
+        pass->matcher = SPLIT_STRING;
+        return copy(reader, text, &pass->string);
+    }
+    pass->matcher = SPLIT_REGEX;
+    enum bitnet_status status =
+        tokenizer_add_regex(reader->tokenizer, text, &pass->regex, reader->err);
+    return status ? bitnet_error_prefix(reader->err, status, "%s pattern", reader->part)
+                  : BITNET_OK;
 }
 
 static enum bitnet_status read_behavior(struct reader *reader, const struct bitnet_json *node,
@@ -312,17 +319,22 @@ static enum bitnet_status read_splitter(struct reader *reader, const struct bitn
 }
 
 /* Passes over raw bytes do what passes and a last ByteLevel do over letters. */
-static void find_byte_level(struct hf *hf)
+static void find_byte_level(struct bitnet_tokenizer *tokenizer)
 {
+    struct hf *hf = tokenizer->hf;
     size_t n = hf->n_splitters;
     if (!n || hf->splitters[n - 1].kind != HF_BYTE_LEVEL || hf->splitters[n - 1].add_prefix_space ||
         n > SPLIT_MAX_PASSES)
         return;
     for (size_t i = 0; i + 1 < n; i++) {
-        if (hf->splitters[i].kind != HF_PASS) return;
-        hf->passes[hf->n_passes++] = hf->splitters[i].pass;
+        if (hf->splitters[i].kind != HF_PASS) {
+            tokenizer->n_passes = 0;
+            return;
+        }
+        tokenizer->passes[tokenizer->n_passes++] = hf->splitters[i].pass;
     }
-    if (hf->splitters[n - 1].use_regex) hf->passes[hf->n_passes++] = hf->splitters[n - 1].pass;
+    if (hf->splitters[n - 1].use_regex)
+        tokenizer->passes[tokenizer->n_passes++] = hf->splitters[n - 1].pass;
     hf->is_byte_level = true;
 }
 
@@ -332,7 +344,7 @@ enum bitnet_status hf_read_pre_tokenizer(struct bitnet_tokenizer *tokenizer,
     struct reader reader = {tokenizer, err, "pre_tokenizer"};
     if (is_absent(node)) return BITNET_OK;
     enum bitnet_status status = read_each(&reader, node, "pretokenizers", read_splitter);
-    if (!status) find_byte_level(tokenizer->hf);
+    if (!status) find_byte_level(tokenizer);
     return status;
 }
 

@@ -29,15 +29,25 @@ static bool add_copy(struct hf_pieces *out, struct bitnet_str word)
     return bitnet_buf_add_str(&out->text, word) && add_piece(out, begin);
 }
 
-static bool cut(const struct split_pass *pass, struct bitnet_str piece, struct hf_pieces *out,
-                bool (*add)(struct hf_pieces *, struct bitnet_str))
+static bool cut_with(struct split_work *work, const struct split_pass *pass,
+                     struct bitnet_str piece, struct hf_pieces *out,
+                     bool (*add)(struct hf_pieces *, struct bitnet_str))
 {
     struct splitter splitter;
     struct bitnet_str word;
-    split_begin(&splitter, pass, pass ? 1 : 0, piece);
+    split_begin(&splitter, work, pass, pass ? 1 : 0, piece);
     while (split_next(&splitter, &word))
         if (!add(out, word)) return false;
-    return true;
+    return !splitter.out_of_memory;
+}
+
+static bool cut(const struct split_pass *pass, struct bitnet_str piece, struct hf_pieces *out,
+                bool (*add)(struct hf_pieces *, struct bitnet_str))
+{
+    struct split_work work = {0};
+    bool ok = cut_with(&work, pass, piece, out, add);
+    split_work_free(&work);
+    return ok;
 }
 
 static bool add_spelled(struct hf_pieces *out, struct bitnet_str word)

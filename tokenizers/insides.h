@@ -43,8 +43,11 @@ struct bitnet_tokenizer {
     uint8_t *reach;            /* [n_tokens] enum reach, read and written with relaxed atomics */
     bool space_joins[256];     /* this byte stands before U+2581 inside some token */
     bool knows_space;          /* U+2581 is a token of the model */
-    const struct split_pass *passes; /* BPE: how text is cut; those of `pre`, or of `hf` */
+    struct split_pass
+        passes[SPLIT_MAX_PASSES]; /* BPE: how text is cut; those of `pre`, or of `hf` */
     size_t n_passes;
+    struct regex **regexes; /* [n_regexes] that passes use */
+    size_t n_regexes, regexes_cap;
     struct bitnet_special_tokens special;
     int32_t cls, mask;
     bool add_bos_is_given, add_eos_is_given; /* the source says so, it is no default */
@@ -66,6 +69,9 @@ struct bitnet_tokenizer *tokenizer_new(enum bitnet_tokenizer_kind kind);
  * bytes, the list of special tokens, the end-of-generation set. */
 enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err);
 
+/* Compiles an expression that lives as long as the tokenizer. */
+enum bitnet_status tokenizer_add_regex(struct bitnet_tokenizer *tokenizer, struct bitnet_str source,
+                                       const struct regex **regex, struct bitnet_error *err);
 /* Finds eot and the end-of-generation set; again when the special ids have changed. */
 enum bitnet_status tokenizer_find_eog(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err);
 
@@ -93,6 +99,7 @@ struct encoder {
     const struct bitnet_tokenizer *tokenizer;
     struct bitnet_tokens *out;
     struct merge_work merge;
+    struct split_work split;
     struct bitnet_buf text; /* the text as the merges see it */
     char *spelling;         /* room for two bytes per byte of the longest token */
     struct bitnet_error *err;

@@ -7,9 +7,14 @@
 
 enum pre_bos { PRE_BOS_KEEP, PRE_BOS_ADD, PRE_BOS_UNSET };
 
+struct pre_pass {
+    enum split_matcher matcher;
+    const char *regex; /* for SPLIT_REGEX: compiled when a tokenizer is made */
+};
+
 struct pre {
     const char *name; /* as the GGUF has it */
-    const struct split_pass *passes;
+    const struct pre_pass *passes;
     size_t n_passes;
     bool ignore_merges; /* a word that is a token is that token */
     enum pre_bos bos;   /* default of add_bos; UNSET: there is no bos */

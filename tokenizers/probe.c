@@ -55,13 +55,13 @@ static const struct pre *by_hash(struct bitnet_str printed)
     return NULL;
 }
 
-static bool same_passes(const struct hf *hf, const struct pre *pre)
+static bool same_passes(const struct bitnet_tokenizer *tokenizer, const struct pre *pre)
 {
-    if (hf->n_passes != pre->n_passes) return false;
-    for (size_t i = 0; i < hf->n_passes; i++)
-        if (hf->passes[i].matcher != pre->passes[i].matcher ||
-            hf->passes[i].matcher == SPLIT_REGEX || hf->passes[i].behavior != SPLIT_ISOLATED ||
-            hf->passes[i].invert)
+    if (tokenizer->n_passes != pre->n_passes) return false;
+    for (size_t i = 0; i < tokenizer->n_passes; i++)
+        if (tokenizer->passes[i].matcher != pre->passes[i].matcher ||
+            tokenizer->passes[i].matcher == SPLIT_REGEX ||
+            tokenizer->passes[i].behavior != SPLIT_ISOLATED || tokenizer->passes[i].invert)
             return false;
     return true;
 }
@@ -73,7 +73,7 @@ static const struct pre *by_structure(const struct bitnet_tokenizer *tokenizer)
     if (!hf->is_byte_level || hf->n_normalizers) return NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct pre *pre = pre_find(bitnet_str_of(names[i]));
-        if (pre && pre->ignore_merges == tokenizer->ignore_merges && same_passes(hf, pre))
+        if (pre && pre->ignore_merges == tokenizer->ignore_merges && same_passes(tokenizer, pre))
             return pre;
     }
     return NULL;

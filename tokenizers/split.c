@@ -218,10 +218,41 @@ static bool find_white(struct piece piece, size_t from, struct split_range *foun
     return true;
 }
 
+static bool find_string(struct piece piece, size_t from, struct bitnet_str what,
+                        struct split_range *found)
+{
+    const char *at = what.n ? memmem(piece.at + from, piece.n - from, what.at, what.n) : NULL;
+    if (!at) return false;
+    found->begin = (size_t)(at - piece.at);
+    found->end = found->begin + what.n;
+    return true;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* One group: [0-9]{1,3}(?=([0-9]{3})*(?![0-9])). *run_end keeps the end of the digits from group to
+ * group, or a long number would be read once per group. */
+static bool find_group(struct piece piece, size_t from, size_t *run_end, struct split_range *found)
+{
+    while (from < piece.n && !is_digit(piece.at[from])) from++;
+    if (from == piece.n) return false;
+    if (*run_end <= from) {
+        *run_end = from;
+        while (*run_end < piece.n && is_digit(piece.at[*run_end])) ++*run_end;
+    }
+    found->begin = from;
+    found->end = from + (*run_end - from - 1) % 3 + 1;
+    return true;
+}
+
 /* The first match at or after `from`. */
-static bool find(const struct split_pass *pass, struct piece piece, size_t from,
+static bool find(struct split_level *level, struct piece piece, size_t from,
                  struct split_range *found)
 {
+    const struct split_pass *pass = level->pass;
     found->begin = from;
     switch (pass->matcher) {
     case SPLIT_GPT2:
@@ -239,6 +270,8 @@ static bool find(const struct split_pass *pass, struct piece piece, size_t from,
         return find_number(piece, from, true, found);
     case SPLIT_DIGITS3:
         return find_digits3(piece, from, found);
+    case SPLIT_GROUPS3:
+        return find_group(piece, from, &level->run_end, found);
     case SPLIT_PUNCTUATION:
         return find_punctuation(piece, from, "$+<=>^~|", true, found);
     case SPLIT_PUNCTUATION_TICK:
@@ -247,8 +280,10 @@ static bool find(const struct split_pass *pass, struct piece piece, size_t from,
         return find_punctuation(piece, from, "$+<=>^~|`", false, found);
     case SPLIT_WHITE:
         return find_white(piece, from, found);
+    case SPLIT_STRING:
+        return find_string(piece, from, pass->string, found);
     case SPLIT_REGEX:
-        break;
+        return regex_find(pass->regex, level->work, from, &found->begin, &found->end);
     }
     return false;
 }
@@ -256,11 +291,13 @@ static bool find(const struct split_pass *pass, struct piece piece, size_t from,
 /* ------------------------------------------------------------------ passes */
 
 /* Fills the queue with the next stretch of the piece: what lies before a match, and the match. */
-static void refill(struct split_level *level, const struct split_pass *pass, const char *text)
+static void refill(struct split_level *level)
 {
+    const struct split_pass *pass = level->pass;
     size_t base = level->piece.begin, n = level->piece.end - base, at = level->at - base;
     struct split_range match = {n, n, false};
-    if (!find(pass, (struct piece){text + base, n}, at, &match)) match.begin = match.end = n;
+    if (!find(level, (struct piece){level->text + base, n}, at, &match))
+        match.begin = match.end = n;
     if (match.begin > at)
         level->queue[level->n_queue++] =
             (struct split_range){base + at, base + match.begin, pass->invert};
@@ -270,19 +307,17 @@ static void refill(struct split_level *level, const struct split_pass *pass, con
     level->at = base + match.end;
 }
 
-static bool look(struct split_level *level, const struct split_pass *pass, const char *text,
-                 struct split_range *range)
+static bool look(struct split_level *level, struct split_range *range)
 {
-    if (!level->n_queue && level->at < level->piece.end) refill(level, pass, text);
+    if (!level->n_queue && level->at < level->piece.end) refill(level);
     if (!level->n_queue) return false;
     *range = level->queue[0];
     return true;
 }
 
-static bool take(struct split_level *level, const struct split_pass *pass, const char *text,
-                 struct split_range *range)
+static bool take(struct split_level *level, struct split_range *range)
 {
-    if (!look(level, pass, text, range)) return false;
+    if (!look(level, range)) return false;
     level->queue[0] = level->queue[1];
     level->n_queue--;
     return true;
@@ -304,33 +339,64 @@ static bool joins(enum split_behavior behavior, struct split_range left, struct 
     return false;
 }
 
-static bool next_piece(struct split_level *level, const struct split_pass *pass, const char *text,
-                       struct split_range *range)
+static bool next_piece(struct split_level *level, struct split_range *range)
 {
+    enum split_behavior behavior = level->pass->behavior;
     do {
-        if (!take(level, pass, text, range)) return false;
-    } while (pass->behavior == SPLIT_REMOVED && range->is_match);
+        if (!take(level, range)) return false;
+    } while (behavior == SPLIT_REMOVED && range->is_match);
 
     struct split_range right;
-    while (look(level, pass, text, &right) && joins(pass->behavior, *range, right)) {
-        take(level, pass, text, &right);
+    if (behavior == SPLIT_ISOLATED || behavior == SPLIT_REMOVED) return true;
+    while (look(level, &right) && joins(behavior, *range, right)) {
+        take(level, &right);
         range->end = right.end;
-        if (pass->behavior != SPLIT_CONTIGUOUS) break;
+        if (behavior != SPLIT_CONTIGUOUS) break;
     }
     return true;
 }
 
-void split_begin(struct splitter *splitter, const struct split_pass *passes, size_t n_passes,
-                 struct bitnet_str text)
+/* Goes one pass deeper, into `piece`. */
+static void enter(struct splitter *splitter, struct split_range piece)
+{
+    size_t depth = splitter->depth++;
+    struct split_level *level = &splitter->level[depth];
+    *level = (struct split_level){.pass = &splitter->passes[depth],
+                                  .work = &splitter->work->regex[depth],
+                                  .text = splitter->text,
+                                  .piece = piece,
+                                  .at = piece.begin};
+    struct bitnet_str text = {splitter->text + piece.begin, piece.end - piece.begin};
+    if (level->pass->matcher == SPLIT_REGEX && !regex_text(level->pass->regex, level->work, text))
+        splitter->out_of_memory = true;
+}
+
+void split_work_free(struct split_work *work)
+{
+    for (size_t i = 0; i < SPLIT_MAX_PASSES; i++) regex_work_free(&work->regex[i]);
+}
+
+void split_begin(struct splitter *splitter, struct split_work *work,
+                 const struct split_pass *passes, size_t n_passes, struct bitnet_str text)
 {
     assert(n_passes <= SPLIT_MAX_PASSES);
+    splitter->work = work;
+    splitter->out_of_memory = false;
     splitter->passes = passes;
     splitter->n_passes = n_passes;
     splitter->text = text.at;
     splitter->n_text = text.n;
     splitter->whole = n_passes == 0 && text.n > 0;
-    splitter->depth = n_passes ? 1 : 0;
-    splitter->level[0] = (struct split_level){.piece = {0, text.n, false}};
+    splitter->depth = 0;
+    if (n_passes && text.n) enter(splitter, (struct split_range){0, text.n, false});
+}
+
+static bool failed(struct splitter *splitter, size_t depth)
+{
+    if (splitter->passes[depth].matcher == SPLIT_REGEX &&
+        splitter->work->regex[depth].out_of_memory)
+        splitter->out_of_memory = true;
+    return splitter->out_of_memory;
 }
 
 bool split_next(struct splitter *splitter, struct bitnet_str *word)
@@ -340,17 +406,18 @@ bool split_next(struct splitter *splitter, struct bitnet_str *word)
         *word = (struct bitnet_str){splitter->text, splitter->n_text};
         return true;
     }
-    while (splitter->depth) {
+    while (splitter->depth && !splitter->out_of_memory) {
         size_t top = splitter->depth - 1;
         struct split_range range;
-        if (!next_piece(&splitter->level[top], &splitter->passes[top], splitter->text, &range)) {
+        bool found = next_piece(&splitter->level[top], &range);
+        if (failed(splitter, top)) return false;
+        if (!found) {
             splitter->depth--;
         } else if (splitter->depth == splitter->n_passes) {
             *word = (struct bitnet_str){splitter->text + range.begin, range.end - range.begin};
             return true;
         } else {
-            splitter->level[splitter->depth++] =
-                (struct split_level){.piece = range, .at = range.begin};
+            enter(splitter, range);
         }
     }
     return false;

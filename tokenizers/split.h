@@ -8,7 +8,7 @@
 #ifndef BITNET_TOKENIZERS_SPLIT_H
 #define BITNET_TOKENIZERS_SPLIT_H
 
-#include <bitnet/bytes.h>
+#include "regex.h"
 
 enum split_matcher {
     SPLIT_GPT2,
@@ -17,10 +17,12 @@ enum split_matcher {
     SPLIT_NUMBER,           /* \p{N} */
     SPLIT_NUMBERS,          /* \p{N}+ */
     SPLIT_DIGITS3,          /* [0-9][0-9][0-9] */
+    SPLIT_GROUPS3,          /* ASCII digits in threes, counted from the right */
     SPLIT_PUNCTUATION,      /* [\p{P}$+<=>^~|]+ */
     SPLIT_PUNCTUATION_TICK, /* the same with a backtick */
     SPLIT_MARK,             /* one character of \p{P} or ASCII punctuation */
     SPLIT_WHITE,            /* one character of white space */
+    SPLIT_STRING,           /* `string` */
     SPLIT_REGEX
 };
 
@@ -33,13 +35,12 @@ enum split_behavior {
     SPLIT_WITH_NEXT
 };
 
-struct regex;
-
 struct split_pass {
     enum split_matcher matcher;
     enum split_behavior behavior;
     bool invert;               /* what lies between the matches is the match */
     bool long_s;               /* U+017F counts as s in contractions */
+    struct bitnet_str string;  /* for SPLIT_STRING */
     const struct regex *regex; /* for SPLIT_REGEX */
 };
 
@@ -51,13 +52,25 @@ struct split_range {
 };
 
 struct split_level {
+    const struct split_pass *pass;
+    struct regex_work *work;
+    const char *text;
     struct split_range piece;    /* what this pass cuts */
     size_t at;                   /* up to here it has been cut */
     struct split_range queue[2]; /* found but not yet handed on */
     size_t n_queue;
+    size_t run_end; /* GROUPS3: of the digits last seen */
 };
 
+/* Memory for the expressions of each pass; begins as {0}. */
+struct split_work {
+    struct regex_work regex[SPLIT_MAX_PASSES];
+};
+void split_work_free(struct split_work *work);
+
 struct splitter {
+    struct split_work *work;
+    bool out_of_memory; /* the words ended early */
     const struct split_pass *passes;
     size_t n_passes;
     const char *text;
@@ -68,9 +81,9 @@ struct splitter {
 };
 
 /* Begins to cut `text`, valid in the lenient sense of unicode.h. n_passes <= SPLIT_MAX_PASSES. */
-void split_begin(struct splitter *splitter, const struct split_pass *passes, size_t n_passes,
-                 struct bitnet_str text);
-/* The next word; false at the end. Words are never empty. */
+void split_begin(struct splitter *splitter, struct split_work *work,
+                 const struct split_pass *passes, size_t n_passes, struct bitnet_str text);
+/* The next word; false at the end, or out_of_memory. Words are never empty. */
 bool split_next(struct splitter *splitter, struct bitnet_str *word);
 
 #endif

@@ -35,6 +35,8 @@ void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer)
     merge_table_free(&tokenizer->merges);
     special_free(&tokenizer->specials);
     bitnet_free(tokenizer->reach);
+    for (size_t i = 0; i < tokenizer->n_regexes; i++) regex_free(tokenizer->regexes[i]);
+    bitnet_free(tokenizer->regexes);
     bitnet_arena_free(&tokenizer->arena);
     bitnet_free(tokenizer);
 }
@@ -229,6 +231,30 @@ static enum bitnet_status list_specials(struct bitnet_tokenizer *tokenizer,
     return bitnet_fail(err, BITNET_MEMORY, "out of memory for the special tokens");
 }
 
+enum bitnet_status tokenizer_add_regex(struct bitnet_tokenizer *tokenizer, struct bitnet_str source,
+                                       const struct regex **regex, struct bitnet_error *err)
+{
+    if (!BITNET_GROW(tokenizer->regexes, tokenizer->n_regexes, tokenizer->regexes_cap, (size_t)256))
+        return bitnet_fail(err, BITNET_MEMORY, "out of memory for an expression");
+    enum bitnet_status status = regex_new(&tokenizer->regexes[tokenizer->n_regexes], source, err);
+    if (!status) *regex = tokenizer->regexes[tokenizer->n_regexes++];
+    return status;
+}
+
+static enum bitnet_status make_passes(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err)
+{
+    enum bitnet_status status = BITNET_OK;
+    const struct pre *pre = tokenizer->pre;
+    for (size_t i = 0; i < pre->n_passes && !status; i++) {
+        struct split_pass *pass = &tokenizer->passes[tokenizer->n_passes++];
+        pass->matcher = pre->passes[i].matcher;
+        if (pre->passes[i].regex)
+            status = tokenizer_add_regex(tokenizer, bitnet_str_of(pre->passes[i].regex),
+                                         &pass->regex, err);
+    }
+    return status;
+}
+
 enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err)
 {
     if (!tokenizer->vocab.n_tokens)
@@ -241,9 +267,8 @@ enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct b
     }
     find_byte_symbols(tokenizer);
     find_space_joins(tokenizer);
-    tokenizer->passes = tokenizer->hf ? tokenizer->hf->passes : tokenizer->pre->passes;
-    tokenizer->n_passes = tokenizer->hf ? tokenizer->hf->n_passes : tokenizer->pre->n_passes;
-    enum bitnet_status status = tokenizer_find_eog(tokenizer, err);
+    enum bitnet_status status = tokenizer->hf ? BITNET_OK : make_passes(tokenizer, err);
+    if (!status) status = tokenizer_find_eog(tokenizer, err);
     if (!status && !tokenizer->hf) status = list_specials(tokenizer, err);
     return status;
 }

@@ -73,6 +73,7 @@ int main(void)
         cmocka_unit_test(gpt_2_vocabulary_equals_llama_cpp),
         cmocka_unit_test(falcon_vocabulary_equals_llama_cpp),
         cmocka_unit_test(starcoder_vocabulary_equals_llama_cpp),
+        cmocka_unit_test(deepseek_coder_vocabulary_equals_llama_cpp),
     };
     return cmocka_run_group_tests(tests, NULL, free_cases);
 }
