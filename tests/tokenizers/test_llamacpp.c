@@ -58,6 +58,11 @@ TEST(starcoder_vocabulary_equals_llama_cpp)
     check_vocabulary("starcoder");
 }
 
+TEST(deepseek_coder_vocabulary_equals_llama_cpp)
+{
+    check_vocabulary("deepseek-coder");
+}
+
 static int free_cases(void **state)
 {
     (void)state;
