@@ -10,6 +10,10 @@ static const struct bitnet_kernel_set *const sets[] = {
     &bitnet_kernels_avx512,     /* Skylake-X 2017 */
     &bitnet_kernels_avx512vnni, /* Cascade Lake 2019, Ice Lake, Zen 4 */
     &bitnet_kernels_amx,        /* Sapphire Rapids 2023 */
+#elif defined(__aarch64__)
+    &bitnet_kernels_neon,    /* every 64-bit ARM */
+    &bitnet_kernels_dotprod, /* Cortex-A76 2018, Apple M1 */
+    &bitnet_kernels_i8mm,    /* Neoverse V1 2021, Apple M2 */
 #endif
 };
 
