@@ -1,10 +1,12 @@
 /* A fixed team of threads and one job at a time. The job is cut into slices; who is free takes the
  * next one.
  *
- * Slices are handed out by one 64-bit word, the ticket: (job number << 32 | next slice). Taking a
+ * Slices are handed out by one 64-bit word, the ticket: (job number << 32 | slices left). Taking a
  * slice is one compare-and-swap, which fails when the job has changed meanwhile; so a thread that
  * the system has put aside in the middle of an old job cannot take a slice of a new one by mistake,
- * and the caller waits for finished slices, never for a thread that has none.
+ * and the caller waits for finished slices, never for a thread that has none. The word says all
+ * that the decision needs: a late thread must not look at the job, which the caller may be writing
+ * (a count of slices there, read too early, made an old job look as if it had some left).
  *
  * Waiting is a short spin and then a condition variable. The order "announce that I sleep, then
  * look again" against "publish, then look who sleeps", all sequentially consistent, loses no
@@ -26,8 +28,8 @@ enum {
     CACHE_LINE = 64
 };
 
-/* Only the caller writes a job, and only while no slice of it can be taken. The fields are atomic
- * because a late thread may look at them before its compare-and-swap tells it that it is late. */
+/* Only the caller writes a job, and only while no slice of it can be taken: the ticket says that
+ * none is left. Read by those who have taken a slice. */
 struct job {
     _Atomic(bitnet_work_fn *) work;
     _Atomic(void *) ctx;
@@ -84,12 +86,13 @@ static bool take_slice(struct bitnet_pool *pool, uint32_t number, uint32_t *slic
 {
     uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
     for (;;) {
-        if (job_of(ticket) != number) return false;
-        *slice = (uint32_t)ticket;
-        if (*slice >= atomic_load_explicit(&pool->job.n_slices, memory_order_relaxed)) return false;
-        if (atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket + 1,
-                                                  memory_order_acq_rel, memory_order_acquire))
-            return true;
+        uint32_t left = (uint32_t)ticket;
+        if (job_of(ticket) != number || left == 0) return false;
+        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1,
+                                                   memory_order_acq_rel, memory_order_acquire))
+            continue;
+        *slice = atomic_load_explicit(&pool->job.n_slices, memory_order_relaxed) - left;
+        return true;
     }
 }
 
@@ -256,7 +259,7 @@ static void run_job(struct bitnet_pool *pool, size_t begin, size_t n, size_t gra
     atomic_store_explicit(&job->grain, grain, memory_order_relaxed);
     atomic_store_explicit(&job->n_slices, n_slices, memory_order_relaxed);
     atomic_store_explicit(&pool->n_done, 0, memory_order_relaxed);
-    atomic_store(&pool->ticket, (uint64_t)number << 32);
+    atomic_store(&pool->ticket, (uint64_t)number << 32 | n_slices);
     wake_workers(pool, n_slices);
     work_on(pool, number, 0);
     wait_until_done(pool, n_slices);

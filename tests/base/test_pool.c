@@ -103,6 +103,12 @@ TEST(float_results_do_not_depend_on_the_team)
     }
 }
 
+static void count_each(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    for (size_t i = begin; i < end; i++) atomic_fetch_add((atomic_uint *)ctx + i, 1);
+}
+
 static void count_up(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     size_t *counts = ctx; /* plain memory: the pool orders job after job */
@@ -118,6 +124,22 @@ TEST(each_job_sees_what_the_job_before_has_written)
     enum { ROUNDS = 20000 };
     for (int round = 0; round < ROUNDS; round++) bitnet_pool_run(pool, 64, 5, count_up, counts);
     for (size_t i = 0; i < 64; i++) assert_int_equal(counts[i], ROUNDS);
+    bitnet_pool_free(pool);
+}
+
+/* Jobs of few and of many slices in turn: a thread that is late in the small one must not take a
+ * slice of the large one that the caller is preparing. */
+TEST(a_late_thread_takes_no_slice_of_the_next_job)
+{
+    struct bitnet_pool *pool;
+    assert_int_equal(bitnet_pool_new(&pool, 7, NULL), BITNET_OK);
+    for (int i = 0; i < 20000; i++) {
+        atomic_uint few[3] = {0}, many[24] = {0};
+        bitnet_pool_run(pool, COUNT(few), 1, count_each, few);
+        bitnet_pool_run(pool, COUNT(many), 1, count_each, many);
+        for (size_t k = 0; k < COUNT(few); k++) assert_int_equal(few[k], 1);
+        for (size_t k = 0; k < COUNT(many); k++) assert_int_equal(many[k], 1);
+    }
     bitnet_pool_free(pool);
 }
 
@@ -210,6 +232,7 @@ int main(void)
         cmocka_unit_test(without_a_pool_the_caller_does_it_in_the_same_slices),
         cmocka_unit_test(float_results_do_not_depend_on_the_team),
         cmocka_unit_test(each_job_sees_what_the_job_before_has_written),
+        cmocka_unit_test(a_late_thread_takes_no_slice_of_the_next_job),
         cmocka_unit_test(threads_that_fell_asleep_wake_up),
         cmocka_unit_test(a_caller_that_waits_long_sleeps_and_is_woken),
         cmocka_unit_test(an_idle_pool_costs_nothing),
