@@ -336,6 +336,30 @@ void hub_partial_done(struct hub_partial *p, const struct hub_partial_place *pla
     close_both(p);
 }
 
+struct sweep {
+    const struct hub_partial_place *place;
+};
+
+static bool sweep_one(void *user, const char *stem)
+{
+    const struct hub_partial_place *place = ((const struct sweep *)user)->place;
+    struct hub_journal j;
+    char name[HUB_NAME_MAX];
+    if (!journal_name(name, place, stem) || !read_journal(place, name, &j)) return true;
+    bool is_dead = !hub_journal_is_alive(&j);
+    hub_journal_clear(&j);
+    if (!is_dead) return true;
+    hub_unlink(place->dir, name);
+    if (data_name(name, place, stem)) hub_unlink(place->dir, name);
+    return true;
+}
+
+void hub_partial_sweep(const struct hub_partial_place *place, const char *etag)
+{
+    struct sweep sweep = {.place = place};
+    each_journal(place, etag, sweep_one, &sweep);
+}
+
 /* --- for the eyes of the cache commands --- */
 
 static bool is_recent(const struct stat *st)

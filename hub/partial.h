@@ -42,6 +42,9 @@ void hub_partial_discard(struct hub_partial *partial, const struct hub_partial_p
 /* Removes the journal, after the data got their final name. */
 void hub_partial_done(struct hub_partial *partial, const struct hub_partial_place *place);
 
+/* Removes what dead processes left of this file, now that it is there. */
+void hub_partial_sweep(const struct hub_partial_place *place, const char *etag);
+
 /* One partial as found on disk. */
 struct hub_partial_found {
     const char *name; /* of the data file, inside the data folder */

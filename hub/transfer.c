@@ -244,6 +244,7 @@ static void publish(struct hub_download *d, struct hub_transfer *t)
         hub_download_fail(d, &error);
     else {
         hub_partial_done(&t->partial, &d->place->partials);
+        hub_partial_sweep(&d->place->partials, t->file->etag);
         finish(d, t);
     }
 }
