@@ -47,24 +47,60 @@ static void put_tiles(const struct bitnet_plan *plan, struct bitnet_gguf_writer 
     }
 }
 
+static void put_types(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
+{
+    int file_type = bitnet_dtype_info(plan->options.type)->file_type[plan->dialect];
+    if (file_type != BITNET_NO_NUMBER)
+        bitnet_gguf_put_u32(writer, "general.file_type", (uint32_t)file_type);
+    bitnet_gguf_put_u32(writer, "general.quantization_version", 2);
+}
+
 static void put_general(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
 {
-    const struct bitnet_dtype_info *info = bitnet_dtype_info(plan->options.type);
     bitnet_gguf_put_str(writer, "general.architecture", bitnet_str_of(plan->config.arch->name));
     bitnet_gguf_put_str(writer, "general.type", BITNET_STR("model"));
     bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
     bitnet_gguf_put_str(writer, "general.size_label", bitnet_str_of(plan->size_label));
-    if (info->file_type[plan->dialect] != BITNET_NO_NUMBER)
-        bitnet_gguf_put_u32(writer, "general.file_type", (uint32_t)info->file_type[plan->dialect]);
-    bitnet_gguf_put_u32(writer, "general.quantization_version", 2);
+}
+
+/* Keys that a writer makes itself, or that would no longer be true. */
+static bool is_replaced(struct bitnet_str key)
+{
+    static const char *const names[] = {"general.alignment", "general.file_type",
+                                        "general.quantization_version"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (bitnet_str_is(key, names[i])) return true;
+    return bitnet_str_starts(key, "split.") || bitnet_str_starts(key, "bitnet.tl.");
+}
+
+static void copy_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
+{
+    for (size_t i = 0; i < bitnet_gguf_pair_count(plan->gguf); i++) {
+        const struct bitnet_gguf_pair *pair = bitnet_gguf_pair_at(plan->gguf, i);
+        if (is_replaced(pair->key)) continue;
+        if (plan->options.name && bitnet_str_is(pair->key, "general.name")) continue;
+        if (pair->value.type == BITNET_GGUF_ARRAY && pair->value.element == BITNET_GGUF_ARRAY)
+            bitnet_log_say(plan->options.log, BITNET_LOG_WARNING,
+                           "key %s is left out: it is an array of arrays", BITNET_QUOTE(pair->key));
+        else
+            bitnet_gguf_put_value(writer, pair->key, &pair->value);
+    }
+    if (plan->options.name)
+        bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
 }
 
 enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer,
                                  struct bitnet_error *err)
 {
-    put_general(plan, writer);
-    bitnet_hparams_to_gguf(&plan->config.hparams, plan->config.arch, writer);
-    enum bitnet_status status = bitnet_tokenizer_to_gguf(plan->tokenizer, writer, err);
+    enum bitnet_status status = BITNET_OK;
+    if (plan->gguf) {
+        copy_keys(plan, writer);
+    } else {
+        put_general(plan, writer);
+        bitnet_hparams_to_gguf(&plan->config.hparams, plan->config.arch, writer);
+        status = bitnet_tokenizer_to_gguf(plan->tokenizer, writer, err);
+    }
+    put_types(plan, writer);
     put_tiles(plan, writer);
     for (size_t i = 0; i < plan->n && !status; i++) {
         const struct bitnet_plan_row *row = &plan->rows[i];

@@ -25,13 +25,13 @@ static enum bitnet_status prefix_tensor(struct bitnet_str name, enum bitnet_stat
 
 /* --- types --- */
 
-static bool is_ternary_type(enum bitnet_dtype type)
+bool plan_is_ternary_type(enum bitnet_dtype type)
 {
     return bitnet_dtype_info(type)->kind == BITNET_KIND_TERNARY;
 }
 
 /* A model of floats keeps its embedding in the same type; all others have it in f16. */
-static enum bitnet_dtype embed_type(const struct bitnet_convert_options *options)
+enum bitnet_dtype plan_embed_type(const struct bitnet_convert_options *options)
 {
     if (options->embed_type_is_given) return options->embed_type;
     bool keeps_own = options->type == BITNET_DTYPE_f32 || options->type == BITNET_DTYPE_bf16;
@@ -40,7 +40,7 @@ static enum bitnet_dtype embed_type(const struct bitnet_convert_options *options
 
 static enum bitnet_dtype output_type(const struct bitnet_convert_options *options)
 {
-    return options->output_type_is_given ? options->output_type : embed_type(options);
+    return options->output_type_is_given ? options->output_type : plan_embed_type(options);
 }
 
 static enum bitnet_status check_type(enum bitnet_dtype type, const char *what, bool may_be_ternary,
@@ -50,7 +50,7 @@ static enum bitnet_status check_type(enum bitnet_dtype type, const char *what, b
     if (!codec || (!codec->encode_rows && !codec->encode_trits))
         return bitnet_fail(err, BITNET_UNSUPPORTED, "%s: %s cannot be written", what,
                            bitnet_dtype_info(type)->label);
-    if (is_ternary_type(type) && !may_be_ternary)
+    if (plan_is_ternary_type(type) && !may_be_ternary)
         return bitnet_fail(err, BITNET_INEXACT, "%s: %s would destroy a matrix that is not ternary",
                            what, bitnet_dtype_info(type)->label);
     return BITNET_OK;
@@ -59,7 +59,7 @@ static enum bitnet_status check_type(enum bitnet_dtype type, const char *what, b
 /* The first dialect that has numbers for all types in the file. */
 static enum bitnet_status choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err)
 {
-    const enum bitnet_dtype used[] = {plan->options.type, embed_type(&plan->options),
+    const enum bitnet_dtype used[] = {plan->options.type, plan_embed_type(&plan->options),
                                       output_type(&plan->options)};
     int first = plan->options.dialect_is_given ? (int)plan->options.dialect : 0;
     int last = plan->options.dialect_is_given ? first : BITNET_DIALECT_COUNT - 1;
@@ -76,11 +76,11 @@ static enum bitnet_status choose_dialect(struct bitnet_plan *plan, struct bitnet
                        bitnet_dtype_info(used[2])->label);
 }
 
-static enum bitnet_status check_types(struct bitnet_plan *plan, struct bitnet_error *err)
+enum bitnet_status plan_check_types(struct bitnet_plan *plan, struct bitnet_error *err)
 {
     const struct bitnet_convert_options *o = &plan->options;
     enum bitnet_status status = check_type(o->type, "linear layers", true, err);
-    if (!status) status = check_type(embed_type(o), "token embedding", false, err);
+    if (!status) status = check_type(plan_embed_type(o), "token embedding", false, err);
     if (!status) status = check_type(output_type(o), "output matrix", false, err);
     return status ? status : choose_dialect(plan, err);
 }
@@ -164,9 +164,24 @@ static enum bitnet_status set_packed(struct bitnet_plan *plan, struct weight *we
     return status ? status : read_scale(plan, weight, tensor->name, used, err);
 }
 
+/* Each row has its own scale. */
+static enum bitnet_status set_ternary_rows(struct bitnet_plan *plan, struct weight *weight,
+                                           struct bitnet_error *err)
+{
+    float *scales = bitnet_arena_alloc(&plan->arena, weight->rows, sizeof *scales);
+    if (!scales) return no_memory(err);
+    enum bitnet_status status = weight_row_scales(weight, scales, err);
+    if (status) return status;
+    weight->kind = WEIGHT_TERNARY;
+    weight->granularity = BITNET_SCALES_ROW;
+    weight->scales = scales;
+    weight->scale = scales[0];
+    return BITNET_OK;
+}
+
 /* Plain floats asked for as trits: right only if they are trits already. */
-static enum bitnet_status set_if_ternary(struct bitnet_plan *plan, struct weight *weight,
-                                         enum bitnet_dtype type, struct bitnet_error *err)
+enum bitnet_status plan_set_if_ternary(struct bitnet_plan *plan, struct weight *weight,
+                                       enum bitnet_dtype type, struct bitnet_error *err)
 {
     struct weight_verdict verdict;
     enum bitnet_status status = weight_measure(weight, plan->pool, &verdict, err);
@@ -176,6 +191,8 @@ static enum bitnet_status set_if_ternary(struct bitnet_plan *plan, struct weight
         weight->scale = verdict.s;
         return BITNET_OK;
     }
+    if (verdict.is_ternary_by_row && bitnet_codec(type)->scales != BITNET_SCALES_TENSOR)
+        return set_ternary_rows(plan, weight, err);
     weight->kind = WEIGHT_MASTERS;
     weight->is_lossy = true;
     if (plan->options.allow_lossy) return BITNET_OK;
@@ -205,11 +222,11 @@ static enum bitnet_status set_floats(struct bitnet_plan *plan, struct weight *we
     case QUANTIZATION_NONE:
         break;
     }
-    return is_ternary_type(type) ? set_if_ternary(plan, weight, type, err) : BITNET_OK;
+    return plan_is_ternary_type(type) ? plan_set_if_ternary(plan, weight, type, err) : BITNET_OK;
 }
 
-static enum bitnet_status set_layout(const struct bitnet_plan *plan, struct plan_item *item,
-                                     struct bitnet_plan_row *row, struct bitnet_error *err)
+enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_item *item,
+                                   struct bitnet_plan_row *row, struct bitnet_error *err)
 {
     item->layout = (struct bitnet_layout){
         .type = row->type, .rows = item->weight.rows, .cols = item->weight.cols};
@@ -219,7 +236,8 @@ static enum bitnet_status set_layout(const struct bitnet_plan *plan, struct plan
     if (status) return status;
     row->tile = item->layout.tile;
     item->codec = bitnet_codec(row->type);
-    item->by_trits = weight_is_ternary(&item->weight) && is_ternary_type(row->type);
+    bool by_trits = weight_is_ternary(&item->weight) && plan_is_ternary_type(row->type);
+    item->mode = by_trits ? PLAN_BY_TRITS : PLAN_BY_ROWS;
     return bitnet_tensor_bytes(row->type, row->dims, row->n_dims, &row->n_bytes, err);
 }
 
@@ -229,7 +247,7 @@ static enum bitnet_dtype target_type(const struct bitnet_plan *plan,
     if (role->kind == BITNET_TENSOR_NORM) return BITNET_DTYPE_f32;
     if (is_linear) return plan->options.type;
     return role->role == BITNET_ROLE_OUTPUT ? output_type(&plan->options)
-                                            : embed_type(&plan->options);
+                                            : plan_embed_type(&plan->options);
 }
 
 static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item *item,
@@ -288,7 +306,7 @@ static enum bitnet_status add_row(struct bitnet_plan *plan, const struct bitnet_
     row->dims[0] = item->weight.cols;
     row->dims[1] = item->weight.rows;
     row->dims[2] = row->dims[3] = 1;
-    status = set_layout(plan, item, row, err);
+    status = plan_set_layout(plan, item, row, err);
     if (status) return prefix_tensor(tensor->name, status, err);
     plan->parameters += (uint64_t)item->weight.rows * item->weight.cols;
     plan->n++;
@@ -409,13 +427,32 @@ static enum bitnet_status measure_file(struct bitnet_plan *plan, struct bitnet_e
 
 static void measure_memory(struct bitnet_plan *plan)
 {
-    struct workspace_sizes s = workspace_measure(plan);
+    struct workspace_sizes sizes = workspace_measure(plan);
     size_t measuring = 0;
     for (size_t i = 0; i < plan->n; i++) {
         size_t n = weight_measure_bytes(&plan->items[i].weight, bitnet_pool_threads(plan->pool));
         if (n > measuring) measuring = n;
     }
-    plan->peak_bytes = (uint64_t)s.trits + s.scales + s.bytes + s.row + s.row_sums + measuring;
+    plan->peak_bytes = workspace_total(&sizes) + measuring;
+}
+
+enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    enum bitnet_status status = measure_file(plan, err);
+    if (!status) measure_memory(plan);
+    return status;
+}
+
+void plan_release(const struct bitnet_plan *plan, size_t i)
+{
+    if (plan->items[i].tensor) source_release(&plan->source, plan->items[i].tensor);
+    if (plan->items[i].gguf_tensor) bitnet_gguf_release(plan->gguf, plan->items[i].gguf_tensor);
+}
+
+enum bitnet_status plan_source_unchanged(const struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    return plan->gguf ? bitnet_gguf_unchanged(plan->gguf, err)
+                      : source_unchanged(&plan->source, err);
 }
 
 enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *model_dir,
@@ -427,7 +464,7 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
     if (!plan) return no_memory(err);
     if (options) plan->options = *options;
 
-    enum bitnet_status status = check_types(plan, err);
+    enum bitnet_status status = plan_check_types(plan, err);
     if (!status) status = source_open(&plan->source, model_dir, err);
     if (!status) status = config_read(&plan->config, model_dir, err);
     if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
@@ -439,12 +476,11 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
     if (!status)
         status = bitnet_tokenizer_from_dir(&plan->tokenizer, model_dir,
                                            plan->config.hparams.n_vocab, plan->options.log, err);
-    if (!status) status = measure_file(plan, err);
+    if (!status) status = plan_measure(plan, err);
     if (status) {
         bitnet_plan_free(plan);
         return status;
     }
-    measure_memory(plan);
     *result = plan;
     return BITNET_OK;
 }
@@ -454,6 +490,7 @@ void bitnet_plan_free(struct bitnet_plan *plan)
     if (!plan) return;
     bitnet_pool_free(plan->pool);
     bitnet_tokenizer_free(plan->tokenizer);
+    bitnet_gguf_close(plan->gguf);
     config_free(&plan->config);
     source_close(&plan->source);
     bitnet_arena_free(&plan->arena);

@@ -12,20 +12,28 @@
 #include "source.h"
 #include "weight.h"
 
+enum plan_mode {
+    PLAN_BY_ROWS,  /* floats -> bytes, row by row */
+    PLAN_BY_TRITS, /* trits and scales -> bytes of the whole tensor */
+    PLAN_BY_COPY   /* bytes as they are: a GGUF tensor that keeps its type */
+};
+
 struct plan_item {
+    enum plan_mode mode;
     struct weight weight;
-    const struct st_tensor *tensor;
-    struct bitnet_layout layout; /* of the target; a vector has one row */
+    const struct st_tensor *tensor;          /* of a checkpoint, or */
+    const struct bitnet_tensor *gguf_tensor; /* of a GGUF */
+    struct bitnet_layout layout;             /* of the target; a vector has one row */
     const struct bitnet_codec *codec;
-    bool by_trits; /* trits and scales -> bytes of the whole tensor; else floats, row by row */
 };
 
 struct bitnet_plan {
     struct bitnet_arena arena;
     struct bitnet_convert_options options;
-    struct source source;
-    struct config config;
+    struct source source; /* a checkpoint, or */
     struct bitnet_tokenizer *tokenizer;
+    struct bitnet_gguf *gguf; /* a GGUF */
+    struct config config;
     struct bitnet_pool *pool;
     char *name;            /* general.name */
     char size_label[16];   /* general.size_label: "2.4B" */
@@ -36,6 +44,29 @@ struct bitnet_plan {
     size_t n;
     uint64_t file_bytes, peak_bytes, parameters;
 };
+
+/* What the ways of making a plan share, in the order of use:
+ * types can be written and the dialect has numbers for them; */
+enum bitnet_status plan_check_types(struct bitnet_plan *plan, struct bitnet_error *err);
+enum bitnet_dtype plan_embed_type(const struct bitnet_convert_options *options);
+bool plan_is_ternary_type(enum bitnet_dtype type);
+/* plain floats asked for as trits: right only if they are trits already (INEXACT otherwise); */
+enum bitnet_status plan_set_if_ternary(struct bitnet_plan *plan, struct weight *weight,
+                                       enum bitnet_dtype type, struct bitnet_error *err);
+/* layout, tile, codec and mode of an item whose weight is set; */
+enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_item *item,
+                                   struct bitnet_plan_row *row, struct bitnet_error *err);
+/* sizes of file and memory. */
+enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *err);
+
+/* The source tensor's pages will not be read again soon. */
+void plan_release(const struct bitnet_plan *plan, size_t i);
+enum bitnet_status plan_source_unchanged(const struct bitnet_plan *plan, struct bitnet_error *err);
+
+/* The tile of a TL1 or TL2 tensor: from the file's keys, then the table of known ones, else
+ * UNSUPPORTED. Leaves the layouts of other types alone. */
+enum bitnet_status tile_find(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
+                             struct bitnet_error *err);
 
 /* Puts all keys and declares all tensors. */
 enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer,
@@ -56,8 +87,11 @@ enum bitnet_status plan_begin_ini(const struct bitnet_plan *plan, const char *pa
 
 /* Memory that lasts for a whole run, as large as the largest tensor needs. */
 struct workspace {
-    int8_t *trits;    /* a whole matrix, or a row per thread */
-    float *scales;    /* of one matrix */
+    int8_t *trits;        /* a whole matrix, or a row per thread */
+    float *scales;        /* of one matrix */
+    int8_t *source_trits; /* an encoded source, loaded */
+    float *source_scales;
+    float *expected;  /* scales that verify expects */
     uint8_t *bytes;   /* an encoded matrix, or a block of encoded rows */
     float *row;       /* [threads][2][widest] */
     double *row_sums; /* [tallest] */
@@ -65,9 +99,10 @@ struct workspace {
 };
 /* Sizes of the fields, in bytes; their sum is what a run takes. */
 struct workspace_sizes {
-    size_t trits, scales, bytes, row, row_sums, widest;
+    size_t trits, scales, source_trits, source_scales, bytes, row, row_sums, widest;
 };
 struct workspace_sizes workspace_measure(const struct bitnet_plan *plan);
+uint64_t workspace_total(const struct workspace_sizes *sizes);
 /* Rows that are encoded together and written at once. */
 size_t rows_per_block(const struct plan_item *item);
 

@@ -42,6 +42,11 @@ static size_t target_row(const struct weight *w, size_t source_row)
 
 static void source_floats(const struct weight *w, size_t source_row, float *out)
 {
+    if (w->codec) {
+        size_t row_bytes = w->data.n / w->rows;
+        w->codec->decode_rows(&w->from, w->data.at + source_row * row_bytes, 1, out);
+        return;
+    }
     size_t n_bytes = w->data.n / w->rows;
     floats_load(w->dtype, w->data.at + source_row * n_bytes, w->cols, out);
 }
@@ -75,6 +80,15 @@ static void float_trits(const float *x, size_t n, float scale, int8_t *out)
         out[c] = x[c] == 0 ? 0 : x[c] == scale ? 1 : x[c] == -scale ? -1 : 2;
 }
 
+/* The scale of the number at this place of the source. */
+static float scale_of(const struct weight *w, size_t source_row, size_t col)
+{
+    if (w->granularity == BITNET_SCALES_ROW) return w->scales[source_row];
+    if (w->granularity != BITNET_SCALES_BLOCK) return w->scale;
+    size_t block = bitnet_dtype_info(w->from.type)->block;
+    return w->scales[source_row * (w->cols / block) + col / block];
+}
+
 /* The trits that a row of the source must have given; `floats` is scratch, and keeps the row. */
 static void source_trits(const struct weight *w, size_t source_row, float *floats, int8_t *out)
 {
@@ -82,11 +96,15 @@ static void source_trits(const struct weight *w, size_t source_row, float *float
         packed_trits(w, source_row, out);
         return;
     }
+    if (w->kind == WEIGHT_ENCODED) {
+        memcpy(out, w->loaded + source_row * w->cols, w->cols);
+        return;
+    }
     source_floats(w, source_row, floats);
     if (w->kind == WEIGHT_MASTERS)
         master_trits(floats, w->cols, w->inverse, out);
     else
-        float_trits(floats, w->cols, w->scale, out);
+        float_trits(floats, w->cols, scale_of(w, source_row, 0), out);
 }
 
 static double sum_of_magnitudes(const float *x, size_t n)
@@ -160,21 +178,72 @@ static enum bitnet_status check_mean(const struct check *k, struct bitnet_error 
                        mean);
 }
 
-/* Every scale of the file against the one of the source, bit for bit (or its f16). */
+/* The scale that covers this place in the file. */
+static float written_scale(const struct check *k, size_t row, size_t col)
+{
+    switch (k->item->codec->scales) {
+    case BITNET_SCALES_ROW:
+        return k->space->scales[row];
+    case BITNET_SCALES_BLOCK: {
+        size_t block = bitnet_dtype_info(k->layout.type)->block;
+        return k->space->scales[row * (k->layout.cols / block) + col / block];
+    }
+    default:
+        return k->space->scales[0];
+    }
+}
+
+/* Columns after which a scale of the source or of the file may change. */
+static size_t scale_step(const struct check *k)
+{
+    size_t step = k->layout.cols, from = bitnet_dtype_info(k->item->weight.from.type)->block;
+    size_t to = bitnet_dtype_info(k->layout.type)->block;
+    if (k->item->codec->scales == BITNET_SCALES_BLOCK && to < step) step = to;
+    if (k->item->weight.granularity == BITNET_SCALES_BLOCK && from < step) step = from;
+    return step;
+}
+
+static bool any_trit(const int8_t *trits, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (trits[i]) return true;
+    return false;
+}
+
+static enum bitnet_status check_scale(const struct check *k, size_t source_row, size_t col,
+                                      struct bitnet_plan_row *row, struct bitnet_error *err)
+{
+    const struct weight *w = &k->item->weight;
+    float source = scale_of(w, source_row, col), expected = source;
+    float got = written_scale(k, target_row(w, source_row), col);
+    if (k->item->codec->scales_are_f16) expected = bitnet_f16_to_f32(bitnet_f32_to_f16(source));
+    if (memcmp(&got, &expected, sizeof got) != 0)
+        return bitnet_fail(err, BITNET_INTEGRITY,
+                           "the scale at row %zu column %zu is %.9g, the source has %.9g",
+                           target_row(w, source_row), col, (double)got, (double)expected);
+    row->max_deviation = fmax(row->max_deviation, fabs((double)got - (double)source));
+    return BITNET_OK;
+}
+
+/* Every scale of the file against the one of the source, bit for bit (or its f16). Where there is
+ * no trit that it scales, a file with fewer scales may have another. */
 static enum bitnet_status check_scales(const struct check *k, struct bitnet_plan_row *row,
                                        struct bitnet_error *err)
 {
-    float scale = k->item->weight.scale;
-    bool is_f16 = k->item->codec->scales_are_f16;
-    float expected = is_f16 ? bitnet_f16_to_f32(bitnet_f32_to_f16(scale)) : scale;
-    size_t n = bitnet_scale_count(&k->layout);
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(&k->space->scales[i], &expected, sizeof expected) != 0)
-            return bitnet_fail(err, BITNET_INTEGRITY, "scale %zu is %.9g, the source has %.9g", i,
-                               (double)k->space->scales[i], (double)expected);
-    row->is_exact = expected == scale;
-    row->max_deviation = fabs((double)expected - (double)scale);
-    return BITNET_OK;
+    const struct weight *w = &k->item->weight;
+    size_t step = scale_step(k);
+    bool is_one =
+        k->item->codec->scales == BITNET_SCALES_TENSOR && w->granularity <= BITNET_SCALES_TENSOR;
+    enum bitnet_status status = BITNET_OK;
+    row->max_deviation = 0;
+    for (size_t r = 0; r < (is_one ? 1 : w->rows) && !status; r++)
+        for (size_t c = 0; c < w->cols && !status; c += step) {
+            size_t n = w->cols - c < step ? w->cols - c : step;
+            const int8_t *trits = k->space->trits + target_row(w, r) * w->cols + c;
+            if (is_one || any_trit(trits, n)) status = check_scale(k, r, c, row, err);
+        }
+    row->is_exact = row->max_deviation == 0;
+    return status;
 }
 
 static enum bitnet_status verify_trits(struct bitnet_plan *plan, struct check *k,
@@ -208,7 +277,7 @@ static void source_values(const struct weight *w, size_t source_row, int8_t *tri
     }
     source_trits(w, source_row, out, trits);
     for (size_t c = 0; c < w->cols; c++)
-        out[c] = trits[c] == 0 ? 0.0f : trits[c] > 0 ? w->scale : -w->scale;
+        out[c] = trits[c] == 0 ? 0.0f : trits[c] * scale_of(w, source_row, c);
 }
 
 /* What the documented rounding makes of x. */
@@ -337,12 +406,35 @@ static enum bitnet_status check_directory(const struct bitnet_plan_row *row,
                        bitnet_dtype_info(row->type)->label, row->n_bytes);
 }
 
+static enum bitnet_status verify_copy(const struct check *k, struct bitnet_plan_row *row,
+                                      struct bitnet_error *err)
+{
+    struct bitnet_bytes a = k->item->gguf_tensor->data, b = k->written->data;
+    row->is_exact = a.n == b.n && memcmp(a.at, b.at, a.n) == 0;
+    return row->is_exact ? BITNET_OK
+                         : bitnet_fail(err, BITNET_INTEGRITY, "its bytes are not the source's");
+}
+
+static enum bitnet_status compare(struct bitnet_plan *plan, struct check *k,
+                                  struct bitnet_plan_row *row, struct bitnet_error *err)
+{
+    switch (k->item->mode) {
+    case PLAN_BY_TRITS:
+        return verify_trits(plan, k, row, err);
+    case PLAN_BY_ROWS:
+        return verify_rows(plan, k, row, err);
+    case PLAN_BY_COPY:
+        break;
+    }
+    return verify_copy(k, row, err);
+}
+
 static enum bitnet_status verify_tensor(struct bitnet_plan *plan, size_t i,
                                         const struct bitnet_gguf *gguf,
                                         const struct workspace *space, struct bitnet_error *err)
 {
     struct bitnet_plan_row *row = &plan->rows[i];
-    const struct plan_item *item = &plan->items[i];
+    struct plan_item *item = &plan->items[i];
     struct check k = {.item = item,
                       .space = space,
                       .layout = item->layout,
@@ -350,11 +442,12 @@ static enum bitnet_status verify_tensor(struct bitnet_plan *plan, size_t i,
                       .first_bad = SIZE_MAX};
     enum bitnet_status status = check_directory(row, k.written, err);
     if (!status) status = read_tile(&k.layout, gguf, err);
-    if (!status)
-        status =
-            item->by_trits ? verify_trits(plan, &k, row, err) : verify_rows(plan, &k, row, err);
+    if (!status && item->weight.kind == WEIGHT_ENCODED && item->mode != PLAN_BY_COPY)
+        status = weight_load(&item->weight, space->source_trits, space->source_scales, err);
+    if (!status) status = compare(plan, &k, row, err);
+    item->weight.loaded = NULL;
     if (k.written) bitnet_gguf_release(gguf, k.written);
-    source_release(&plan->source, item->tensor);
+    plan_release(plan, i);
     return status;
 }
 

@@ -9,7 +9,7 @@
 #include "bitnet/alloc.h"
 #include "bitnet/file.h"
 
-#include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
 
@@ -30,6 +30,24 @@ static void raise_to(size_t *a, size_t b)
     if (b > *a) *a = b;
 }
 
+/* Columns times rows of a matrix as bytes of trits, scales as floats. */
+static void measure_item(struct workspace_sizes *s, const struct plan_item *item, uint64_t n_bytes)
+{
+    const struct bitnet_layout *to = &item->layout, *from = &item->weight.from;
+    if (item->mode == PLAN_BY_COPY) return;
+    if (item->weight.kind == WEIGHT_ENCODED) {
+        raise_to(&s->source_trits, from->rows * from->cols);
+        raise_to(&s->source_scales, bitnet_scale_count(from) * sizeof(float));
+    }
+    if (item->mode == PLAN_BY_ROWS) {
+        raise_to(&s->bytes, bitnet_rows_bytes(to, rows_per_block(item)));
+        return;
+    }
+    raise_to(&s->trits, to->rows * to->cols);
+    raise_to(&s->scales, bitnet_scale_count(to) * sizeof(float));
+    raise_to(&s->bytes, (size_t)n_bytes);
+}
+
 struct workspace_sizes workspace_measure(const struct bitnet_plan *plan)
 {
     struct workspace_sizes s = {0};
@@ -38,13 +56,7 @@ struct workspace_sizes workspace_measure(const struct bitnet_plan *plan)
         const struct plan_item *item = &plan->items[i];
         raise_to(&s.widest, item->layout.cols);
         raise_to(&tallest, item->layout.rows);
-        if (item->by_trits) {
-            raise_to(&s.trits, item->layout.rows * item->layout.cols);
-            raise_to(&s.scales, bitnet_scale_count(&item->layout) * sizeof(float));
-            raise_to(&s.bytes, (size_t)plan->rows[i].n_bytes);
-        } else {
-            raise_to(&s.bytes, bitnet_rows_bytes(&item->layout, rows_per_block(item)));
-        }
+        measure_item(&s, item, plan->rows[i].n_bytes);
     }
     raise_to(&s.trits, n_threads * s.widest);
     s.row = n_threads * 2 * s.widest * sizeof(float);
@@ -52,26 +64,46 @@ struct workspace_sizes workspace_measure(const struct bitnet_plan *plan)
     return s;
 }
 
+uint64_t workspace_total(const struct workspace_sizes *s)
+{
+    return (uint64_t)s->trits + 2 * (uint64_t)s->scales + s->source_trits + s->source_scales +
+           s->bytes + s->row + s->row_sums;
+}
+
 static enum bitnet_status workspace_take(struct workspace *space, const struct bitnet_plan *plan,
                                          struct bitnet_error *err)
 {
     struct workspace_sizes s = workspace_measure(plan);
-    *space = (struct workspace){.trits = bitnet_alloc_aligned(s.trits),
-                                .scales = bitnet_alloc_aligned(s.scales),
-                                .bytes = bitnet_alloc_aligned(s.bytes),
-                                .row = bitnet_alloc_aligned(s.row),
-                                .row_sums = bitnet_alloc_aligned(s.row_sums),
-                                .widest = s.widest};
-    if (space->trits && space->scales && space->bytes && space->row && space->row_sums)
-        return BITNET_OK;
-    return bitnet_fail(err, BITNET_MEMORY, "no memory for a workspace of %zu bytes",
-                       s.trits + s.scales + s.bytes + s.row + s.row_sums);
+    const struct {
+        void **field;
+        size_t n_bytes;
+    } fields[] = {
+        {(void **)&space->trits, s.trits},
+        {(void **)&space->scales, s.scales},
+        {(void **)&space->expected, s.scales},
+        {(void **)&space->source_trits, s.source_trits},
+        {(void **)&space->source_scales, s.source_scales},
+        {(void **)&space->bytes, s.bytes},
+        {(void **)&space->row, s.row},
+        {(void **)&space->row_sums, s.row_sums},
+    };
+    space->widest = s.widest;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        *fields[i].field = bitnet_alloc_aligned(fields[i].n_bytes);
+        if (!*fields[i].field)
+            return bitnet_fail(err, BITNET_MEMORY, "no memory for a workspace of %" PRIu64 " bytes",
+                               workspace_total(&s));
+    }
+    return BITNET_OK;
 }
 
 static void workspace_free(struct workspace *space)
 {
     bitnet_free_aligned(space->trits);
     bitnet_free_aligned(space->scales);
+    bitnet_free_aligned(space->expected);
+    bitnet_free_aligned(space->source_trits);
+    bitnet_free_aligned(space->source_scales);
     bitnet_free_aligned(space->bytes);
     bitnet_free_aligned(space->row);
     bitnet_free_aligned(space->row_sums);
@@ -101,15 +133,19 @@ static void read_trits(void *ctx, size_t begin, size_t end, unsigned thread)
 
 /* A scale that binary16 turns into zero or infinity would change every weight beyond recognition;
  * one that is merely rounded is reported. */
-static enum bitnet_status check_scale(const struct plan_item *item, struct bitnet_error *err)
+static enum bitnet_status check_scales(const struct plan_item *item, const float *scales, size_t n,
+                                       struct bitnet_error *err)
 {
-    float s = item->weight.scale;
-    if (!isfinite(s)) return bitnet_fail(err, BITNET_INEXACT, "its scale is infinite");
-    if (!item->codec->scales_are_f16) return BITNET_OK;
-    float stored = bitnet_f16_to_f32(bitnet_f32_to_f16(s));
-    if (isfinite(stored) && (stored != 0 || s == 0)) return BITNET_OK;
-    return bitnet_fail(err, BITNET_INEXACT, "its scale %.9g does not fit into the f16 of %s",
-                       (double)s, bitnet_dtype_info(item->layout.type)->label);
+    for (size_t i = 0; i < n; i++) {
+        float s = scales[i], stored = s;
+        if (!isfinite(s)) return bitnet_fail(err, BITNET_INEXACT, "scale %zu is infinite", i);
+        if (item->codec->scales_are_f16) stored = bitnet_f16_to_f32(bitnet_f32_to_f16(s));
+        if (!isfinite(stored) || (stored == 0 && s != 0))
+            return bitnet_fail(err, BITNET_INEXACT,
+                               "its scale %.9g does not fit into the f16 of %s", (double)s,
+                               bitnet_dtype_info(item->layout.type)->label);
+    }
+    return BITNET_OK;
 }
 
 static enum bitnet_status write_trits(const struct bitnet_plan *plan, size_t i,
@@ -118,13 +154,17 @@ static enum bitnet_status write_trits(const struct bitnet_plan *plan, size_t i,
 {
     const struct plan_item *item = &plan->items[i];
     const struct bitnet_layout *layout = &item->layout;
-    size_t n_bytes = (size_t)plan->rows[i].n_bytes, n_scales = bitnet_scale_count(layout);
-    enum bitnet_status status = check_scale(item, err);
+    size_t n_bytes = (size_t)plan->rows[i].n_bytes;
+    const int8_t *trits = item->weight.loaded;
+    if (!trits) {
+        struct trits_work work = {item, space};
+        bitnet_pool_run(plan->pool, layout->rows, slice_rows(layout->cols), read_trits, &work);
+        trits = space->trits;
+    }
+    enum bitnet_status status = weight_regroup(&item->weight, trits, layout, space->scales, err);
+    if (!status) status = check_scales(item, space->scales, bitnet_scale_count(layout), err);
     if (status) return status;
-    for (size_t k = 0; k < n_scales; k++) space->scales[k] = item->weight.scale;
-    struct trits_work work = {item, space};
-    bitnet_pool_run(plan->pool, layout->rows, slice_rows(layout->cols), read_trits, &work);
-    item->codec->encode_trits(layout, space->trits, space->scales, space->bytes, n_bytes);
+    item->codec->encode_trits(layout, trits, space->scales, space->bytes, n_bytes);
     return bitnet_gguf_tensor_write(writer, space->bytes, n_bytes, err);
 }
 
@@ -209,21 +249,52 @@ static enum bitnet_status write_rows(const struct bitnet_plan *plan, size_t i,
     return status;
 }
 
+/* --- one tensor as it is --- */
+
+static enum bitnet_status write_copy(const struct bitnet_plan *plan, size_t i,
+                                     struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+{
+    struct bitnet_bytes bytes = plan->items[i].gguf_tensor->data;
+    enum bitnet_status status = BITNET_OK;
+    for (size_t at = 0; at < bytes.n && !status; at += BLOCK_BYTES) {
+        size_t n = bytes.n - at < BLOCK_BYTES ? bytes.n - at : BLOCK_BYTES;
+        status = plan_cancelled(plan)
+                     ? bitnet_fail(err, BITNET_CANCELLED, "stopped on request; nothing was kept")
+                     : bitnet_gguf_tensor_write(writer, bytes.at + at, n, err);
+    }
+    return status;
+}
+
 /* --- all tensors --- */
+
+/* What the source's numbers are before rows are read: scales found, codes looked at. */
+static enum bitnet_status prepare(struct bitnet_plan *plan, struct plan_item *item,
+                                  const struct workspace *space, struct bitnet_error *err)
+{
+    switch (item->weight.kind) {
+    case WEIGHT_ENCODED:
+        return weight_load(&item->weight, space->source_trits, space->source_scales, err);
+    case WEIGHT_MASTERS:
+    case WEIGHT_PACKED:
+        return weight_measure(&item->weight, plan->pool, NULL, err);
+    default:
+        return BITNET_OK;
+    }
+}
 
 static enum bitnet_status write_tensor(struct bitnet_plan *plan, size_t i, struct workspace *space,
                                        struct bitnet_gguf_writer *writer, struct bitnet_error *err)
 {
     struct plan_item *item = &plan->items[i];
-    enum bitnet_status status = BITNET_OK;
-    if (item->weight.kind == WEIGHT_MASTERS || item->weight.kind == WEIGHT_PACKED)
-        status = weight_measure(&item->weight, plan->pool, NULL, err);
+    if (item->mode == PLAN_BY_COPY) return write_copy(plan, i, writer, err);
+    enum bitnet_status status = prepare(plan, item, space, err);
     plan->rows[i].scale = item->weight.scale;
     if (!status)
-        status = item->by_trits ? write_trits(plan, i, space, writer, err)
-                                : write_rows(plan, i, space, writer, err);
+        status = item->mode == PLAN_BY_TRITS ? write_trits(plan, i, space, writer, err)
+                                             : write_rows(plan, i, space, writer, err);
+    item->weight.loaded = NULL; /* the workspace is the next tensor's */
     if (status == BITNET_FORMAT || status == BITNET_INEXACT)
-        bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(item->tensor->name));
+        bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(plan->rows[i].source));
     return status;
 }
 
@@ -236,7 +307,7 @@ static enum bitnet_status write_tensors(struct bitnet_plan *plan, struct workspa
         if (plan_cancelled(plan))
             return bitnet_fail(err, BITNET_CANCELLED, "stopped on request; nothing was kept");
         status = write_tensor(plan, i, space, writer, err);
-        if (!status) source_release(&plan->source, plan->items[i].tensor);
+        if (!status) plan_release(plan, i);
         if (!status && o->progress) o->progress(o->user, i + 1, plan->n, plan->rows[i].target);
     }
     return status;
@@ -281,7 +352,7 @@ enum bitnet_status bitnet_plan_run(struct bitnet_plan *plan, const char *path,
     if (!status) status = plan_begin_ini(plan, path, &ini, err);
     if (!status) status = write_tensors(plan, &space, writer, err);
     if (!status) status = verify(plan, &space, writer, err);
-    if (!status) status = source_unchanged(&plan->source, err);
+    if (!status) status = plan_source_unchanged(plan, err);
     workspace_free(&space);
     if (!status) return publish(writer, ini, err);
     bitnet_output_abort(ini);

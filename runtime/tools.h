@@ -6,6 +6,7 @@
 #define BITNET_TOOL_LIST(TOOL)                                                                     \
     TOOL(hub, "fetch models, verified, and keep the cache in order")                               \
     TOOL(convert, "checkpoint -> GGUF, exact and checked against its source")                      \
+    TOOL(quantize, "another type for the linear layers of a GGUF")                                 \
     TOOL(gguf, "show, dump and validate GGUF files")                                               \
     TOOL(tokenize, "text -> token ids and back")                                                   \
     TOOL(cli, "generate text")                                                                     \

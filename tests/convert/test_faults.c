@@ -384,7 +384,7 @@ TEST(a_block_that_is_shifted_and_a_scale_that_is_inverted_are_named)
         assert_text_has(err.text, "verify: tensor 'blk.0.");
         assert_int_equal(convert_damaged(&options, INVERT_SCALE, data[i] + n_bytes[i] - 32),
                          BITNET_INTEGRITY);
-        assert_text_has(err.text, "scale 0 is ");
+        assert_text_has(err.text, "the scale at row 0 column 0 is ");
         expect_nothing_left();
         n_tried++;
     }

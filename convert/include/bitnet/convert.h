@@ -63,6 +63,13 @@ struct bitnet_plan;
 enum bitnet_status bitnet_plan_new(struct bitnet_plan **plan, const char *model_dir,
                                    const struct bitnet_convert_options *options,
                                    struct bitnet_error *err);
+/* The same for a GGUF whose linear layers are to have another type. Everything else is copied as it
+ * is, unless a type for the embedding or the output matrix is given. Ternary types go into each
+ * other without loss: what the target cannot hold (scales that differ, numbers that are no trits)
+ * is INEXACT. */
+enum bitnet_status bitnet_plan_from_gguf(struct bitnet_plan **plan, const char *path,
+                                         const struct bitnet_convert_options *options,
+                                         struct bitnet_error *err);
 void bitnet_plan_free(struct bitnet_plan *plan);
 size_t bitnet_plan_count(const struct bitnet_plan *plan);
 const struct bitnet_plan_row *bitnet_plan_at(const struct bitnet_plan *plan, size_t i);

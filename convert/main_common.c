@@ -1,0 +1,312 @@
+/* See main_common.h. */
+#include "main_common.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "bitnet/file.h"
+#include "bitnet/gguf.h"
+#include "bitnet/text.h"
+
+/* --- signals --- */
+
+static volatile sig_atomic_t stop_signal;
+static const char *tool_name = "bitnet"; /* for handlers, which get no context */
+
+static void on_stop(int number)
+{
+    if (stop_signal) { /* asked twice: leave at once, but leave nothing behind */
+        bitnet_output_abort_all_from_signal();
+        _exit(128 + number);
+    }
+    stop_signal = number;
+}
+
+/* A mapped source that shrinks under us ends in SIGBUS. */
+static void on_bus(int number)
+{
+    static const char text[] =
+        ": error: an input file became shorter while it was read; nothing was kept\n";
+    (void)number;
+    bitnet_output_abort_all_from_signal();
+    ssize_t n = write(STDERR_FILENO, tool_name, strlen(tool_name));
+    if (n >= 0) n = write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(n < 0 ? 70 : 7);
+}
+
+void main_handle_signals(const char *name)
+{
+    tool_name = name;
+    struct sigaction stop = {.sa_handler = on_stop}, bus = {.sa_handler = on_bus};
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) sigaction(stops[i], &stop, NULL);
+    sigaction(SIGBUS, &bus, NULL);
+}
+
+/* --- what was asked --- */
+
+static enum bitnet_status parse_type(enum bitnet_dtype *type, const char *option, const char *text,
+                                     struct bitnet_error *err)
+{
+    if (bitnet_dtype_from_name(bitnet_str_of(text), type)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_USAGE, "%s: there is no type %s", option,
+                       BITNET_QUOTE(bitnet_str_of(text)));
+}
+
+/* "256,96,32" */
+static enum bitnet_status parse_tile(struct bitnet_tile *tile, const char *text,
+                                     struct bitnet_error *err)
+{
+    uint32_t *const fields[3] = {&tile->rows, &tile->cols, &tile->sub_rows};
+    struct bitnet_str rest = bitnet_str_of(text);
+    if (strcmp(text, "auto") == 0) return BITNET_OK;
+    for (int i = 0; i < 3; i++) {
+        const char *comma = i < 2 ? memchr(rest.at, ',', rest.n) : rest.at + rest.n;
+        uint64_t v = 0;
+        struct bitnet_str part = {rest.at, comma ? (size_t)(comma - rest.at) : 0};
+        if (!comma || !bitnet_parse_u64(part, &v) || v == 0 || v > 65536)
+            return bitnet_fail(err, BITNET_USAGE, "--tile: %s is not BM,BK,bm",
+                               BITNET_QUOTE(bitnet_str_of(text)));
+        *fields[i] = (uint32_t)v;
+        if (i < 2) rest = (struct bitnet_str){comma + 1, rest.n - part.n - 1};
+    }
+    return BITNET_OK;
+}
+
+static enum bitnet_status parse_verify(enum bitnet_verify *verify, const char *text,
+                                       struct bitnet_error *err)
+{
+    *verify = BITNET_VERIFY_TENSORS;
+    if (!text || strcmp(text, "tensors") == 0) return BITNET_OK;
+    *verify = BITNET_VERIFY_NONE;
+    if (strcmp(text, "none") == 0) return BITNET_OK;
+    return bitnet_fail(err, BITNET_USAGE, "--verify: %s is not none or tensors",
+                       BITNET_QUOTE(bitnet_str_of(text)));
+}
+
+static enum bitnet_status parse_dialect(struct bitnet_convert_options *o, const char *text,
+                                        struct bitnet_error *err)
+{
+    if (!text) return BITNET_OK;
+    o->dialect_is_given = true;
+    if (strcmp(text, "llama.cpp") == 0) text = "ggml"; /* llama.cpp's numbers are ggml's */
+    if (bitnet_dialect_from_name(bitnet_str_of(text), &o->dialect)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_USAGE, "--dialect: %s is not bitnet.cpp, llama.cpp or ik",
+                       BITNET_QUOTE(bitnet_str_of(text)));
+}
+
+enum bitnet_status main_make_options(struct bitnet_convert_options *o,
+                                     const struct main_arguments *a, struct bitnet_error *err)
+{
+    if (!a->type)
+        return bitnet_fail(err, BITNET_USAGE, "--qtype is missing (for example --qtype i2_s)");
+    enum bitnet_status status = parse_type(&o->type, "--qtype", a->type, err);
+    if (!status && a->embed_type) {
+        o->embed_type_is_given = true;
+        status = parse_type(&o->embed_type, "--embd-type", a->embed_type, err);
+    }
+    if (!status && a->output_type) {
+        o->output_type_is_given = true;
+        status = parse_type(&o->output_type, "--output-type", a->output_type, err);
+    }
+    if (!status && a->tile) status = parse_tile(&o->tile, a->tile, err);
+    if (!status) status = parse_verify(&o->verify, a->verify, err);
+    if (!status) status = parse_dialect(o, a->dialect, err);
+    o->n_threads = (unsigned)a->n_threads;
+    o->allow_lossy = a->allow_lossy;
+    o->overwrite = a->force;
+    o->name = a->model_name;
+    o->cancel = &stop_signal;
+    return status;
+}
+
+/* --- talk --- */
+
+static void show_progress(void *user, size_t done, size_t total, struct bitnet_str tensor)
+{
+    (void)user;
+    fprintf(stderr, "\r\033[K[%zu/%zu] %.*s", done, total, BITNET_STR_ARGS(tensor));
+    if (done == total) fputs("\r\033[K", stderr);
+    fflush(stderr);
+}
+
+static void say(void *user, enum bitnet_log_level level, const char *text)
+{
+    (void)user;
+    if (level == BITNET_LOG_WARNING) fprintf(stderr, "%s: warning: %s\n", tool_name, text);
+}
+
+/* --- the report --- */
+
+static const char *type_label(const struct bitnet_plan_row *row)
+{
+    return bitnet_dtype_info(row->type)->label;
+}
+
+static void print_row(const struct bitnet_plan_row *row)
+{
+    char shape[64], tile[40] = "";
+    if (row->n_dims == 1)
+        snprintf(shape, sizeof shape, "%" PRIu64, row->dims[0]);
+    else
+        snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, row->dims[1], row->dims[0]);
+    if (row->tile.rows)
+        snprintf(tile, sizeof tile, "  tile %u,%u,%u", row->tile.rows, row->tile.cols,
+                 row->tile.sub_rows);
+    printf("%-34.*s %-13s %-15s -> %-9s %12" PRIu64 " bytes%s\n", BITNET_STR_ARGS(row->target),
+           row->source_dtype, shape, type_label(row), row->n_bytes, tile);
+}
+
+struct totals {
+    uint64_t bytes, weights;
+    size_t tensors, exact;
+    double max_deviation;
+};
+
+static struct totals total_of(const struct bitnet_plan *plan, enum bitnet_dtype type)
+{
+    struct totals t = {0};
+    for (size_t i = 0; i < bitnet_plan_count(plan); i++) {
+        const struct bitnet_plan_row *row = bitnet_plan_at(plan, i);
+        if (row->type != type) continue;
+        t.tensors++;
+        t.bytes += row->n_bytes;
+        t.weights += row->dims[0] * row->dims[1];
+        t.exact += row->is_exact;
+        if (row->max_deviation > t.max_deviation) t.max_deviation = row->max_deviation;
+    }
+    return t;
+}
+
+static void print_type(const struct bitnet_plan *plan, enum bitnet_dtype type, bool is_checked)
+{
+    struct totals t = total_of(plan, type);
+    if (t.tensors == 0) return;
+    printf("  %-9s %5zu tensors %14" PRIu64 " bytes %8.4f bits per weight",
+           bitnet_dtype_info(type)->label, t.tensors, t.bytes,
+           8.0 * (double)t.bytes / (double)t.weights);
+    if (!is_checked)
+        putchar('\n');
+    else if (t.exact == t.tensors)
+        printf("  exact\n");
+    else
+        printf("  %zu exact, %zu rounded by at most %.3g\n", t.exact, t.tensors - t.exact,
+               t.max_deviation);
+}
+
+static void print_text(const struct bitnet_plan *plan, const char *path,
+                       const struct main_arguments *a)
+{
+    if (a->dry_run)
+        for (size_t i = 0; i < bitnet_plan_count(plan); i++) print_row(bitnet_plan_at(plan, i));
+    printf("%s%s: %s, %" PRIu64 " parameters, %" PRIu64 " bytes\n",
+           a->dry_run ? "would write " : "", path, bitnet_plan_arch(plan),
+           bitnet_plan_parameters(plan), bitnet_plan_file_bytes(plan));
+    bool is_checked = !a->dry_run && !(a->verify && strcmp(a->verify, "none") == 0);
+    for (int t = 0; t < BITNET_DTYPE_COUNT; t++) print_type(plan, (enum bitnet_dtype)t, is_checked);
+    if (a->dry_run)
+        printf("memory beside the mapped source: %" PRIu64 " bytes\n",
+               bitnet_plan_peak_bytes(plan));
+    else
+        printf("%s\n",
+               is_checked ? "every tensor read back and equal to its source" : "not read back");
+}
+
+static void add_text(cJSON *object, const char *key, struct bitnet_str text)
+{
+    char *copy = malloc(text.n + 1);
+    if (!copy) return;
+    memcpy(copy, text.at, text.n);
+    copy[text.n] = '\0';
+    cJSON_AddStringToObject(object, key, copy);
+    free(copy);
+}
+
+static cJSON *row_json(const struct bitnet_plan_row *row, bool was_run)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON *shape = cJSON_CreateArray();
+    add_text(o, "source", row->source);
+    cJSON_AddStringToObject(o, "source_dtype", row->source_dtype);
+    add_text(o, "tensor", row->target);
+    cJSON_AddStringToObject(o, "type", bitnet_dtype_info(row->type)->name);
+    for (uint32_t d = row->n_dims; d-- > 0;)
+        cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)row->dims[d]));
+    cJSON_AddItemToObject(o, "shape", shape);
+    cJSON_AddNumberToObject(o, "bytes", (double)row->n_bytes);
+    if (row->tile.rows) {
+        const int tile[3] = {(int)row->tile.rows, (int)row->tile.cols, (int)row->tile.sub_rows};
+        cJSON_AddItemToObject(o, "tile", cJSON_CreateIntArray(tile, 3));
+    }
+    if (!was_run) return o;
+    cJSON_AddBoolToObject(o, "exact", row->is_exact);
+    cJSON_AddNumberToObject(o, "max_deviation", row->max_deviation);
+    cJSON_AddNumberToObject(o, "scale", row->scale);
+    return o;
+}
+
+static int print_json(const struct bitnet_plan *plan, const char *path,
+                      const struct main_arguments *a)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON *tensors = cJSON_CreateArray();
+    bool is_checked = !a->dry_run && !(a->verify && strcmp(a->verify, "none") == 0);
+    cJSON_AddNumberToObject(root, "schema", 1);
+    cJSON_AddStringToObject(root, "file", path);
+    cJSON_AddBoolToObject(root, "written", !a->dry_run);
+    cJSON_AddBoolToObject(root, "verified", is_checked);
+    cJSON_AddStringToObject(root, "architecture", bitnet_plan_arch(plan));
+    cJSON_AddStringToObject(root, "dialect", bitnet_dialect_name(bitnet_plan_dialect(plan)));
+    cJSON_AddNumberToObject(root, "parameters", (double)bitnet_plan_parameters(plan));
+    cJSON_AddNumberToObject(root, "bytes", (double)bitnet_plan_file_bytes(plan));
+    cJSON_AddNumberToObject(root, "peak_memory", (double)bitnet_plan_peak_bytes(plan));
+    for (size_t i = 0; i < bitnet_plan_count(plan); i++)
+        cJSON_AddItemToArray(tensors, row_json(bitnet_plan_at(plan, i), is_checked));
+    cJSON_AddItemToObject(root, "tensors", tensors);
+    char *text = cJSON_Print(root);
+    if (text) puts(text);
+    cJSON_free(text);
+    cJSON_Delete(root);
+    return text ? 0 : bitnet_status_exit_code(BITNET_MEMORY);
+}
+
+/* --- the whole --- */
+
+int main_report_error(const struct main_arguments *a, const struct bitnet_error *err)
+{
+    int code = bitnet_report_error(a->name, err);
+    return err->status == BITNET_CANCELLED && stop_signal ? 128 + (int)stop_signal : code;
+}
+
+int main_plan_and_run(enum main_source from, const struct main_arguments *a,
+                      struct bitnet_convert_options *options)
+{
+    struct bitnet_error err = {0};
+    struct bitnet_plan *plan = NULL;
+    const struct bitnet_log log = {.say = say};
+    if (!a->quiet) options->log = &log;
+    if (!a->quiet && !a->dry_run && isatty(STDERR_FILENO)) options->progress = show_progress;
+
+    enum bitnet_status status = from == MAIN_FROM_GGUF
+                                    ? bitnet_plan_from_gguf(&plan, a->source, options, &err)
+                                    : bitnet_plan_new(&plan, a->source, options, &err);
+    if (status) return main_report_error(a, &err);
+    const char *path = a->out ? a->out : bitnet_plan_file_name(plan);
+    if (!a->dry_run) status = bitnet_plan_run(plan, path, &err);
+    int code = 0;
+    if (status)
+        code = main_report_error(a, &err);
+    else if (a->json)
+        code = print_json(plan, path, a);
+    else
+        print_text(plan, path, a);
+    bitnet_plan_free(plan);
+    if (fflush(stdout) != 0 && code == 0) code = bitnet_status_exit_code(BITNET_IO);
+    return code;
+}

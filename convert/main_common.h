@@ -1,0 +1,58 @@
+/* What bitnet convert and bitnet quantize have in common: options with the same meaning, signals,
+ * talk and the report. For these two mains only. */
+#ifndef CONVERT_MAIN_COMMON_H
+#define CONVERT_MAIN_COMMON_H
+
+#include "bitnet/args.h"
+#include "bitnet/convert.h"
+
+struct main_arguments {
+    const char *name; /* of the tool */
+    const char *source, *out;
+    const char *type, *embed_type, *output_type, *tile, *dialect, *verify, *model_name;
+    uint64_t n_threads;
+    bool dry_run, allow_lossy, force, json, quiet;
+};
+
+/* clang-format off */
+/* The rows of the option table that both tools have. */
+#define MAIN_OPTIONS(a) \
+        {"--embd-type", "TYPE", BITNET_OPTION_TEXT, &(a)->embed_type, \
+         "type of the token embedding; default: f16 from a checkpoint, else as it is", 0, 0}, \
+        {"--output-type", "TYPE", BITNET_OPTION_TEXT, &(a)->output_type, \
+         "type of the output matrix; default: as the embedding, else as it is", 0, 0}, \
+        {"--tile", "BM,BK,bm", BITNET_OPTION_TEXT, &(a)->tile, \
+         "tile of TL1 and TL2; default: bitnet.cpp's for the shape, or one that fits", 0, 0}, \
+        {"--dialect", "NAME", BITNET_OPTION_TEXT, &(a)->dialect, \
+         "whose type numbers: bitnet.cpp, llama.cpp or ik; default: the first that has the types", \
+         0, 0}, \
+        {"--name", "TEXT", BITNET_OPTION_TEXT, &(a)->model_name, \
+         "general.name; default: the folder's", 0, 0}, \
+        {"--verify", "none|tensors", BITNET_OPTION_TEXT, &(a)->verify, \
+         "read the file back and compare it with its source (default: tensors)", 0, 0}, \
+        {"--allow-lossy", NULL, BITNET_OPTION_FLAG, &(a)->allow_lossy, \
+         "write what the type cannot hold exactly, and report it", 0, 0}, \
+        {"-t, --threads", "N", BITNET_OPTION_U64, &(a)->n_threads, "default: one per physical core", \
+         0, 1024}, \
+        {"--dry-run", NULL, BITNET_OPTION_FLAG, &(a)->dry_run, \
+         "print what would be done to every tensor; write nothing", 0, 0}, \
+        {"-f, --force", NULL, BITNET_OPTION_FLAG, &(a)->force, "replace an existing file", 0, 0}, \
+        {"--json", NULL, BITNET_OPTION_FLAG, &(a)->json, "report as JSON", 0, 0}, \
+        {"--quiet, --no-progress", NULL, BITNET_OPTION_FLAG, &(a)->quiet, \
+         "no progress and no warnings on standard error", 0, 0}
+/* clang-format on */
+
+/* First SIGINT, SIGTERM or SIGHUP: options->cancel; second: out, with nothing left behind. SIGBUS:
+ * a source that shrank, exit code 7. */
+void main_handle_signals(const char *name);
+/* Words into options. USAGE, naming the option. */
+enum bitnet_status main_make_options(struct bitnet_convert_options *options,
+                                     const struct main_arguments *a, struct bitnet_error *err);
+/* Makes the plan (from a folder, or a GGUF), runs it unless --dry-run, reports; the exit code. */
+enum main_source { MAIN_FROM_FOLDER, MAIN_FROM_GGUF };
+int main_plan_and_run(enum main_source from, const struct main_arguments *a,
+                      struct bitnet_convert_options *options);
+/* Prints the error; the exit code. */
+int main_report_error(const struct main_arguments *a, const struct bitnet_error *err);
+
+#endif

@@ -1,0 +1,219 @@
+/* A plan from a GGUF: the linear layers get another type, everything else stays as it is unless a
+ * type for it is named. The same rows, the same writing and the same proof as for a checkpoint;
+ * only where the numbers come from differs. Which tensors are linear layers is told by the
+ * architecture's descriptor, never by their shape. */
+#include "plan.h"
+
+#include "bitnet/alloc.h"
+
+#include <inttypes.h>
+#include <stdio.h> /* snprintf */
+
+static enum bitnet_status no_memory(struct bitnet_error *err)
+{
+    return bitnet_fail(err, BITNET_MEMORY, "no memory for the plan");
+}
+
+/* --- tiles --- */
+
+enum bitnet_status tile_find(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
+                             struct bitnet_error *err)
+{
+    struct bitnet_tile *tile = &layout->tile;
+    const struct {
+        const char *field;
+        uint32_t *value;
+    } fields[] = {{"bm", &tile->rows}, {"bk", &tile->cols}, {"bmm", &tile->sub_rows}};
+    char key[64];
+    if (layout->type != BITNET_DTYPE_tl1 && layout->type != BITNET_DTYPE_tl2) return BITNET_OK;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        uint64_t v = 0;
+        tile_key(key, layout, fields[i].field);
+        enum bitnet_status status =
+            bitnet_gguf_u64(gguf, key, 1, UINT32_MAX, BITNET_GGUF_OPTIONAL, &v, err);
+        if (status) return status;
+        *fields[i].value = (uint32_t)v;
+    }
+    if (tile->rows && tile->cols && tile->sub_rows) return BITNET_OK;
+    if (bitnet_tile_known(layout->type, layout->rows, layout->cols, tile)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_UNSUPPORTED,
+                       "%s: the file does not say the tile for shape %zu x %zu",
+                       bitnet_dtype_info(layout->type)->label, layout->rows, layout->cols);
+}
+
+/* --- roles --- */
+
+/* "blk.12.attn_q.weight" -> 12; 0 for others. */
+static uint32_t layer_of(struct bitnet_str name)
+{
+    uint64_t layer = 0;
+    if (!bitnet_str_starts(name, "blk.")) return 0;
+    const char *dot = memchr(name.at + 4, '.', name.n - 4);
+    if (!dot) return 0;
+    bool is_number =
+        bitnet_parse_u64((struct bitnet_str){name.at + 4, (size_t)(dot - name.at) - 4}, &layer);
+    return is_number && layer < BITNET_LAYERS_MAX ? (uint32_t)layer : 0;
+}
+
+static const struct bitnet_tensor_role *role_of(const struct bitnet_arch *arch,
+                                                struct bitnet_str name)
+{
+    char text[256];
+    for (size_t i = 0; i < arch->n_roles; i++) {
+        int n = snprintf(text, sizeof text, arch->roles[i].gguf, layer_of(name));
+        if (bitnet_str_equal(name, (struct bitnet_str){text, (size_t)n})) return &arch->roles[i];
+    }
+    return NULL;
+}
+
+/* The type asked for; the tensor's own where nothing was. */
+static enum bitnet_dtype wanted_type(const struct bitnet_plan *plan,
+                                     const struct bitnet_tensor_role *role, enum bitnet_dtype own)
+{
+    const struct bitnet_convert_options *o = &plan->options;
+    if (!role || role->kind == BITNET_TENSOR_NORM) return own;
+    if (role->kind == BITNET_TENSOR_LINEAR) return o->type;
+    bool is_output = role->role == BITNET_ROLE_OUTPUT;
+    if (is_output && o->output_type_is_given) return o->output_type;
+    return o->embed_type_is_given ? o->embed_type : own;
+}
+
+/* --- one tensor --- */
+
+static bool is_float(enum bitnet_dtype type)
+{
+    return bitnet_dtype_info(type)->kind == BITNET_KIND_FLOAT;
+}
+
+static enum bitnet_status set_copy(struct plan_item *item, struct bitnet_plan_row *row)
+{
+    item->mode = PLAN_BY_COPY;
+    item->weight.kind = WEIGHT_FLOATS;
+    row->n_bytes = item->gguf_tensor->data.n;
+    return BITNET_OK;
+}
+
+static enum bitnet_status set_source(struct bitnet_plan *plan, struct plan_item *item,
+                                     struct bitnet_error *err)
+{
+    struct weight *w = &item->weight;
+    w->codec = bitnet_codec(w->from.type);
+    bool is_ternary = plan_is_ternary_type(w->from.type);
+    if (!w->codec || (is_ternary ? !w->codec->decode_trits : !w->codec->decode_rows))
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "%s cannot be read",
+                           bitnet_dtype_info(w->from.type)->label);
+    w->kind = is_ternary ? WEIGHT_ENCODED : WEIGHT_FLOATS;
+    w->granularity = is_ternary ? w->codec->scales : BITNET_SCALES_TENSOR;
+    return tile_find(&w->from, plan->gguf, err);
+}
+
+static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item *item,
+                                     struct bitnet_plan_row *row, bool is_linear,
+                                     struct bitnet_error *err)
+{
+    const struct bitnet_tensor *t = item->gguf_tensor;
+    struct weight *w = &item->weight;
+    *w = (struct weight){.data = t->data, .rows = (size_t)t->dims[1], .cols = (size_t)t->dims[0]};
+    w->from = (struct bitnet_layout){.type = t->type, .rows = w->rows, .cols = w->cols};
+    item->layout = w->from;
+    bool is_same = row->type == t->type;
+    if (is_same && !(is_linear && plan_is_ternary_type(t->type)) && !is_float(t->type))
+        return set_copy(item, row);
+    if (t->n_dims > 2) {
+        if (is_same) return set_copy(item, row);
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "%u dimensions cannot change their type",
+                           t->n_dims);
+    }
+    enum bitnet_status status = set_source(plan, item, err);
+    if (!status && plan_is_ternary_type(row->type) && w->kind == WEIGHT_FLOATS)
+        status = plan_set_if_ternary(plan, w, row->type, err);
+    return status ? status : plan_set_layout(plan, item, row, err);
+}
+
+static enum bitnet_status add_row(struct bitnet_plan *plan, const struct bitnet_tensor *t,
+                                  struct bitnet_error *err)
+{
+    struct bitnet_plan_row *row = &plan->rows[plan->n];
+    struct plan_item *item = &plan->items[plan->n];
+    const struct bitnet_tensor_role *role = role_of(plan->config.arch, t->name);
+    item->gguf_tensor = t;
+    row->source = row->target = t->name;
+    row->type = wanted_type(plan, role, t->type);
+    row->n_dims = t->n_dims;
+    memcpy(row->dims, t->dims, sizeof row->dims);
+    bool is_linear = role && role->kind == BITNET_TENSOR_LINEAR;
+    enum bitnet_status status = set_weight(plan, item, row, is_linear, err);
+    if (status) return bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(t->name));
+    row->source_dtype = bitnet_dtype_info(t->type)->label;
+    plan->parameters += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+    plan->n++;
+    return BITNET_OK;
+}
+
+/* --- all tensors --- */
+
+static enum bitnet_status plan_tensors(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    size_t n = bitnet_gguf_tensor_count(plan->gguf);
+    plan->rows = bitnet_arena_alloc(&plan->arena, n + 1, sizeof *plan->rows);
+    plan->items = bitnet_arena_alloc(&plan->arena, n + 1, sizeof *plan->items);
+    if (!plan->rows || !plan->items) return no_memory(err);
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < n && !status; i++)
+        status = add_row(plan, bitnet_gguf_tensor_at(plan->gguf, i), err);
+    return status;
+}
+
+/* The first dialect that has numbers for every type that will be in the file. */
+static enum bitnet_status choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    int first = plan->options.dialect_is_given ? (int)plan->options.dialect : 0;
+    int last = plan->options.dialect_is_given ? first : BITNET_DIALECT_COUNT - 1;
+    size_t lacking = 0;
+    for (int d = first; d <= last; d++) {
+        size_t i = 0;
+        while (i < plan->n &&
+               bitnet_dtype_info(plan->rows[i].type)->type_number[d] != BITNET_NO_NUMBER)
+            i++;
+        plan->dialect = (enum bitnet_dialect)d;
+        if (i == plan->n) return BITNET_OK;
+        lacking = i;
+    }
+    return bitnet_fail(err, BITNET_UNSUPPORTED,
+                       "tensor %s: no dialect has numbers for %s and the other types of the file",
+                       BITNET_QUOTE(plan->rows[lacking].target),
+                       bitnet_dtype_info(plan->rows[lacking].type)->label);
+}
+
+static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struct bitnet_error *err)
+{
+    struct bitnet_gguf_options options = {.log = plan->options.log};
+    enum bitnet_status status = plan_check_types(plan, err);
+    if (!status) status = bitnet_gguf_open(&plan->gguf, path, &options, err);
+    if (status) return status;
+    status = bitnet_hparams_from_gguf(&plan->config.hparams, &plan->config.arch, plan->gguf, err);
+    if (!status) status = bitnet_arch_validate(plan->gguf, err);
+    if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
+    if (!status) status = plan_tensors(plan, err);
+    if (!status) status = choose_dialect(plan, err);
+    if (!status) status = plan_names(plan, path, err);
+    if (!status) status = plan_measure(plan, err);
+    return status ? bitnet_error_prefix(err, status, "%s", path) : BITNET_OK;
+}
+
+enum bitnet_status bitnet_plan_from_gguf(struct bitnet_plan **result, const char *path,
+                                         const struct bitnet_convert_options *options,
+                                         struct bitnet_error *err)
+{
+    *result = NULL;
+    struct bitnet_plan *plan = bitnet_alloc(1, sizeof *plan);
+    if (!plan) return no_memory(err);
+    if (options) plan->options = *options;
+    enum bitnet_status status = make(plan, path, err);
+    if (status) {
+        bitnet_plan_free(plan);
+        return status;
+    }
+    *result = plan;
+    return BITNET_OK;
+}
