@@ -11,6 +11,16 @@
 #    define UNROLL
 #endif
 
+/* Fixes a vector's value at this point, in a register. Without it compilers reorder long chains of
+ * integer additions into trees of temporaries, more than there are registers. */
+#if defined(__x86_64__)
+#    define SETTLE(v) __asm__("" : "+v"(v))
+#elif defined(__aarch64__)
+#    define SETTLE(v) __asm__("" : "+w"(v))
+#else
+#    define SETTLE(v) (void)(v)
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 #endif

@@ -7,9 +7,9 @@
  * One or two tokens: weights are widened as they stream by, DENSE_ROWS rows at a time, which makes
  * as many independent chains as the latency of FMA asks for; the same place of the next rows is
  * prefetched, because plain loads leave a quarter of the memory's speed unused. More tokens: a
- * stretch of DENSE_TILE_ROWS rows is widened once into a buffer and multiplied with
- * DENSE_TILE_TOKENS tokens at a time, as many as the registers hold sums for. Both keep the lanes'
- * order, so the results are equal bit by bit.
+ * stretch of ROWS rows is widened once into a buffer and multiplied with DENSE_TILE_TOKENS tokens
+ * at a time, as many as the registers hold sums for; the buffer and those tokens' activations share
+ * the first cache. Both keep the lanes' order, so the results are equal bit by bit.
  *
  * Included once by the float file of each set, after its vec and with NAME(slot) defined. */
 #include "../quant/codec.h"
@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 256, STRETCH = 1024, TOKENS = 24 };
+enum { BLOCK = 256, STRETCH = 1024, ROWS = 4, TOKENS = 24 };
 
 /* --- the types --- */
 
@@ -221,8 +221,8 @@ INLINE void widen_row(const struct matrix *m, size_t row, size_t begin, size_t e
 }
 
 /* acc[t][r] += w[r][..] * x[t][..] over n columns; both counts are constants. */
-INLINE void tile(float w[DENSE_TILE_ROWS][STRETCH], size_t n_rows, size_t n, const float *x,
-                 size_t x_stride, size_t n_tokens, struct lanes acc[][DENSE_TILE_ROWS])
+INLINE void tile(float (*w)[STRETCH], size_t n_rows, size_t n, const float *x, size_t x_stride,
+                 size_t n_tokens, struct lanes (*acc)[ROWS])
 {
     struct lanes a[DENSE_TILE_ROWS][DENSE_TILE_TOKENS];
     UNROLL for (size_t r = 0; r < n_rows; r++)
@@ -246,27 +246,42 @@ INLINE void tile(float w[DENSE_TILE_ROWS][STRETCH], size_t n_rows, size_t n, con
     }
 }
 
-INLINE void tiles(float w[DENSE_TILE_ROWS][STRETCH], size_t n_rows, size_t n, const float *x,
-                  size_t x_stride, size_t n_tokens, struct lanes acc[TOKENS][DENSE_TILE_ROWS])
+/* All rows of the block meet the same tokens while their activations are in the first cache. */
+INLINE void tile_rows(float (*w)[STRETCH], size_t n_rows, size_t n, const float *x, size_t x_stride,
+                      size_t n_tokens, struct lanes (*acc)[ROWS])
+{
+    size_t r = 0;
+    for (; r + DENSE_TILE_ROWS <= n_rows; r += DENSE_TILE_ROWS) {
+        struct lanes(*a)[ROWS] = (struct lanes(*)[ROWS])(void *)&acc[0][r];
+        tile(w + r, DENSE_TILE_ROWS, n, x, x_stride, n_tokens, a);
+    }
+    for (; r < n_rows; r++) {
+        struct lanes(*a)[ROWS] = (struct lanes(*)[ROWS])(void *)&acc[0][r];
+        tile(w + r, 1, n, x, x_stride, n_tokens, a);
+    }
+}
+
+static void tiles(float (*w)[STRETCH], size_t n_rows, size_t n, const float *x, size_t x_stride,
+                  size_t n_tokens, struct lanes (*acc)[ROWS])
 {
     size_t t = 0;
     for (; t + DENSE_TILE_TOKENS <= n_tokens; t += DENSE_TILE_TOKENS) {
-        tile(w, n_rows, n, x + t * x_stride, x_stride, DENSE_TILE_TOKENS, acc + t);
+        tile_rows(w, n_rows, n, x + t * x_stride, x_stride, DENSE_TILE_TOKENS, acc + t);
     }
-    for (; t < n_tokens; t++) tile(w, n_rows, n, x + t * x_stride, x_stride, 1, acc + t);
+    for (; t < n_tokens; t++) tile_rows(w, n_rows, n, x + t * x_stride, x_stride, 1, acc + t);
 }
 
-/* `n_rows` rows (a constant) times up to TOKENS tokens. */
-INLINE void many_tokens(const struct matrix *m, size_t row, size_t n_rows, const float *x,
+/* Up to ROWS rows times up to TOKENS tokens. */
+INLINE void dense_block(const struct matrix *m, size_t row, size_t n_rows, const float *x,
                         size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
 {
     const size_t whole = m->cols / 32 * 32, n_last = m->cols - whole;
-    struct lanes acc[TOKENS][DENSE_TILE_ROWS];
+    struct lanes acc[TOKENS][ROWS];
     memset(acc, 0, sizeof acc);
     for (size_t c = 0; c < whole; c += STRETCH) {
         const size_t end = whole - c < STRETCH ? whole : c + STRETCH;
-        float w[DENSE_TILE_ROWS][STRETCH];
-        UNROLL for (size_t r = 0; r < n_rows; r++) widen_row(m, row + r, c, end, w[r]);
+        _Alignas(64) float w[ROWS][STRETCH];
+        for (size_t r = 0; r < n_rows; r++) widen_row(m, row + r, c, end, w[r]);
         tiles(w, n_rows, end - c, x + c, x_stride, n_tokens, acc);
     }
     for (size_t r = 0; r < n_rows; r++) {
@@ -281,11 +296,10 @@ INLINE void many_tokens(const struct matrix *m, size_t row, size_t n_rows, const
 INLINE void dense_many(const struct matrix *m, size_t row_begin, size_t row_end, const float *x,
                        size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
 {
-    size_t r = row_begin;
-    for (; r + DENSE_TILE_ROWS <= row_end; r += DENSE_TILE_ROWS) {
-        many_tokens(m, r, DENSE_TILE_ROWS, x, x_stride, n_tokens, y, y_stride);
+    for (size_t r = row_begin; r < row_end; r += ROWS) {
+        const size_t n = row_end - r < ROWS ? row_end - r : ROWS;
+        dense_block(m, r, n, x, x_stride, n_tokens, y, y_stride);
     }
-    for (; r < row_end; r++) many_tokens(m, r, 1, x, x_stride, n_tokens, y, y_stride);
 }
 
 INLINE void dense_one(const struct matrix *m, size_t row_begin, size_t row_end, const float *x,

@@ -59,6 +59,8 @@ INLINE void add_lines(const uint8_t *w, size_t n_lines, const int8_t *x, size_t 
                 const __m256i four = broadcast_four(x + t * x_stride + 4 * j);
                 low[t] = _mm256_add_epi16(low[t], _mm256_maddubs_epi16(rows_low, four));
                 high[t] = _mm256_add_epi16(high[t], _mm256_maddubs_epi16(rows_high, four));
+                SETTLE(low[t]);
+                SETTLE(high[t]);
             }
         }
     }

@@ -35,6 +35,7 @@ INLINE void add_lines(const uint8_t *w, size_t n_lines, const int8_t *x, size_t 
             {
                 const __m512i four = broadcast_four(x + t * x_stride + 4 * j);
                 acc[t] = _mm512_add_epi16(acc[t], _mm512_maddubs_epi16(rows, four));
+                SETTLE(acc[t]);
             }
         }
     }

@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { TILE = 4, PREFETCH_BYTES = 2048 };
+enum { TILE = 6, PREFETCH_BYTES = 2048 };
 
 static int32_t sum_of(const int8_t *x, size_t cols)
 {
@@ -31,13 +31,13 @@ INLINE __m256i broadcast_four(const int8_t *x)
     return _mm256_set1_epi32(four);
 }
 
-/* One panel times n tokens (n is a constant after inlining). A single token has a chain per code
- * position, because one chain would wait for the latency of VPDPBUSD. */
+/* One panel times n tokens with n_chains sums each (constants after inlining; n_chains divides 4,
+ * n * n_chains <= TILE). Few tokens need several chains, because one waits for the latency of
+ * VPDPBUSD, five cycles. */
 INLINE void tile(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride, size_t n,
-                 int32_t sums[TILE][PANEL_ROWS])
+                 size_t n_chains, int32_t sums[TILE][PANEL_ROWS])
 {
     const __m256i three = _mm256_set1_epi8(3);
-    const size_t n_chains = n == 1 ? 4 : 1;
     __m256i low[TILE], high[TILE];
     UNROLL for (size_t i = 0; i < n * n_chains; i++) low[i] = high[i] = _mm256_setzero_si256();
     for (size_t line = 0; line < panel_cols(cols) / 16; line++, w += PANEL_LINE, x += 16) {
@@ -51,43 +51,34 @@ INLINE void tile(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride
             UNROLL for (size_t t = 0; t < n; t++)
             {
                 const __m256i four = broadcast_four(x + t * x_stride + 4 * j);
-                const size_t i = n == 1 ? (size_t)j : t;
+                const size_t i = t * n_chains + (size_t)j % n_chains;
                 low[i] = _mm256_dpbusd_avx_epi32(low[i], rows_low, four);
                 high[i] = _mm256_dpbusd_avx_epi32(high[i], rows_high, four);
+                SETTLE(low[i]);
+                SETTLE(high[i]);
             }
-        }
-    }
-    if (n == 1) {
-        UNROLL for (size_t i = 1; i < 4; i++)
-        {
-            low[0] = _mm256_add_epi32(low[0], low[i]);
-            high[0] = _mm256_add_epi32(high[0], high[i]);
         }
     }
     UNROLL for (size_t t = 0; t < n; t++)
     {
-        _mm256_storeu_si256((__m256i *)sums[t], low[t]);
-        _mm256_storeu_si256((__m256i *)sums[t] + 1, high[t]);
+        __m256i l = low[t * n_chains], h = high[t * n_chains];
+        UNROLL for (size_t i = 1; i < n_chains; i++)
+        {
+            l = _mm256_add_epi32(l, low[t * n_chains + i]);
+            h = _mm256_add_epi32(h, high[t * n_chains + i]);
+        }
+        _mm256_storeu_si256((__m256i *)sums[t], l);
+        _mm256_storeu_si256((__m256i *)sums[t] + 1, h);
     }
 }
 
 static size_t tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_stride, size_t n,
                       int32_t sums[TILE][PANEL_ROWS])
 {
-    switch (n) {
-    case 1:
-        tile(w, cols, x, x_stride, 1, sums);
-        return 1;
-    case 2:
-        tile(w, cols, x, x_stride, 2, sums);
-        return 2;
-    case 3:
-        tile(w, cols, x, x_stride, 3, sums);
-        return 3;
-    default:
-        tile(w, cols, x, x_stride, 4, sums);
-        return 4;
-    }
+    if (n >= 6) return tile(w, cols, x, x_stride, 6, 1, sums), 6;
+    if (n >= 4) return tile(w, cols, x, x_stride, 4, 1, sums), 4;
+    if (n >= 2) return tile(w, cols, x, x_stride, 2, 2, sums), 2;
+    return tile(w, cols, x, x_stride, 1, 4, sums), 1;
 }
 
 #include "../panel_driver.h"

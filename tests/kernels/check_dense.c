@@ -30,6 +30,21 @@ static uint8_t *weights(struct check *c, const struct bitnet_layout *l)
     return w;
 }
 
+/* What is timed lies as a caller would have it. */
+static struct problem make_aligned(struct check *c, enum bitnet_dtype type, size_t rows,
+                                   size_t cols, size_t n_tokens)
+{
+    struct problem p = {.layout = {.type = type, .rows = rows, .cols = cols}};
+    p.n_tokens = n_tokens;
+    p.x_stride = cols;
+    p.y_stride = rows;
+    p.w = weights(c, &p.layout);
+    p.x = check_buffer(c, n_tokens * cols * sizeof *p.x, 64);
+    p.y = check_buffer(c, n_tokens * rows * sizeof *p.y, 64);
+    for (size_t i = 0; i < n_tokens * cols; i++) p.x[i] = check_float(c, 2);
+    return p;
+}
+
 static struct problem make(struct check *c, enum bitnet_dtype type, size_t rows, size_t cols,
                            size_t n_tokens)
 {
@@ -74,8 +89,7 @@ static void run(const struct bitnet_kernel_set *set, void *ctx)
 static void time_shape(struct check *c, bitnet_dense_fn *ref, bitnet_dense_fn *fn,
                        enum bitnet_dtype type, size_t rows, size_t n_tokens, const char *what)
 {
-    struct problem p = make(c, type, rows, 2560, n_tokens);
-    p.y = check_buffer(c, 4 * n_tokens * p.y_stride, 64);
+    struct problem p = make_aligned(c, type, rows, 2560, n_tokens);
     p.ref = ref;
     p.fn = fn;
     const double n = (double)rows * 2560;
