@@ -11,6 +11,7 @@
 
 enum { VEC_LANES = 4, VEC_REGS = 8 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 2, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 2 }; /* 16 sums of 32 registers */
+enum { ATTENTION_KEYS = 2 }; /* that share the loads of a query */
 
 typedef float32x4_t vec;
 typedef int32x4_t vec_bits;

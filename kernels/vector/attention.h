@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { KEYS = 16, DIM_MAX = 512 };
+enum { KEYS = 16, DIM_MAX = 512, KEY_TILE = ATTENTION_KEYS };
 
 struct job {
     const float *q;
@@ -65,22 +65,37 @@ static vec add_last(const float *q, const float *k, size_t n, vec acc)
     return vec_choose_some(vec_fma(vec_load_some(q, n), vec_load(k), acc), acc, n);
 }
 
-static float score(const float *q, const float *k, size_t dim)
+/* The scores of one query and n keys (a constant), which share the loads of the query. */
+INLINE void scores_of(const float *q, const float *k, size_t k_stride, size_t dim, size_t n,
+                      float scale, float *scores)
 {
-    vec acc[VEC_REGS];
-    UNROLL for (size_t i = 0; i < VEC_REGS; i++) acc[i] = vec_zero();
+    vec acc[KEY_TILE][VEC_REGS];
+    UNROLL for (size_t p = 0; p < n; p++)
+    {
+        UNROLL for (size_t i = 0; i < VEC_REGS; i++) acc[p][i] = vec_zero();
+    }
     size_t d = 0;
     for (; d + BITNET_LANES <= dim; d += BITNET_LANES) {
         UNROLL for (size_t i = 0; i < VEC_REGS; i++)
         {
             const size_t at_i = d + VEC_LANES * i;
-            acc[i] = vec_fma(vec_load(q + at_i), vec_load(k + at_i), acc[i]);
+            const vec part = vec_load(q + at_i);
+            UNROLL for (size_t p = 0; p < n; p++)
+            {
+                acc[p][i] = vec_fma(part, vec_load(k + p * k_stride + at_i), acc[p][i]);
+            }
         }
     }
-    for (size_t i = 0; d < dim; i++, d += VEC_LANES) {
-        acc[i] = add_last(q + d, k + d, dim - d < VEC_LANES ? dim - d : VEC_LANES, acc[i]);
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++, d += VEC_LANES)
+    {
+        if (d >= dim) break;
+        const size_t left = dim - d < VEC_LANES ? dim - d : VEC_LANES;
+        UNROLL for (size_t p = 0; p < n; p++)
+        {
+            acc[p][i] = add_last(q + d, k + p * k_stride + d, left, acc[p][i]);
+        }
     }
-    return vec_sum(acc);
+    UNROLL for (size_t p = 0; p < n; p++) scores[p] = vec_sum(acc[p]) * scale;
 }
 
 static void score_keys(const struct job *j, size_t first, size_t n, float *buffer)
@@ -90,8 +105,15 @@ static void score_keys(const struct job *j, size_t first, size_t n, float *buffe
         for (size_t h = 0; h < j->n_heads; h++) {
             const float *q = j->q + at(j, t, h);
             float *scores = weights_of(j, t, h) + first;
-            for (size_t p = 0; p < visible(j, t, first); p++) {
-                scores[p] = score(q, buffer + p * j->padded_dim, j->head_dim) * j->scale;
+            const size_t seen = visible(j, t, first);
+            size_t p = 0;
+            for (; p + KEY_TILE <= seen; p += KEY_TILE) {
+                scores_of(q, buffer + p * j->padded_dim, j->padded_dim, j->head_dim, KEY_TILE,
+                          j->scale, scores + p);
+            }
+            for (; p < seen; p++) {
+                scores_of(q, buffer + p * j->padded_dim, j->padded_dim, j->head_dim, 1, j->scale,
+                          scores + p);
             }
         }
     }
