@@ -11,7 +11,7 @@ int main(void)
         printf("%s\n", err.text);
         return 1;
     }
-    printf("bitnet %s: %s rows of 256 take %d bytes\n", BITNET_VERSION,
+    printf("bitnet %s: %s rows of 256 take %d bytes\n", bitnet_version(),
            bitnet_dtype_info(BITNET_DTYPE_tq2_0)->label, (int)n_bytes);
     return 0;
 }

@@ -2,6 +2,7 @@
 cmake_minimum_required(VERSION 3.22)
 include(${FACTS})
 set(failures "")
+get_filename_component(test ${CMAKE_SCRIPT_MODE_FILE} NAME_WE) # tests may run side by side
 
 # doors_of(ROOM): sets DOORS to the header names of a room ("gguf.h").
 macro(doors_of room)
@@ -11,7 +12,7 @@ endmacro()
 # compile(COMPILER LANGUAGE FLAGS ROOM HEADER): includes the header, twice, as a file of ROOM would.
 # Sets COMPILED to true or false and MESSAGE to what the compiler said.
 function(compile compiler language flags room header)
-    set(source ${WORK_DIR}/one_door)
+    set(source ${WORK_DIR}/one_door_${test})
     file(WRITE ${source} "#include <bitnet/${header}>\n#include <bitnet/${header}>\nextern int one_door;\n")
     set(command ${compiler} ${flags} -x ${language} -fsyntax-only)
     foreach(folder IN LISTS INCLUDES_${room})
