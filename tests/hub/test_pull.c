@@ -260,7 +260,7 @@ TEST(a_listing_of_many_pages_is_read_to_the_end)
 TEST(small_files_cost_one_request_each)
 {
     struct rig *rig = *state;
-    static char bodies[300][8];
+    static char bodies[300][12];
     char path[64];
     for (int i = 0; i < 300; i++) {
         snprintf(path, sizeof path, "s/%03d.json", i);

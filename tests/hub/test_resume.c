@@ -517,7 +517,7 @@ TEST(modes_follow_the_umask)
 TEST(few_file_descriptors_are_enough)
 {
     struct rig *rig = *state;
-    static char bodies[100][8];
+    static char bodies[100][12];
     for (int i = 0; i < 100; i++) {
         char path[64];
         snprintf(path, sizeof path, "s/%03d.json", i);
