@@ -77,7 +77,7 @@ def answers(model, tokenizer, count, seed=910001):
                                                add_generation_prompt=True)
         ids = tokenizer(prompt, return_tensors="pt").input_ids
         out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, temperature=None,
-                             max_new_tokens=40, eos_token_id=stop, pad_token_id=stop)
+                             max_length=None, max_new_tokens=40, eos_token_id=stop, pad_token_id=stop)
         said = tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True)
         right += said == answer
         if said != answer:

@@ -88,7 +88,7 @@ def main():
                {"bos_token": vocabulary.BOS, "eos_token": vocabulary.EOS})
     write_json(os.path.join(opt.out, "generation_config.json"),
                {"bos_token_id": bos, "eos_token_id": [eos, eot], "do_sample": True, "temperature": 0.7,
-                "max_length": shape["max_position_embeddings"], "_from_model_config": False})
+                "max_length": shape["max_position_embeddings"]})
 
 
 if __name__ == "__main__":
