@@ -86,13 +86,15 @@ INLINE void scores_of(const float *q, const float *k, size_t k_stride, size_t di
             }
         }
     }
-    UNROLL for (size_t i = 0; i < VEC_REGS; i++, d += VEC_LANES)
+    UNROLL for (size_t i = 0; i < VEC_REGS; i++)
     {
-        if (d >= dim) break;
-        const size_t left = dim - d < VEC_LANES ? dim - d : VEC_LANES;
-        UNROLL for (size_t p = 0; p < n; p++)
-        {
-            acc[p][i] = add_last(q + d, k + p * k_stride + d, left, acc[p][i]);
+        const size_t from = d + VEC_LANES * i, left = dim > from ? dim - from : 0;
+        if (left) {
+            UNROLL for (size_t p = 0; p < n; p++)
+            {
+                acc[p][i] = add_last(q + from, k + p * k_stride + from,
+                                     left < VEC_LANES ? left : VEC_LANES, acc[p][i]);
+            }
         }
     }
     UNROLL for (size_t p = 0; p < n; p++) scores[p] = vec_sum(acc[p]) * scale;

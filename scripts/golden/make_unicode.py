@@ -5,6 +5,7 @@ serves as well, with its own version, which the header of each file names.
 
     python3 scripts/golden/make_unicode.py tokenizers
 """
+import subprocess
 import sys
 
 try:
@@ -112,8 +113,30 @@ def decomposition(path):
         out.write("};\n/* clang-format on */\n")
 
 
+def newer(path):
+    """Assigned code points that came after Unicode 8.0 and 9.0, whose tables some components of Hugging Face
+    tokenizers still use. Ages are asked of perl, whose Unicode may be older than ours: what it does not know is new."""
+    asked = "for my $c (0 .. 0x10FFFF) { next if $c >= 0xD800 && $c < 0xE000; my $h = chr($c);" \
+            " print $h =~ /\\p{Present_In: 8.0}/ ? 0 : $h =~ /\\p{Present_In: 9.0}/ ? 1 : 2 }"
+    ages = subprocess.run(["perl", "-e", asked], capture_output=True, text=True, check=True).stdout
+    ages = ages[:0xD800] + "0" * 0x800 + ages[0xD800:]
+    ranges = []
+    for c in range(N_CODE_POINTS):
+        age = 0 if ucd.category(chr(c)) in ("Cn", "Co", "Cs") else int(ages[c])
+        if age and ranges and ranges[-1][1] == c - 1 and ranges[-1][2] == age:
+            ranges[-1][1] = c
+        elif age:
+            ranges.append([c, c, age])
+    with open(path, "w") as out:
+        head(out, "First, last; 1: came with Unicode 9.0, 2: later.")
+        out.write(f"static const uint32_t newer_ranges[{len(ranges)}][3] = {{\n")
+        rows(out, ["{0x%x,0x%x,%d}" % tuple(r) for r in ranges])
+        out.write("};\n/* clang-format on */\n")
+
+
 if __name__ == "__main__":
     folder = sys.argv[1]
+    newer(f"{folder}/unicode_newer.inc")
     category(f"{folder}/unicode_category.inc")
     lower(f"{folder}/unicode_lower.inc")
     decomposition(f"{folder}/unicode_normal.inc")
