@@ -101,8 +101,27 @@ static enum bitnet_status parse_dialect(struct bitnet_convert_options *o, const 
                        BITNET_QUOTE(bitnet_str_of(text)));
 }
 
-enum bitnet_status main_make_options(struct bitnet_convert_options *o,
-                                     const struct main_arguments *a, struct bitnet_error *err)
+/* "attn_v=q6_k" into a rule; the pattern is cut off in place. */
+static enum bitnet_status parse_rules(struct bitnet_convert_options *o, struct main_arguments *a,
+                                      struct bitnet_error *err)
+{
+    for (size_t i = 0; i < a->tensor_types.n; i++) {
+        const char *text = a->tensor_types.at[i], *equals = strrchr(text, '=');
+        if (!equals || equals == text)
+            return bitnet_fail(err, BITNET_USAGE, "--tensor-type: %s is not REGEX=TYPE",
+                               BITNET_QUOTE(bitnet_str_of(text)));
+        *(char *)(uintptr_t)equals = '\0'; /* the words of argv are ours to change */
+        a->rules[o->n_rules++].pattern = text;
+        enum bitnet_status status =
+            parse_type(&a->rules[o->n_rules - 1].type, "--tensor-type", equals + 1, err);
+        if (status) return status;
+    }
+    o->rules = a->rules;
+    return BITNET_OK;
+}
+
+enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct main_arguments *a,
+                                     struct bitnet_error *err)
 {
     if (!a->type)
         return bitnet_fail(err, BITNET_USAGE, "--qtype is missing (for example --qtype i2_s)");
@@ -115,6 +134,8 @@ enum bitnet_status main_make_options(struct bitnet_convert_options *o,
         o->output_type_is_given = true;
         status = parse_type(&o->output_type, "--output-type", a->output_type, err);
     }
+    if (!status) status = parse_rules(o, a, err);
+    o->imatrix = a->imatrix;
     if (!status && a->tile) status = parse_tile(&o->tile, a->tile, err);
     if (!status) status = parse_verify(&o->verify, a->verify, err);
     if (!status) status = parse_dialect(o, a->dialect, err);
@@ -200,6 +221,13 @@ static void print_type(const struct bitnet_plan *plan, enum bitnet_dtype type, b
                t.max_deviation);
 }
 
+static size_t count_rounded(const struct bitnet_plan *plan)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < bitnet_plan_count(plan); i++) n += !bitnet_plan_at(plan, i)->is_exact;
+    return n;
+}
+
 static void print_text(const struct bitnet_plan *plan, const char *path,
                        const struct main_arguments *a)
 {
@@ -213,9 +241,11 @@ static void print_text(const struct bitnet_plan *plan, const char *path,
     if (a->dry_run)
         printf("memory beside the mapped source: %" PRIu64 " bytes\n",
                bitnet_plan_peak_bytes(plan));
+    else if (!is_checked)
+        puts("not read back");
     else
-        printf("%s\n",
-               is_checked ? "every tensor read back and equal to its source" : "not read back");
+        printf("every tensor read back and equal to its source%s\n",
+               count_rounded(plan) ? ", but for the rounding above" : "");
 }
 
 static void add_text(cJSON *object, const char *key, struct bitnet_str text)

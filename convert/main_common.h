@@ -10,6 +10,9 @@ struct main_arguments {
     const char *name; /* of the tool */
     const char *source, *out;
     const char *type, *embed_type, *output_type, *tile, *dialect, *verify, *model_name;
+    const char *imatrix;
+    struct bitnet_args_list tensor_types;
+    struct bitnet_type_rule rules[64];
     uint64_t n_threads;
     bool dry_run, allow_lossy, force, json, quiet;
 };
@@ -21,6 +24,10 @@ struct main_arguments {
          "type of the token embedding; default: f16 from a checkpoint, else as it is", 0, 0}, \
         {"--output-type", "TYPE", BITNET_OPTION_TEXT, &(a)->output_type, \
          "type of the output matrix; default: as the embedding, else as it is", 0, 0}, \
+        {"--tensor-type", "REGEX=TYPE", BITNET_OPTION_LIST, &(a)->tensor_types, \
+         "type of the tensors whose GGUF name matches; the last that matches counts", 0, 0}, \
+        {"--imatrix", "FILE", BITNET_OPTION_TEXT, &(a)->imatrix, \
+         "importance of columns from llama-imatrix, for types quantized with it", 0, 0}, \
         {"--tile", "BM,BK,bm", BITNET_OPTION_TEXT, &(a)->tile, \
          "tile of TL1 and TL2; default: bitnet.cpp's for the shape, or one that fits", 0, 0}, \
         {"--dialect", "NAME", BITNET_OPTION_TEXT, &(a)->dialect, \
@@ -47,7 +54,7 @@ struct main_arguments {
 void main_handle_signals(const char *name);
 /* Words into options. USAGE, naming the option. */
 enum bitnet_status main_make_options(struct bitnet_convert_options *options,
-                                     const struct main_arguments *a, struct bitnet_error *err);
+                                     struct main_arguments *a, struct bitnet_error *err);
 /* Makes the plan (from a folder, or a GGUF), runs it unless --dry-run, reports; the exit code. */
 enum main_source { MAIN_FROM_FOLDER, MAIN_FROM_GGUF };
 int main_plan_and_run(enum main_source from, const struct main_arguments *a,

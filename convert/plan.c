@@ -56,33 +56,13 @@ static enum bitnet_status check_type(enum bitnet_dtype type, const char *what, b
     return BITNET_OK;
 }
 
-/* The first dialect that has numbers for all types in the file. */
-static enum bitnet_status choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err)
-{
-    const enum bitnet_dtype used[] = {plan->options.type, plan_embed_type(&plan->options),
-                                      output_type(&plan->options)};
-    int first = plan->options.dialect_is_given ? (int)plan->options.dialect : 0;
-    int last = plan->options.dialect_is_given ? first : BITNET_DIALECT_COUNT - 1;
-    for (int d = first; d <= last; d++) {
-        bool has_all = true;
-        for (size_t i = 0; i < 3; i++)
-            has_all = has_all && bitnet_dtype_info(used[i])->type_number[d] != BITNET_NO_NUMBER;
-        plan->dialect = (enum bitnet_dialect)d;
-        if (has_all) return BITNET_OK;
-    }
-    return bitnet_fail(err, BITNET_UNSUPPORTED, "%s has no number for a file of %s with %s and %s",
-                       plan->options.dialect_is_given ? "this dialect" : "any dialect",
-                       bitnet_dtype_info(used[0])->label, bitnet_dtype_info(used[1])->label,
-                       bitnet_dtype_info(used[2])->label);
-}
-
 enum bitnet_status plan_check_types(struct bitnet_plan *plan, struct bitnet_error *err)
 {
     const struct bitnet_convert_options *o = &plan->options;
     enum bitnet_status status = check_type(o->type, "linear layers", true, err);
     if (!status) status = check_type(plan_embed_type(o), "token embedding", false, err);
     if (!status) status = check_type(output_type(o), "output matrix", false, err);
-    return status ? status : choose_dialect(plan, err);
+    return status;
 }
 
 /* --- one tensor --- */
@@ -210,7 +190,9 @@ static enum bitnet_status set_floats(struct bitnet_plan *plan, struct weight *we
                                      struct bitnet_error *err)
 {
     weight->kind = WEIGHT_FLOATS;
-    if (!is_linear) return BITNET_OK;
+    if (!is_linear)
+        return plan_is_ternary_type(type) ? plan_set_if_ternary(plan, weight, type, err)
+                                          : BITNET_OK;
     switch (plan->config.quantization) {
     case QUANTIZATION_ONLINE:
         weight->kind = WEIGHT_MASTERS;
@@ -238,7 +220,9 @@ enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_i
     item->codec = bitnet_codec(row->type);
     bool by_trits = weight_is_ternary(&item->weight) && plan_is_ternary_type(row->type);
     item->mode = by_trits ? PLAN_BY_TRITS : PLAN_BY_ROWS;
-    return bitnet_tensor_bytes(row->type, row->dims, row->n_dims, &row->n_bytes, err);
+    status = plan_find_importance(plan, item, row->target, err);
+    return status ? status
+                  : bitnet_tensor_bytes(row->type, row->dims, row->n_dims, &row->n_bytes, err);
 }
 
 static enum bitnet_dtype target_type(const struct bitnet_plan *plan,
@@ -295,9 +279,9 @@ static enum bitnet_status add_row(struct bitnet_plan *plan, const struct bitnet_
     used[tensor - plan->source.tensors] = true;
     item->tensor = tensor;
     row->source = tensor->name;
-    row->type = target_type(plan, role, is_linear);
 
     enum bitnet_status status = set_names(plan, row, role, layer, err);
+    row->type = plan_type_for(plan, row->target, target_type(plan, role, is_linear));
     if (!status) status = set_weight(plan, item, role, is_linear, row->type, used, err);
     if (status) return prefix_tensor(tensor->name, status, err);
     row->source_dtype = weight_kind_text(&item->weight);
@@ -411,6 +395,27 @@ static enum bitnet_status plan_tensors(struct bitnet_plan *plan, struct bitnet_e
     return status;
 }
 
+/* The first dialect that has numbers for every type that will be in the file. */
+enum bitnet_status plan_choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    int first = plan->options.dialect_is_given ? (int)plan->options.dialect : 0;
+    int last = plan->options.dialect_is_given ? first : BITNET_DIALECT_COUNT - 1;
+    size_t lacking = 0;
+    for (int d = first; d <= last; d++) {
+        size_t i = 0;
+        while (i < plan->n &&
+               bitnet_dtype_info(plan->rows[i].type)->type_number[d] != BITNET_NO_NUMBER)
+            i++;
+        plan->dialect = (enum bitnet_dialect)d;
+        if (i == plan->n) return BITNET_OK;
+        lacking = i;
+    }
+    return bitnet_fail(err, BITNET_UNSUPPORTED,
+                       "tensor %s: no dialect has numbers for %s and the other types of the file",
+                       BITNET_QUOTE(plan->rows[lacking].target),
+                       bitnet_dtype_info(plan->rows[lacking].type)->label);
+}
+
 /* --- the whole --- */
 
 /* The exact size comes from a writer that is told everything and then abandoned. */
@@ -465,6 +470,7 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
     if (options) plan->options = *options;
 
     enum bitnet_status status = plan_check_types(plan, err);
+    if (!status) status = plan_read_requests(plan, err);
     if (!status) status = source_open(&plan->source, model_dir, err);
     if (!status) status = config_read(&plan->config, model_dir, err);
     if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
@@ -472,6 +478,7 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
         status = plan_tensors(plan, err);
         if (status) bitnet_error_prefix(err, status, "%s", model_dir);
     }
+    if (!status) status = plan_choose_dialect(plan, err);
     if (!status) status = plan_names(plan, model_dir, err);
     if (!status)
         status = bitnet_tokenizer_from_dir(&plan->tokenizer, model_dir,
@@ -489,6 +496,7 @@ void bitnet_plan_free(struct bitnet_plan *plan)
 {
     if (!plan) return;
     bitnet_pool_free(plan->pool);
+    plan_free_requests(plan);
     bitnet_tokenizer_free(plan->tokenizer);
     bitnet_gguf_close(plan->gguf);
     config_free(&plan->config);

@@ -25,6 +25,7 @@ struct plan_item {
     const struct bitnet_tensor *gguf_tensor; /* of a GGUF */
     struct bitnet_layout layout;             /* of the target; a vector has one row */
     const struct bitnet_codec *codec;
+    const float *importance; /* [cols] of the target; NULL: none */
 };
 
 struct bitnet_plan {
@@ -34,6 +35,8 @@ struct bitnet_plan {
     struct bitnet_tokenizer *tokenizer;
     struct bitnet_gguf *gguf; /* a GGUF */
     struct config config;
+    struct type_rules *rules; /* --tensor-type; NULL: none */
+    struct imatrix *imatrix;  /* NULL: none */
     struct bitnet_pool *pool;
     char *name;            /* general.name */
     char size_label[16];   /* general.size_label: "2.4B" */
@@ -48,6 +51,14 @@ struct bitnet_plan {
 /* What the ways of making a plan share, in the order of use:
  * types can be written and the dialect has numbers for them; */
 enum bitnet_status plan_check_types(struct bitnet_plan *plan, struct bitnet_error *err);
+/* wishes that need reading first: --tensor-type and --imatrix; */
+enum bitnet_status plan_read_requests(struct bitnet_plan *plan, struct bitnet_error *err);
+void plan_free_requests(struct bitnet_plan *plan);
+/* the type that the last matching rule gives to this target, else `type`; */
+enum bitnet_dtype plan_type_for(const struct bitnet_plan *plan, struct bitnet_str target,
+                                enum bitnet_dtype type);
+enum bitnet_status plan_find_importance(const struct bitnet_plan *plan, struct plan_item *item,
+                                        struct bitnet_str target, struct bitnet_error *err);
 enum bitnet_dtype plan_embed_type(const struct bitnet_convert_options *options);
 bool plan_is_ternary_type(enum bitnet_dtype type);
 /* plain floats asked for as trits: right only if they are trits already (INEXACT otherwise); */
@@ -56,6 +67,8 @@ enum bitnet_status plan_set_if_ternary(struct bitnet_plan *plan, struct weight *
 /* layout, tile, codec and mode of an item whose weight is set; */
 enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_item *item,
                                    struct bitnet_plan_row *row, struct bitnet_error *err);
+/* the first dialect that has numbers for every type in the rows; */
+enum bitnet_status plan_choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err);
 /* sizes of file and memory. */
 enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *err);
 

@@ -6,7 +6,6 @@
 
 #include "bitnet/alloc.h"
 
-#include <inttypes.h>
 #include <stdio.h> /* snprintf */
 
 static enum bitnet_status no_memory(struct bitnet_error *err)
@@ -138,7 +137,7 @@ static enum bitnet_status add_row(struct bitnet_plan *plan, const struct bitnet_
     const struct bitnet_tensor_role *role = role_of(plan->config.arch, t->name);
     item->gguf_tensor = t;
     row->source = row->target = t->name;
-    row->type = wanted_type(plan, role, t->type);
+    row->type = plan_type_for(plan, t->name, wanted_type(plan, role, t->type));
     row->n_dims = t->n_dims;
     memcpy(row->dims, t->dims, sizeof row->dims);
     bool is_linear = role && role->kind == BITNET_TENSOR_LINEAR;
@@ -164,38 +163,18 @@ static enum bitnet_status plan_tensors(struct bitnet_plan *plan, struct bitnet_e
     return status;
 }
 
-/* The first dialect that has numbers for every type that will be in the file. */
-static enum bitnet_status choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err)
-{
-    int first = plan->options.dialect_is_given ? (int)plan->options.dialect : 0;
-    int last = plan->options.dialect_is_given ? first : BITNET_DIALECT_COUNT - 1;
-    size_t lacking = 0;
-    for (int d = first; d <= last; d++) {
-        size_t i = 0;
-        while (i < plan->n &&
-               bitnet_dtype_info(plan->rows[i].type)->type_number[d] != BITNET_NO_NUMBER)
-            i++;
-        plan->dialect = (enum bitnet_dialect)d;
-        if (i == plan->n) return BITNET_OK;
-        lacking = i;
-    }
-    return bitnet_fail(err, BITNET_UNSUPPORTED,
-                       "tensor %s: no dialect has numbers for %s and the other types of the file",
-                       BITNET_QUOTE(plan->rows[lacking].target),
-                       bitnet_dtype_info(plan->rows[lacking].type)->label);
-}
-
 static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struct bitnet_error *err)
 {
     struct bitnet_gguf_options options = {.log = plan->options.log};
     enum bitnet_status status = plan_check_types(plan, err);
+    if (!status) status = plan_read_requests(plan, err);
     if (!status) status = bitnet_gguf_open(&plan->gguf, path, &options, err);
     if (status) return status;
     status = bitnet_hparams_from_gguf(&plan->config.hparams, &plan->config.arch, plan->gguf, err);
     if (!status) status = bitnet_arch_validate(plan->gguf, err);
     if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
     if (!status) status = plan_tensors(plan, err);
-    if (!status) status = choose_dialect(plan, err);
+    if (!status) status = plan_choose_dialect(plan, err);
     if (!status) status = plan_names(plan, path, err);
     if (!status) status = plan_measure(plan, err);
     return status ? bitnet_error_prefix(err, status, "%s", path) : BITNET_OK;

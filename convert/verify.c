@@ -326,7 +326,7 @@ static void compare_rows(void *ctx, size_t begin, size_t end, unsigned thread)
         bool is_right = row_is_right(k, values, bytes, decoded, &k->deviations[r]);
         if (is_right && !is_float_type(k->layout.type)) {
             uint8_t *again = (uint8_t *)decoded; /* no type is wider than f32 */
-            k->item->codec->encode_rows(&k->layout, values, 1, NULL, again);
+            k->item->codec->encode_rows(&k->layout, values, 1, k->item->importance, again);
             is_right = memcmp(again, bytes, row_bytes) == 0;
         }
         if (!is_right) lower_to(&k->first_bad, r);

@@ -196,7 +196,8 @@ static void encode_rows(void *ctx, size_t begin, size_t end, unsigned thread)
         weight_floats(&w->item->weight, w->first_row + r, trits, row);
         if (floats_largest(row, layout->cols) >= w->too_large)
             lower_to(&w->unwritable, w->first_row + r);
-        w->item->codec->encode_rows(layout, row, 1, NULL, w->space->bytes + r * row_bytes);
+        w->item->codec->encode_rows(layout, row, 1, w->item->importance,
+                                    w->space->bytes + r * row_bytes);
     }
 }
 

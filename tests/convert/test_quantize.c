@@ -43,7 +43,7 @@ static enum bitnet_status quantize_with(const char *in, const char *out,
 
 static enum bitnet_status quantize(const char *in, const char *out, enum bitnet_dtype type)
 {
-    struct bitnet_convert_options options = {.type = type, .overwrite = true};
+    struct bitnet_convert_options options = {.type = type, .overwrite = true, .n_threads = 2};
     return quantize_with(in, out, &options);
 }
 

@@ -16,6 +16,12 @@ enum bitnet_verify {
     BITNET_VERIFY_NONE
 };
 
+/* Tensors whose GGUF name the POSIX extended regular expression matches get this type. */
+struct bitnet_type_rule {
+    const char *pattern;
+    enum bitnet_dtype type;
+};
+
 /* Zero means default. */
 struct bitnet_convert_options {
     enum bitnet_dtype type;       /* of the linear layers. f32 is 0: always meant as said */
@@ -23,6 +29,11 @@ struct bitnet_convert_options {
     enum bitnet_dtype embed_type; /* of token embedding */
     bool output_type_is_given;    /* else as the embedding */
     enum bitnet_dtype output_type;
+    const struct bitnet_type_rule *rules; /* the last that matches counts */
+    size_t n_rules;
+    /* Importance of columns, for types that are quantized with it (IQ2_S, Q4_0, ...): the file that
+     * llama-imatrix writes, old binary or GGUF. NULL: none. */
+    const char *imatrix;
     struct bitnet_tile tile; /* TL1, TL2; zero: known or default for each shape */
     bool dialect_is_given;   /* else the first one that has numbers for all types */
     enum bitnet_dialect dialect;
