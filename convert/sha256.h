@@ -1,4 +1,5 @@
-/* SHA-256 (FIPS 180-4). */
+/* SHA-256 (FIPS 180-4), fed piece by piece: what a logical or raw hash of a model is made with. The
+ * pieces do not matter, only the bytes. */
 #ifndef BITNET_SHA256_H
 #define BITNET_SHA256_H
 

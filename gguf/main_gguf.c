@@ -113,6 +113,11 @@ static const struct verb {
     {"show", verb_show, "what a file is: architecture, types, numbers, tokenizer"},
     {"dump", verb_dump, "all of its metadata and tensors"},
     {"validate", verb_validate, "whether it is sound, and where it is not"},
+    {"diff", verb_diff, "what differs between two files"},
+    {"hash", verb_hash, "one number for the weights, by bytes or by value"},
+    {"edit", verb_edit, "the same file with other metadata"},
+    {"split", verb_split, "one file as several"},
+    {"merge", verb_merge, "several files as one"},
 };
 
 static void print_usage(FILE *out)

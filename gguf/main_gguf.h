@@ -15,7 +15,7 @@ int bitnet_gguf_main(int argc, char **argv);
 /* One call of one verb. */
 struct call {
     bool json, full, tensors, deep, quiet, logical, per_tensor, overwrite;
-    const char *dialect, *level, *output;
+    const char *dialect, *level, *output, *tensor;
     uint64_t max_bytes;
     struct bitnet_args_list set, del;
     const char *operands[GGUF_OPERANDS_MAX];
@@ -36,10 +36,17 @@ enum bitnet_status call_flush(struct bitnet_error *err);
 enum bitnet_status verb_show(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_dump(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_validate(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_diff(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_hash(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_edit(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_split(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_merge(int argc, char **argv, struct bitnet_error *err);
 
 /* main_gguf_print.c: what a file says, as text or JSON. */
 void print_escaped(FILE *out, struct bitnet_str text);
 void print_value(FILE *out, const struct bitnet_gguf_value *value, bool full);
 void print_tensor(FILE *out, const struct bitnet_tensor *tensor);
+/* A JSON string, or {"hex": ...} for what is no text. */
+struct cJSON *json_text(struct bitnet_str text);
 
 #endif

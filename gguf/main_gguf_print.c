@@ -156,7 +156,7 @@ static void json_init(void)
 }
 
 /* cJSON's strings end at a NUL and are not checked, so only clean UTF-8 goes in as text. */
-static cJSON *json_text(struct bitnet_str text)
+struct cJSON *json_text(struct bitnet_str text)
 {
     struct bitnet_buf buf = {.max = SIZE_MAX / 4};
     bitnet_buf_add(&buf, "", 0);

@@ -232,8 +232,7 @@ static enum bitnet_status check_all(struct bitnet_gguf *gguf,
                                     const struct bitnet_gguf_options *options,
                                     struct bitnet_error *err)
 {
-    enum bitnet_status status = open_rest(gguf, options, err);
-    if (!status) status = join_parts(gguf, err);
+    enum bitnet_status status = join_parts(gguf, err);
     if (!status) status = gguf_resolve_types(gguf, options, err);
     if (!status) status = gguf_lay_out(gguf, err);
     return status;
@@ -282,6 +281,7 @@ enum bitnet_status bitnet_gguf_open(struct bitnet_gguf **out, const char *path,
     if (status) return status;
     gguf->n_parts = 1;
     status = open_part(&gguf->parts[0], path, options, err);
+    if (!status) status = open_rest(gguf, options, err);
     if (!status) status = check_all(gguf, options, err);
     if (!status) status = bitnet_gguf_unchanged(gguf, err);
     return settle(out, gguf, status, err);
@@ -299,6 +299,7 @@ enum bitnet_status bitnet_gguf_open_mem(struct bitnet_gguf **out, struct bitnet_
     gguf->n_parts = 1;
     gguf->parts[0].bytes = bytes;
     status = gguf_part_read(&gguf->parts[0], GGUF_FROM_MEMORY, options->max_metadata_bytes, err);
+    if (!status) status = open_rest(gguf, options, err);
     if (!status) status = check_all(gguf, options, err);
     return settle(out, gguf, status, err);
 }

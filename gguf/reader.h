@@ -54,8 +54,8 @@ enum bitnet_status gguf_part_read(struct gguf_part *part, enum gguf_source sourc
 void gguf_part_release(struct gguf_part *part);
 const struct bitnet_gguf_value *gguf_part_find(const struct gguf_part *part, const char *key);
 
-/* Opens a file that is already mapped (the writer's unpublished one). Takes over `file`, also on
- * failure. */
+/* Opens a file that is already mapped (the writer's unpublished one), by itself even when it is a
+ * part of a split set. Takes over `file`, also on failure. */
 enum bitnet_status gguf_open_mapped(struct bitnet_gguf **gguf, struct bitnet_file *file,
                                     const struct bitnet_gguf_options *options,
                                     struct bitnet_error *err);
