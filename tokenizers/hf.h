@@ -10,16 +10,35 @@
 
 #include <bitnet/json.h>
 
+#include "charsmap.h"
 #include "insides.h"
+#include "normal.h"
 
 #define HF_MAX_COMPONENTS 32
 
-enum hf_normalizer_kind { HF_PREPEND, HF_REPLACE };
+enum hf_normalizer_kind {
+    HF_PREPEND,
+    HF_REPLACE,
+    HF_REPLACE_REGEX,
+    HF_FORM,
+    HF_LOWERCASE,
+    HF_STRIP_ACCENTS,
+    HF_STRIP,
+    HF_NMT,
+    HF_BERT,
+    HF_PRECOMPILED,
+    HF_SPELL_BYTES
+};
 
 struct hf_normalizer {
     enum hf_normalizer_kind kind;
-    struct bitnet_str text;    /* PREPEND: what; REPLACE: what is looked for */
-    struct bitnet_str content; /* REPLACE: by what */
+    struct bitnet_str text;              /* PREPEND: what; REPLACE: what is looked for */
+    struct bitnet_str content;           /* REPLACE, REPLACE_REGEX: by what */
+    const struct regex *regex;           /* REPLACE_REGEX */
+    enum normal_form form;               /* FORM */
+    bool left, right;                    /* STRIP */
+    bool clean, chinese, accents, lower; /* BERT: clean, pad, strip accents, lower-case */
+    struct charsmap map;                 /* PRECOMPILED; its blob is in the tokenizer's arena */
 };
 
 enum hf_splitter_kind { HF_PASS, HF_BYTE_LEVEL, HF_METASPACE };
@@ -41,12 +60,18 @@ enum hf_decoder_kind {
     HF_DECODE_BYTE_FALLBACK,
     HF_DECODE_FUSE,
     HF_DECODE_STRIP,
-    HF_DECODE_METASPACE
+    HF_DECODE_METASPACE,
+    HF_DECODE_WORDPIECE,
+    HF_DECODE_BPE,
+    HF_DECODE_CTC
 };
 
 struct hf_decoder {
     enum hf_decoder_kind kind;
-    struct bitnet_str text, content; /* REPLACE; STRIP: the character; METASPACE: replacement */
+    struct bitnet_str text, content; /* REPLACE; STRIP: the character; METASPACE: replacement;
+                                      * WORDPIECE: prefix; BPE: suffix; CTC: pad and delimiter */
+    const struct regex *regex;       /* REPLACE with an expression */
+    bool cleanup;                    /* WORDPIECE, CTC */
     uint64_t start, stop;            /* STRIP: at most so many */
     enum hf_prepend prepend;         /* METASPACE */
 };
@@ -116,5 +141,7 @@ bool hf_make_valid(struct bitnet_str text, struct bitnet_buf *out);
 /* hf_normalize.c: replaces every `what` by `by`. */
 bool hf_replace(struct bitnet_buf *out, struct bitnet_str text, struct bitnet_str what,
                 struct bitnet_str by);
+bool hf_replace_regex(struct bitnet_buf *out, struct bitnet_str text, const struct regex *regex,
+                      struct bitnet_str by);
 
 #endif

@@ -133,11 +133,95 @@ static bool fuse(const struct strings *in, struct strings *out)
 
 static bool replace(const struct hf_decoder *decoder, const struct strings *in, struct strings *out)
 {
+    for (size_t i = 0; i < in->n; i++) {
+        struct bitnet_str text = string_at(in, i);
+        bool ok = decoder->regex
+                      ? hf_replace_regex(&out->text, text, decoder->regex, decoder->content)
+                      : hf_replace(&out->text, text, decoder->text, decoder->content);
+        if (!ok || !end_string(out)) return false;
+    }
+    return true;
+}
+
+/* English text loses the spaces that tokens put before marks and endings. */
+static bool add_tidy(struct bitnet_buf *out, struct bitnet_str text, size_t max)
+{
+    static const char *const pairs[][2] = {
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+    };
+    struct bitnet_buf from = {.max = max}, to = {.max = max};
+    bool ok = bitnet_buf_add_str(&from, text);
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0] && ok; i++) {
+        to.n = 0;
+        ok = hf_replace(&to, (struct bitnet_str){from.at, from.n}, bitnet_str_of(pairs[i][0]),
+                        bitnet_str_of(pairs[i][1]));
+        struct bitnet_buf swap = from;
+        from = to;
+        to = swap;
+    }
+    ok = ok && bitnet_buf_add(out, from.at, from.n);
+    bitnet_buf_free(&from);
+    bitnet_buf_free(&to);
+    return ok;
+}
+
+/* "##x" joins the word before it, anything else begins a new one. */
+static bool wordpiece(const struct hf_decoder *decoder, const struct strings *in,
+                      struct strings *out)
+{
+    struct bitnet_buf word = {.max = MAX_DECODED_BYTES};
+    bool ok = true;
+    for (size_t i = 0; i < in->n && ok; i++) {
+        struct bitnet_str text = string_at(in, i), prefix = decoder->text;
+        bool joins = i && text.n >= prefix.n && memcmp(text.at, prefix.at, prefix.n) == 0;
+        word.n = 0;
+        if (joins) text = (struct bitnet_str){text.at + prefix.n, text.n - prefix.n};
+        ok = (!i || joins || bitnet_buf_add(&word, " ", 1)) && bitnet_buf_add_str(&word, text);
+        struct bitnet_str made = {word.at, word.n};
+        ok = ok && (decoder->cleanup ? add_tidy(&out->text, made, word.max)
+                                     : bitnet_buf_add_str(&out->text, made));
+        ok = ok && end_string(out);
+    }
+    bitnet_buf_free(&word);
+    return ok;
+}
+
+/* The end-of-word suffix is a space, but for the last token's. */
+static bool bpe_suffix(const struct hf_decoder *decoder, const struct strings *in,
+                       struct strings *out)
+{
     for (size_t i = 0; i < in->n; i++)
-        if (!hf_replace(&out->text, string_at(in, i), decoder->text, decoder->content) ||
+        if (!hf_replace(&out->text, string_at(in, i), decoder->text,
+                        i + 1 == in->n ? BITNET_STR("") : BITNET_STR(" ")) ||
             !end_string(out))
             return false;
     return true;
+}
+
+/* Repeats fall together, pads vanish, delimiters are spaces. */
+static bool ctc(const struct hf_decoder *decoder, const struct strings *in, struct strings *out)
+{
+    struct bitnet_buf word = {.max = MAX_DECODED_BYTES}, tidy = {.max = MAX_DECODED_BYTES};
+    bool ok = true;
+    for (size_t i = 0; i < in->n && ok; i++) {
+        struct bitnet_str text = string_at(in, i);
+        if (i && bitnet_str_equal(text, string_at(in, i - 1))) continue;
+        word.n = tidy.n = 0;
+        ok = hf_replace(&word, text, decoder->text, BITNET_STR(""));
+        struct bitnet_str made = {word.at, word.n};
+        if (ok && decoder->cleanup) {
+            ok = add_tidy(&tidy, made, word.max);
+            word.n = 0;
+            ok = ok && hf_replace(&word, (struct bitnet_str){tidy.at, tidy.n}, decoder->content,
+                                  BITNET_STR(" "));
+        }
+        if (ok && word.n) ok = bitnet_buf_add(&out->text, word.at, word.n) && end_string(out);
+    }
+    bitnet_buf_free(&word);
+    bitnet_buf_free(&tidy);
+    return ok;
 }
 
 static bool strip(const struct hf_decoder *decoder, const struct strings *in, struct strings *out)
@@ -189,6 +273,12 @@ static bool apply(const struct hf_decoder *decoder, const struct strings *in, st
         return strip(decoder, in, out);
     case HF_DECODE_METASPACE:
         return metaspace(decoder, in, out);
+    case HF_DECODE_WORDPIECE:
+        return wordpiece(decoder, in, out);
+    case HF_DECODE_BPE:
+        return bpe_suffix(decoder, in, out);
+    case HF_DECODE_CTC:
+        return ctc(decoder, in, out);
     }
     return false;
 }

@@ -3,6 +3,8 @@
  * name, because ignoring it would change ids. See hf.h. */
 #include "hf.h"
 
+#include "base64.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -169,26 +171,110 @@ static enum bitnet_status read_behavior(struct reader *reader, const struct bitn
 
 /* ------------------------------------------------------------------ normalizers */
 
+static enum bitnet_status read_replace(struct reader *reader, const struct bitnet_json *node,
+                                       struct bitnet_str *text, struct bitnet_str *content,
+                                       const struct regex **regex)
+{
+    struct bitnet_str what = {0};
+    bool is_regex = false;
+    enum bitnet_status status = read_pattern(reader, node, &what, &is_regex);
+    if (!status && is_regex) {
+        status = tokenizer_add_regex(reader->tokenizer, what, regex, reader->err);
+        if (status) bitnet_error_prefix(reader->err, status, "%s pattern", reader->part);
+    }
+    if (!status) status = copy(reader, what, text);
+    if (!status) status = read_text(reader, node, "content", content);
+    return status;
+}
+
+static enum bitnet_status read_flag(struct reader *reader, const struct bitnet_json *node,
+                                    const char *name, bool *flag)
+{
+    return bitnet_json_bool(node, name, BITNET_OPTIONAL, flag, reader->err);
+}
+
+/* strip_accents null means: as lowercase. */
+static enum bitnet_status read_bert(struct reader *reader, const struct bitnet_json *node,
+                                    struct hf_normalizer *made)
+{
+    made->kind = HF_BERT;
+    made->clean = made->chinese = made->lower = true;
+    enum bitnet_status status = read_flag(reader, node, "clean_text", &made->clean);
+    if (!status) status = read_flag(reader, node, "handle_chinese_chars", &made->chinese);
+    if (!status) status = read_flag(reader, node, "lowercase", &made->lower);
+    made->accents = made->lower;
+    if (!status) status = read_flag(reader, node, "strip_accents", &made->accents);
+    return status;
+}
+
+static enum bitnet_status read_precompiled(struct reader *reader, const struct bitnet_json *node,
+                                           struct hf_normalizer *made)
+{
+    struct bitnet_str text = {0}, kept = {0};
+    struct bitnet_buf blob = {.max = (size_t)8 << 20};
+    made->kind = HF_PRECOMPILED;
+    enum bitnet_status status =
+        bitnet_json_str(node, "precompiled_charsmap", BITNET_REQUIRED, &text, reader->err);
+    if (!status && !base64_decode(text, &blob))
+        status = bitnet_fail(reader->err, BITNET_FORMAT, "%s: the character map is no Base64",
+                             reader->part);
+    if (!status) status = copy(reader, (struct bitnet_str){blob.at, blob.n}, &kept);
+    if (!status)
+        status = charsmap_open(&made->map, (struct bitnet_bytes){(const uint8_t *)kept.at, kept.n},
+                               reader->err);
+    bitnet_buf_free(&blob);
+    return status;
+}
+
+/* Those that are known by their name alone. */
+static const struct plain_normalizer {
+    const char *type;
+    enum hf_normalizer_kind kind;
+    enum normal_form form;
+} plain_normalizers[] = {
+    {"NFC", HF_FORM, NORMAL_NFC},
+    {"NFD", HF_FORM, NORMAL_NFD},
+    {"NFKC", HF_FORM, NORMAL_NFKC},
+    {"NFKD", HF_FORM, NORMAL_NFKD},
+    {"Lowercase", HF_LOWERCASE, 0},
+    {"StripAccents", HF_STRIP_ACCENTS, 0},
+    {"Nmt", HF_NMT, 0},
+    {"ByteLevel", HF_SPELL_BYTES, 0},
+};
+
+static bool plain_normalizer(struct bitnet_str type, struct hf_normalizer *made)
+{
+    for (size_t i = 0; i < sizeof plain_normalizers / sizeof plain_normalizers[0]; i++)
+        if (bitnet_str_is(type, plain_normalizers[i].type)) {
+            made->kind = plain_normalizers[i].kind;
+            made->form = plain_normalizers[i].form;
+            return true;
+        }
+    return false;
+}
+
 static enum bitnet_status read_normalizer(struct reader *reader, const struct bitnet_json *node,
                                           struct bitnet_str type)
 {
     struct hf *hf = reader->tokenizer->hf;
     struct hf_normalizer made = {0};
     enum bitnet_status status = BITNET_OK;
-    bool is_regex = false;
     if (bitnet_str_is(type, "Prepend")) {
         made.kind = HF_PREPEND;
         status = read_text(reader, node, "prepend", &made.text);
     } else if (bitnet_str_is(type, "Replace")) {
-        struct bitnet_str what = {0};
-        made.kind = HF_REPLACE;
-        status = read_pattern(reader, node, &what, &is_regex);
-        if (!status && is_regex)
-            status = bitnet_fail(reader->err, BITNET_UNSUPPORTED, "%s pattern %s is not supported",
-                                 reader->part, BITNET_QUOTE(what));
-        if (!status) status = copy(reader, what, &made.text);
-        if (!status) status = read_text(reader, node, "content", &made.content);
-    } else {
+        status = read_replace(reader, node, &made.text, &made.content, &made.regex);
+        made.kind = made.regex ? HF_REPLACE_REGEX : HF_REPLACE;
+    } else if (bitnet_str_is(type, "Strip")) {
+        made.kind = HF_STRIP;
+        made.left = made.right = true;
+        status = read_flag(reader, node, "strip_left", &made.left);
+        if (!status) status = read_flag(reader, node, "strip_right", &made.right);
+    } else if (bitnet_str_is(type, "BertNormalizer")) {
+        status = read_bert(reader, node, &made);
+    } else if (bitnet_str_is(type, "Precompiled")) {
+        status = read_precompiled(reader, node, &made);
+    } else if (!plain_normalizer(type, &made)) {
         return unknown(reader, type);
     }
     if (status) return status;
@@ -290,10 +376,43 @@ static enum bitnet_status read_metaspace(struct reader *reader, const struct bit
     return status;
 }
 
+static enum bitnet_status add_splitter(struct reader *reader, const struct hf_splitter *made)
+{
+    struct hf *hf = reader->tokenizer->hf;
+    if (hf->n_splitters == HF_MAX_COMPONENTS) return full(reader);
+    hf->splitters[hf->n_splitters++] = *made;
+    return BITNET_OK;
+}
+
+/* \w as Rust's regex crate has it: also the joiners, and letters in circles and squares. */
+#define RUST_WORD                                                                                  \
+    "\\w\\x{200C}\\x{200D}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}"           \
+    "\\x{1F170}-\\x{1F189}"
+
+/* Whitespace: keeps \w+ and [^\w\s]+, so what lies between is removed. */
+static enum bitnet_status read_whitespace(struct reader *reader, struct hf_splitter *made)
+{
+    made->pass =
+        (struct split_pass){.matcher = SPLIT_REGEX, .behavior = SPLIT_REMOVED, .invert = true};
+    return tokenizer_add_regex(reader->tokenizer,
+                               BITNET_STR("[" RUST_WORD "]+|[^" RUST_WORD "\\s]+"),
+                               &made->pass.regex, reader->err);
+}
+
+static enum bitnet_status read_delimiter(struct reader *reader, const struct bitnet_json *node,
+                                         struct hf_splitter *made)
+{
+    made->pass = (struct split_pass){.matcher = SPLIT_STRING, .behavior = SPLIT_REMOVED};
+    enum bitnet_status status = read_text(reader, node, "delimiter", &made->pass.string);
+    if (!status && !made->pass.string.n)
+        status =
+            bitnet_fail(reader->err, BITNET_FORMAT, "%s: the delimiter is empty", reader->part);
+    return status;
+}
+
 static enum bitnet_status read_splitter(struct reader *reader, const struct bitnet_json *node,
                                         struct bitnet_str type)
 {
-    struct hf *hf = reader->tokenizer->hf;
     struct hf_splitter made = {0};
     enum bitnet_status status = BITNET_OK;
     if (bitnet_str_is(type, "Split")) {
@@ -307,15 +426,20 @@ static enum bitnet_status read_splitter(struct reader *reader, const struct bitn
     } else if (bitnet_str_is(type, "Punctuation")) {
         made.pass.matcher = SPLIT_MARK;
         status = read_behavior(reader, node, &made.pass.behavior);
+    } else if (bitnet_str_is(type, "Whitespace")) {
+        status = read_whitespace(reader, &made);
+    } else if (bitnet_str_is(type, "CharDelimiterSplit")) {
+        status = read_delimiter(reader, node, &made);
     } else if (bitnet_str_is(type, "WhitespaceSplit")) {
         made.pass = (struct split_pass){.matcher = SPLIT_WHITE, .behavior = SPLIT_REMOVED};
+    } else if (bitnet_str_is(type, "BertPreTokenizer")) {
+        made.pass = (struct split_pass){.matcher = SPLIT_WHITE, .behavior = SPLIT_REMOVED};
+        status = add_splitter(reader, &made);
+        made.pass = (struct split_pass){.matcher = SPLIT_MARK};
     } else {
         return unknown(reader, type);
     }
-    if (status) return status;
-    if (hf->n_splitters == HF_MAX_COMPONENTS) return full(reader);
-    hf->splitters[hf->n_splitters++] = made;
-    return BITNET_OK;
+    return status ? status : add_splitter(reader, &made);
 }
 
 /* Passes over raw bytes do what passes and a last ByteLevel do over letters. */
@@ -350,21 +474,6 @@ enum bitnet_status hf_read_pre_tokenizer(struct bitnet_tokenizer *tokenizer,
 
 /* ------------------------------------------------------------------ decoders */
 
-static enum bitnet_status
-read_replace_decoder(struct reader *reader, const struct bitnet_json *node, struct hf_decoder *made)
-{
-    struct bitnet_str what = {0};
-    bool is_regex = false;
-    made->kind = HF_DECODE_REPLACE;
-    enum bitnet_status status = read_pattern(reader, node, &what, &is_regex);
-    if (!status && is_regex)
-        status = bitnet_fail(reader->err, BITNET_UNSUPPORTED, "%s pattern %s is not supported",
-                             reader->part, BITNET_QUOTE(what));
-    if (!status) status = copy(reader, what, &made->text);
-    if (!status) status = read_text(reader, node, "content", &made->content);
-    return status;
-}
-
 static enum bitnet_status read_strip(struct reader *reader, const struct bitnet_json *node,
                                      struct hf_decoder *made)
 {
@@ -394,7 +503,22 @@ static enum bitnet_status read_decoder(struct reader *reader, const struct bitne
     } else if (bitnet_str_is(type, "Fuse")) {
         made.kind = HF_DECODE_FUSE;
     } else if (bitnet_str_is(type, "Replace")) {
-        status = read_replace_decoder(reader, node, &made);
+        made.kind = HF_DECODE_REPLACE;
+        status = read_replace(reader, node, &made.text, &made.content, &made.regex);
+    } else if (bitnet_str_is(type, "WordPiece")) {
+        made.kind = HF_DECODE_WORDPIECE;
+        made.cleanup = true;
+        status = read_text(reader, node, "prefix", &made.text);
+        if (!status) status = read_flag(reader, node, "cleanup", &made.cleanup);
+    } else if (bitnet_str_is(type, "BPEDecoder")) {
+        made.kind = HF_DECODE_BPE;
+        status = read_text(reader, node, "suffix", &made.text);
+    } else if (bitnet_str_is(type, "CTC")) {
+        made.kind = HF_DECODE_CTC;
+        made.cleanup = true;
+        status = read_text(reader, node, "pad_token", &made.text);
+        if (!status) status = read_text(reader, node, "word_delimiter_token", &made.content);
+        if (!status) status = read_flag(reader, node, "cleanup", &made.cleanup);
     } else if (bitnet_str_is(type, "Strip")) {
         status = read_strip(reader, node, &made);
     } else if (bitnet_str_is(type, "Metaspace")) {

@@ -187,6 +187,18 @@ static bool find_punctuation(struct piece piece, size_t from, const char *more, 
     return true;
 }
 
+/* One mark, as Hugging Face's Punctuation sees it: by the tables of Unicode 8.0. */
+static bool find_mark(struct piece piece, size_t from, struct split_range *found)
+{
+    while (find_punctuation(piece, from, "$+<=>^~|`", false, found)) {
+        uint32_t c = 0;
+        unicode_decode_lenient(piece.at + found->begin, piece.n - found->begin, &c);
+        if (!unicode_is_newer(UNICODE_8, c)) return true;
+        from = found->end;
+    }
+    return false;
+}
+
 static bool find_number(struct piece piece, size_t from, bool run, struct split_range *found)
 {
     found->begin = run_without(piece, from, NUMBER);
@@ -277,7 +289,7 @@ static bool find(struct split_level *level, struct piece piece, size_t from,
     case SPLIT_PUNCTUATION_TICK:
         return find_punctuation(piece, from, "$+<=>^~|`", true, found);
     case SPLIT_MARK:
-        return find_punctuation(piece, from, "$+<=>^~|`", false, found);
+        return find_mark(piece, from, found);
     case SPLIT_WHITE:
         return find_white(piece, from, found);
     case SPLIT_STRING:

@@ -2,6 +2,7 @@
 #include "unicode.h"
 
 #include "unicode_category.inc"
+#include "unicode_newer.inc"
 
 static bool is_white(uint32_t c)
 {
@@ -28,6 +29,25 @@ uint32_t unicode_bits(uint32_t c)
 {
     if (c > 0x10FFFF) return UNICODE_BIT(CATEGORY_CN);
     return UNICODE_BIT(category_of(c)) | (is_white(c) ? UNICODE_WHITE : 0);
+}
+
+bool unicode_is_newer(enum unicode_version version, uint32_t c)
+{
+    size_t low = 0, high = sizeof newer_ranges / sizeof newer_ranges[0];
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (newer_ranges[middle][1] < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < sizeof newer_ranges / sizeof newer_ranges[0] && newer_ranges[low][0] <= c &&
+           newer_ranges[low][2] > (uint32_t)version;
+}
+
+uint32_t unicode_bits_of(enum unicode_version version, uint32_t c)
+{
+    return unicode_is_newer(version, c) ? UNICODE_BIT(CATEGORY_CN) : unicode_bits(c);
 }
 
 size_t unicode_announced_length(const char *text, size_t n)

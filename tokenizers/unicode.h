@@ -62,6 +62,12 @@ enum category {
  * unassigned. */
 uint32_t unicode_bits(uint32_t code_point);
 
+/* The same as Unicode 8.0 or 9.0 had it, where what came later is unassigned: some components of
+ * Hugging Face tokenizers still have tables of those years. */
+enum unicode_version { UNICODE_8 = 0, UNICODE_9 = 1 };
+uint32_t unicode_bits_of(enum unicode_version version, uint32_t code_point);
+bool unicode_is_newer(enum unicode_version version, uint32_t code_point);
+
 /* The length by which the lead byte alone announces a character (1..4), clipped to `n`: llama.cpp's
  * view, in which a continuation byte is a character of its own. `n` is at least 1. */
 size_t unicode_announced_length(const char *text, size_t n);

@@ -145,3 +145,30 @@ struct bitnet_str skeleton_llama3(void)
     bitnet_free((void *)(uintptr_t)file.at);
     return json;
 }
+
+struct bitnet_str skeleton_qwen2(void)
+{
+    struct bitnet_str vocab = cases_file("vocab-merges/qwen2/vocab.json");
+    struct bitnet_str lines = cases_file("vocab-merges/qwen2/merges.txt");
+    struct bitnet_buf merges = {.max = (size_t)1 << 28};
+    size_t n = 0;
+    bitnet_buf_add(&merges, "[", 1);
+    for (const char *line = lines.at, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        if (!end) abort();
+        if (end == line || bitnet_str_starts(bitnet_str_of(line), "#version")) continue;
+        bitnet_buf_printf(&merges, n++ ? ",\"" : "\"");
+        for (const char *c = line; c < end; c++) {
+            if (*c == '"' || *c == '\\') bitnet_buf_add(&merges, "\\", 1);
+            bitnet_buf_add(&merges, c, 1);
+        }
+        bitnet_buf_add(&merges, "\"", 1);
+    }
+    bitnet_buf_add(&merges, "]", 1);
+    struct bitnet_str json =
+        fill("hf/skeletons/qwen2.json", vocab, (struct bitnet_str){merges.at, merges.n});
+    bitnet_buf_free(&merges);
+    bitnet_free((void *)(uintptr_t)vocab.at);
+    bitnet_free((void *)(uintptr_t)lines.at);
+    return json;
+}

@@ -7,5 +7,6 @@
 
 /* The complete tokenizer.json text; free `at` with bitnet_free. */
 struct bitnet_str skeleton_llama3(void);
+struct bitnet_str skeleton_qwen2(void);
 
 #endif

@@ -85,6 +85,14 @@ TEST(llama_3_skeleton_equals_hugging_face_and_is_known_by_its_hash)
     check(tokenizer, "llama3-skeleton");
 }
 
+TEST(qwen_2_skeleton_equals_hugging_face_and_is_known_by_its_hash)
+{
+    skip_without_data("Qwen 2");
+    struct bitnet_tokenizer *tokenizer = make(skeleton_qwen2());
+    assert_string_equal(bitnet_tokenizer_pre(tokenizer), "qwen2");
+    check(tokenizer, "qwen2-skeleton");
+}
+
 static int free_cases(void **state)
 {
     (void)state;
@@ -100,6 +108,7 @@ int main(void)
         cmocka_unit_test(phi_2_tokenizer_json_equals_hugging_face),
         cmocka_unit_test(roberta_tokenizer_json_equals_hugging_face),
         cmocka_unit_test(llama_3_skeleton_equals_hugging_face_and_is_known_by_its_hash),
+        cmocka_unit_test(qwen_2_skeleton_equals_hugging_face_and_is_known_by_its_hash),
     };
     return cmocka_run_group_tests(tests, NULL, free_cases);
 }

@@ -169,6 +169,24 @@ TEST(starcoder_structure_equals_hugging_face)
 {
     check_json("starcoder", "starcoder");
 }
+/* NFC and an unknown vocabulary: llama.cpp would not normalize, so it has no name for this one. */
+TEST(qwen_2_structure_equals_hugging_face_and_has_no_name_in_llama_cpp)
+{
+    check_json("qwen2", "");
+    struct bitnet_tokenizer *tokenizer = open_golden("qwen2");
+    struct bitnet_gguf_writer *writer;
+    struct temp_dir dir;
+    struct bitnet_error err = {0};
+    temp_dir_make(&dir);
+    assert_int_equal(bitnet_gguf_writer_new(&writer, temp_dir_file(&dir, "x.gguf"),
+                                            &(struct bitnet_gguf_writer_options){0}, &err),
+                     BITNET_OK);
+    assert_int_equal(bitnet_tokenizer_to_gguf(tokenizer, writer, &err), BITNET_UNSUPPORTED);
+    bitnet_gguf_abort(writer);
+    temp_dir_remove(&dir);
+    bitnet_tokenizer_free(tokenizer);
+}
+
 TEST(llama_2_structure_equals_hugging_face)
 {
     check_json("llama2", "default");
@@ -309,6 +327,7 @@ int main(void)
         cmocka_unit_test(llama_3_structure_equals_hugging_face),
         cmocka_unit_test(gpt_2_structure_equals_hugging_face),
         cmocka_unit_test(starcoder_structure_equals_hugging_face),
+        cmocka_unit_test(qwen_2_structure_equals_hugging_face_and_has_no_name_in_llama_cpp),
         cmocka_unit_test(llama_2_structure_equals_hugging_face),
         cmocka_unit_test(llama_3_structure_gives_the_same_ids_as_gguf),
         cmocka_unit_test(gpt_2_structure_gives_the_same_ids_as_gguf),
