@@ -85,8 +85,7 @@ static void copy_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer 
         else
             bitnet_gguf_put_value(writer, pair->key, &pair->value);
     }
-    if (plan->options.name)
-        bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
+    if (plan->options.name) bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
 }
 
 enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer,
