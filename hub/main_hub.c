@@ -456,6 +456,55 @@ static enum bitnet_status verb_prune(int argc, char **argv, struct bitnet_error 
     return status;
 }
 
+/* --- export, import --- */
+
+static enum bitnet_status verb_export(int argc, char **argv, struct bitnet_error *err)
+{
+    struct hub_tool tool = {.offline = true};
+    struct bitnet_hub_ref ref;
+    bool force = false, has_revision;
+    const struct bitnet_option options[] = {
+        HUB_TOOL_OPTIONS(tool),
+        {"--revision", "REV", BITNET_OPTION_TEXT, &tool.revision, "branch, tag or commit", 0, 0},
+        {"--force", NULL, BITNET_OPTION_FLAG, &force, "replace FILE if it is there", 0, 0},
+    };
+    const struct bitnet_command command = {
+        .name = HUB_TOOL " export",
+        .synopsis = "REPO[@REV] FILE.tar.zst [OPTION]...",
+        .summary = "Writes a cached revision into one file, for a machine without a network.",
+        .examples = HUB_TOOL " export user/model model.tar.zst\n" HUB_TOOL
+                             " import model.tar.zst        (there)\n" HUB_TOOL
+                             " pull --offline user/model   (there)",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .min_operands = 2,
+        .max_operands = 2};
+    enum bitnet_status status = hub_tool_parse(&tool, &command, argc, argv, err);
+    if (!status && !tool.is_done) status = hub_tool_open(&tool, err);
+    if (!status && !tool.is_done) status = hub_tool_ref(&tool, 0, &ref, &has_revision, err);
+    if (!status && !tool.is_done)
+        status = bitnet_hub_export(tool.hub, &ref, tool.operands[1], force, err);
+    hub_tool_close(&tool);
+    return status;
+}
+
+static enum bitnet_status verb_import(int argc, char **argv, struct bitnet_error *err)
+{
+    struct hub_tool tool = {.offline = true};
+    struct bitnet_hub_ref ref;
+    enum bitnet_status status =
+        simple(&tool, "import", "FILE.tar.zst [OPTION]...",
+               "Reads a bundle into the cache; every byte is verified before it gets its name.", 1,
+               1, argc, argv, err);
+    if (!status && !tool.is_done) {
+        status = bitnet_hub_import(tool.hub, tool.operands[0], &ref, err);
+        if (!status) printf("%s@%s\n", ref.repo, ref.revision);
+        if (!status) status = hub_tool_flush(err);
+    }
+    hub_tool_close(&tool);
+    return status;
+}
+
 /* --- verbs --- */
 
 static const struct verb {
@@ -471,6 +520,8 @@ static const struct verb {
     {"rm", verb_rm, "remove a repository or a revision"},
     {"prune", verb_prune, "remove what nothing refers to"},
     {"du", verb_du, "how much the cache takes"},
+    {"export", verb_export, "a cached revision as one file"},
+    {"import", verb_import, "such a file into the cache"},
 };
 
 static void print_usage(FILE *out)
