@@ -3,6 +3,7 @@
 
     python3 train.py --minutes 45 --out DIR         as long as the clock says
     python3 train.py --steps 4000 --out DIR         the same weights every time on the same machine and thread count
+    python3 train.py --from DIR --rate 0.0015 ...   further, from the masters of an earlier run, on texts not yet seen
 
 Data is written while training: most of it consecutive stories cut at any place, as a perplexity tool cuts them, the
 rest documents of their own (conversations and single stories). Nothing is seen twice. Sequences are short first, because
@@ -10,7 +11,8 @@ attention costs less there, and of full length for the last part. The learning r
 zero; weight decay stops half-way, as in the b1.58 recipe.
 
 On a CPU with AMX or AVX-512 bf16 most of the time goes into element-wise steps and attention, not into products, so
---compile (which needs a C++ compiler) gives about twice the tokens per second.
+--compile (which needs a C++ compiler) gives about twice the tokens per second. Let the machine alone
+meanwhile: the threads meet hundreds of times a step, so a core shared with another program costs far more than its half.
 """
 import argparse
 import ctypes
@@ -21,6 +23,7 @@ import time
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 import grammar
 import vocabulary
@@ -32,7 +35,7 @@ FIRST_SEED = 1000  # counts up by two for every pool; the held-out text's seed l
 
 def keep_memory():
     """Tells glibc to keep freed memory: otherwise every large tensor is mapped and zeroed anew by the kernel, which
-    costs a third of the time."""
+    costs a fifth of the time."""
     trim_threshold, mmap_max = -1, -4
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -45,8 +48,8 @@ def keep_memory():
 class Data:
     """Endless pairs of ids and targets, made in pools of a few thousand sequences."""
 
-    def __init__(self, tokenizer, seed):
-        self.tokenizer, self.seed = tokenizer, seed
+    def __init__(self, tokenizer, seed, talks):
+        self.tokenizer, self.seed, self.talks = tokenizer, seed, talks
         self.bos, self.eos = (tokenizer.token_to_id(s) for s in (vocabulary.BOS, vocabulary.EOS))
         self.length, self.pool = LENGTH, []
 
@@ -95,7 +98,7 @@ class Data:
 
     def refill(self):
         running = self.running(12000)
-        documents = self.documents(5000)
+        documents = self.documents(self.talks)
         self.pool = running + documents
         random.Random(self.seed).shuffle(self.pool)
         self.seed += 2
@@ -126,6 +129,8 @@ def main():
     args.add_argument("--rate", type=float, default=3e-3)
     args.add_argument("--decay", type=float, default=0.1)
     args.add_argument("--short", type=float, default=0.6, help="part of the work done on short sequences")
+    args.add_argument("--talks", type=int, default=5000, help="documents for every 12000 consecutive stories")
+    args.add_argument("--from", dest="before", metavar="DIR", help="an earlier run's --out")
     args.add_argument("--layers", type=int, default=4)
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--threads", type=int, default=2)
@@ -139,11 +144,20 @@ def main():
     torch.set_num_threads(opt.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     os.makedirs(opt.out, exist_ok=True)
-    tokenizer = vocabulary.learn()
+    before, seed = {}, FIRST_SEED
+    if opt.before:
+        tokenizer = Tokenizer.from_file(os.path.join(opt.before, "tokenizer.json"))
+        with open(os.path.join(opt.before, "training.json"), encoding="utf-8") as f:
+            before = json.load(f)
+        seed = before.get("next_seed", FIRST_SEED + 10000)
+    else:
+        tokenizer = vocabulary.learn()
     tokenizer.save(os.path.join(opt.out, "tokenizer.json"))
-    data = Data(tokenizer, FIRST_SEED)
+    data = Data(tokenizer, seed, opt.talks)
     shape = Shape(vocab_size=tokenizer.get_vocab_size(), num_hidden_layers=opt.layers, max_position_embeddings=LENGTH)
     model = BitNet(shape).to(device)
+    if opt.before:
+        model.load_state_dict(torch.load(os.path.join(opt.before, "masters.pt"), map_location=device, weights_only=True))
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
     optimizer = torch.optim.AdamW([{"params": matrices}, {"params": others, "weight_decay": 0.0}], lr=opt.rate,
@@ -156,7 +170,8 @@ def main():
             json.dump({"shape": shape.dict(), "steps": step, "tokens": step * opt.batch, "batch": opt.batch,
                        "rate": opt.rate, "decay": opt.decay, "short": opt.short, "seed": opt.seed,
                        "seconds": round(time.time() - start, 1), "loss": sum(losses[-200:]) / len(losses[-200:]),
-                       "device": device, "threads": opt.threads, "torch": torch.__version__}, f, indent=2)
+                       "device": device, "threads": opt.threads, "torch": torch.__version__, "talks": opt.talks,
+                       "next_seed": data.seed, "before": before}, f, indent=2)
 
     start, step, losses = time.time(), 0, []
     shown = saved = start
