@@ -34,14 +34,17 @@ for type in f16 i2_s tl2; do
     "$bitnet" perplexity -m "$file" -f "$text" -c 512 --json >"$out/$type.perplexity.json"
     "$build/logit-difference" "$file" "$reference" >"$out/$type.logits.json"
     "$bitnet" bench -m "$file" -p 0 -n 64 -r 2 -o json >"$out/$type.bench.json"
-    printf '%-6s %12s %12.3f %12.4f %22.6f %10.0f\n' "$type" "$(wc -c <"$file")" \
-        "$(field bits_per_weight <"$out/$type.convert.json")" \
+    bytes=$(wc -c <"$file")
+    parameters=$(field parameters <"$out/$type.convert.json")
+    printf '%-6s %12s %12.2f %12.4f %22.4f %10.0f\n' "$type" "$bytes" \
+        "$(awk -v b="$bytes" -v n="$parameters" 'BEGIN { print 8 * b / n }')" \
         "$(field perplexity <"$out/$type.perplexity.json")" \
         "$(field max_difference <"$out/$type.logits.json")" \
         "$(field tokens_per_second <"$out/$type.bench.json")"
 done
 printf '%-6s %12s %12s %12.4f %22s\n' source "$(wc -c <$model/model.safetensors)" '' \
-    "$(field perplexity_512 <$reference/perplexity.json)" '(transformers)'
+    "$(sed -n '/"float32"/,$p' $reference/perplexity.json | sed -n '/"ctx512"/,$p' | field perplexity)" \
+    '(transformers)'
 
 echo
 echo "Text from tiny-tl2.gguf, greedy:"

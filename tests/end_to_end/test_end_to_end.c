@@ -30,9 +30,10 @@ static const char *golden_file(const char *name)
 
 /* What a position's logits may differ from transformers' by. transformers multiplies by the
  * activations scaled back to float, we sum integers, so now and then an activation of a later layer
- * rounds to the neighbouring step of 1/127; the recorded text shows at most half of this. */
-static const double max_difference_allowed = 0.5;
-static const double rms_difference_allowed = 0.1;
+ * rounds to the neighbouring step of 1/127; the recorded text shows at most half of this (0.124,
+ * and 0.016 on average, of logits that spread by 3 to 4). */
+static const double max_difference_allowed = 0.25;
+static const double rms_difference_allowed = 0.05;
 static const double perplexity_tolerance = 0.001; /* relative */
 
 static const enum bitnet_dtype types[] = {BITNET_DTYPE_f16, BITNET_DTYPE_i2_s, BITNET_DTYPE_tl2};
