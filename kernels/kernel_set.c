@@ -5,6 +5,7 @@
 static const struct bitnet_kernel_set *const sets[] = {
     &bitnet_kernels_scalar, /* complete: the floor */
 #if defined(__x86_64__)
+    &bitnet_kernels_ssse3,      /* Core 2 2006 */
     &bitnet_kernels_avx2,       /* Haswell 2013, Zen 2017 */
     &bitnet_kernels_avxvnni,    /* Alder Lake 2021, Zen 5 2024 */
     &bitnet_kernels_avx512,     /* Skylake-X 2017 */

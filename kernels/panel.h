@@ -32,5 +32,10 @@ static inline size_t panel_cols(size_t cols)
 
 size_t bitnet_panel_bytes(size_t cols);
 void bitnet_panel_pack(const int8_t *trits, size_t rows, size_t cols, size_t panel, uint8_t *w);
+#if defined(__x86_64__)
+/* The same for CPUs that have AVX2. */
+void bitnet_avx2_panel_pack(const int8_t *trits, size_t rows, size_t cols, size_t panel,
+                            uint8_t *w);
+#endif
 
 #endif

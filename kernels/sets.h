@@ -7,6 +7,7 @@
 
 extern const struct bitnet_kernel_set bitnet_kernels_scalar;
 #if defined(__x86_64__)
+extern const struct bitnet_kernel_set bitnet_kernels_ssse3;
 extern const struct bitnet_kernel_set bitnet_kernels_avx2;
 extern const struct bitnet_kernel_set bitnet_kernels_avxvnni;
 extern const struct bitnet_kernel_set bitnet_kernels_avx512;

@@ -6,12 +6,13 @@
 
 #include <bitnet/quant.h>
 
+/* clang-format off */
 #define CODECS(X)                                                                                  \
-    X(f32)                                                                                         \
-    X(f16)                                                                                         \
-    X(bf16) X(i2_s) X(tl1) X(tl2) X(tq1_0) X(tq2_0) X(iq2_bn) X(iq2_bn_r4) X(iq1_bn) X(q2_0)       \
-        X(q4_0) X(q4_1) X(q5_0) X(q5_1) X(q8_0) X(q2_k) X(q3_k) X(q4_k) X(q5_k) X(q6_k) X(iq4_nl)  \
-            X(iq2_s)
+    X(f32) X(f16) X(bf16)                                                                          \
+    X(i2_s) X(tl1) X(tl2) X(tq1_0) X(tq2_0) X(iq2_bn) X(iq2_bn_r4) X(iq1_bn) X(q2_0)               \
+    X(q4_0) X(q4_1) X(q5_0) X(q5_1) X(q8_0) X(q2_k) X(q3_k) X(q4_k) X(q5_k) X(q6_k)                \
+    X(iq4_nl) X(iq2_s)
+/* clang-format on */
 
 #define X(name) extern const struct bitnet_codec bitnet_codec_##name;
 CODECS(X)

@@ -12,6 +12,7 @@
  *
  * Value = (code - 1) * scale. Source: formats.md 2, golden vectors of the peers' quantizer. */
 #include "codec.h"
+#include "codes.h"
 
 enum { GROUP = 128, GROUP_BYTES = 32, TAIL = 32 };
 
@@ -22,31 +23,14 @@ static enum bitnet_status check(struct bitnet_layout *layout, struct bitnet_erro
     return codec_check_multiple(layout, "cols", layout->cols, GROUP, err);
 }
 
-/* Where the code 3 is, in words. */
-static enum bitnet_status name_bad_code(const struct bitnet_layout *layout, const uint8_t *in,
-                                        size_t first, struct bitnet_error *err)
+/* Names the first code 3 of a group that has one. */
+static enum bitnet_status refuse_group(const struct bitnet_layout *layout, const uint8_t *in,
+                                       size_t first, struct bitnet_error *err)
 {
-    size_t p = 0, s = 0;
-    while (!(in[p] & (in[p] >> 1) & 0x55u)) p++;
-    while ((in[p] >> (6 - 2 * s) & 3u) != 3u) s++;
-    const size_t e = first + 32 * s + p;
+    size_t e = 0;
+    while (((in[e % 32] >> (6 - 2 * (e / 32))) & 3) != 3) e++;
+    e += first;
     return codec_bad_code(layout, e / layout->cols, e % layout->cols, 3, err);
-}
-
-/* Loops of a fixed count without a way out over bytes that do not overlap, so that the compiler
- * makes vectors of them: a model has billions of trits. */
-static enum bitnet_status decode_group(const struct bitnet_layout *layout,
-                                       const uint8_t *restrict in, size_t first,
-                                       int8_t *restrict trits, struct bitnet_error *err)
-{
-    uint8_t bad = 0; /* both bits of a pair: code 3 */
-    for (size_t p = 0; p < GROUP_BYTES; p++) bad |= (uint8_t)(in[p] & (in[p] >> 1) & 0x55u);
-    if (bad) return name_bad_code(layout, in, first, err);
-    for (size_t p = 0; p < GROUP_BYTES; p++) trits[p] = (int8_t)((in[p] >> 6) - 1);
-    for (size_t p = 0; p < GROUP_BYTES; p++) trits[32 + p] = (int8_t)((in[p] >> 4 & 3) - 1);
-    for (size_t p = 0; p < GROUP_BYTES; p++) trits[64 + p] = (int8_t)((in[p] >> 2 & 3) - 1);
-    for (size_t p = 0; p < GROUP_BYTES; p++) trits[96 + p] = (int8_t)((in[p] & 3) - 1);
-    return BITNET_OK;
 }
 
 /* Reads widths that check() refuses as well, as long as the whole tensor is made of groups. */
@@ -58,7 +42,9 @@ static enum bitnet_status decode_trits(const struct bitnet_layout *layout, const
     enum bitnet_status status = codec_check_multiple(layout, "rows * cols", n, GROUP, err);
     if (!status) status = codec_check_size(layout, n_bytes, n / 4 + TAIL, err);
     for (size_t g = 0; !status && g < n / GROUP; g++) {
-        status = decode_group(layout, in + GROUP_BYTES * g, GROUP * g, trits + GROUP * g, err);
+        const uint8_t *group = in + GROUP_BYTES * g;
+        if (codes_have_3(group, GROUP_BYTES)) return refuse_group(layout, group, GROUP * g, err);
+        codes_to_trits(group, GROUP_BYTES, 6, -2, trits + GROUP * g);
     }
     if (status) return status;
     scales[0] = bitnet_load_f32(in + n / 4);
@@ -70,11 +56,7 @@ static void encode_trits(const struct bitnet_layout *layout, const int8_t *trits
 {
     const size_t n = layout->rows * layout->cols;
     for (size_t g = 0; g < n / GROUP; g++) {
-        const int8_t *t = trits + GROUP * g;
-        for (size_t p = 0; p < GROUP_BYTES; p++) {
-            out[GROUP_BYTES * g + p] = (uint8_t)((t[p] + 1) << 6 | (t[p + 32] + 1) << 4 |
-                                                 (t[p + 64] + 1) << 2 | (t[p + 96] + 1));
-        }
+        trits_to_codes(trits + GROUP * g, GROUP_BYTES, 6, -2, out + GROUP_BYTES * g);
     }
     memset(out + n / 4, 0, n_bytes - n / 4);
     bitnet_store_f32(out + n / 4, scales[0]);

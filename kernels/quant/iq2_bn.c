@@ -7,6 +7,7 @@
  * Codes 0, 1, 2 for -1, 0, +1; 3 is never written. Value = (code - 1) * scale of the row.
  * Source: formats.md 5.7. */
 #include "codec.h"
+#include "codes.h"
 #include "ternary_row.h"
 
 struct block {
@@ -21,14 +22,6 @@ static unsigned code_at(const uint8_t *row, size_t col)
     return row[HEAD + col / 64 * 16 + col % 16] >> (col % 64 / 16 * 2) & 3u;
 }
 
-static void pack_block(const int8_t *t, uint8_t *block)
-{
-    for (size_t j = 0; j < 16; j++) {
-        block[j] = (uint8_t)((t[j] + 1) | (t[j + 16] + 1) << 2 | (t[j + 32] + 1) << 4 |
-                             (t[j + 48] + 1) << 6);
-    }
-}
-
 static void encode_row(const float *x, size_t cols, uint8_t *row)
 {
     const float scale = row_scale(x, cols);
@@ -36,7 +29,7 @@ static void encode_row(const float *x, size_t cols, uint8_t *row)
     for (size_t b = 0; b < cols / 64; b++) {
         int8_t trits[64];
         for (size_t i = 0; i < 64; i++) trits[i] = row_trit(x[64 * b + i], scale);
-        pack_block(trits, row + HEAD + 16 * b);
+        trits_to_codes(trits, 16, 0, 2, row + HEAD + 16 * b);
     }
 }
 
@@ -63,10 +56,14 @@ static enum bitnet_status decode_row(const struct bitnet_layout *layout, const u
                                      size_t r, int8_t *trits, float *scales,
                                      struct bitnet_error *err)
 {
-    for (size_t c = 0; c < layout->cols; c++) {
-        const unsigned code = code_at(in, c);
-        if (code == 3) return codec_bad_code(layout, r, c, 3, err);
-        trits[c] = (int8_t)code - 1;
+    const uint8_t *codes = in + HEAD;
+    if (codes_have_3(codes, layout->cols / 4)) {
+        size_t c = 0;
+        while (code_at(in, c) != 3) c++;
+        return codec_bad_code(layout, r, c, 3, err);
+    }
+    for (size_t b = 0; b < layout->cols / 64; b++) {
+        codes_to_trits(codes + 16 * b, 16, 0, 2, trits + 64 * b);
     }
     scales[r] = bitnet_load_f32(in);
     return codec_check_scale(layout, r, scales[r], err);
@@ -91,7 +88,7 @@ static void encode_trits(const struct bitnet_layout *layout, const int8_t *trits
     for (size_t r = 0; r < layout->rows; r++, out += bitnet_rows_bytes(layout, 1)) {
         bitnet_store_f32(out, scales[r]);
         for (size_t b = 0; b < layout->cols / 64; b++, trits += 64) {
-            pack_block(trits, out + HEAD + 16 * b);
+            trits_to_codes(trits, 16, 0, 2, out + HEAD + 16 * b);
         }
     }
 }

@@ -8,6 +8,7 @@
  * Codes 0, 1, 2 for -1, 0, +1; value = (code - 1) * d. Code 3 is never written; as numbers it
  * reads +2, as a trit it is refused. Source: formats.md 5.6. */
 #include "codec.h"
+#include "codes.h"
 #include "ternary_block.h"
 
 struct block {
@@ -23,10 +24,7 @@ static unsigned code_at(const struct block *b, size_t e)
 
 static void pack_block(const int8_t *trits, float scale, struct block *b)
 {
-    for (size_t i = 0; i < 64; i++) {
-        const int8_t *t = trits + i / 32 * 128 + i % 32;
-        b->qs[i] = (uint8_t)((t[0] + 1) | (t[32] + 1) << 2 | (t[64] + 1) << 4 | (t[96] + 1) << 6);
-    }
+    for (size_t h = 0; h < 2; h++) trits_to_codes(trits + 128 * h, 32, 0, 2, b->qs + 32 * h);
     codec_store_f16(b->d, scale);
 }
 
@@ -52,20 +50,29 @@ static void decode_rows(const struct bitnet_layout *layout, const uint8_t *in, s
     }
 }
 
+/* Names the first code 3 of a block that has one. */
+static enum bitnet_status refuse_block(const struct bitnet_layout *layout, const struct block *b,
+                                       size_t first, struct bitnet_error *err)
+{
+    size_t e = 0;
+    while (code_at(b, e) != 3) e++;
+    e += first;
+    return codec_bad_code(layout, e / layout->cols, e % layout->cols, 3, err);
+}
+
 static enum bitnet_status decode_trits(const struct bitnet_layout *layout, const uint8_t *in,
                                        size_t n_bytes, int8_t *trits, float *scales,
                                        struct bitnet_error *err)
 {
     const struct block *blocks = (const struct block *)in;
-    const size_t n = layout->rows * layout->cols;
-    enum bitnet_status status = codec_check_size(layout, n_bytes, n / 256 * sizeof *blocks, err);
+    const size_t n = layout->rows * layout->cols / 256;
+    enum bitnet_status status = codec_check_size(layout, n_bytes, n * sizeof *blocks, err);
     for (size_t i = 0; !status && i < n; i++) {
-        const unsigned code = code_at(blocks + i / 256, i % 256);
-        if (code == 3) return codec_bad_code(layout, i / layout->cols, i % layout->cols, 3, err);
-        trits[i] = (int8_t)code - 1;
-    }
-    for (size_t i = 0; !status && i < n / 256; i++) {
-        scales[i] = codec_f16(blocks[i].d);
+        const struct block *b = blocks + i;
+        if (codes_have_3(b->qs, sizeof b->qs)) return refuse_block(layout, b, 256 * i, err);
+        codes_to_trits(b->qs, 32, 0, 2, trits + 256 * i);
+        codes_to_trits(b->qs + 32, 32, 0, 2, trits + 256 * i + 128);
+        scales[i] = codec_f16(b->d);
         status = codec_check_scale(layout, i, scales[i], err);
     }
     return status;

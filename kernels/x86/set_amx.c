@@ -1,6 +1,6 @@
 /* The AMX set: tiles for the ternary product of many tokens; all else is AVX-512's. */
 #include "../sets.h"
-#include "vnni.h"
+#include "ternary.h"
 
 const struct bitnet_kernel_set bitnet_kernels_amx = {
     .name = "amx",

@@ -1,6 +1,6 @@
 /* The AVX-512 VNNI set: a ternary product without 16-bit sums; all else is AVX-512's. */
 #include "../sets.h"
-#include "vnni.h"
+#include "ternary.h"
 
 const struct bitnet_kernel_set bitnet_kernels_avx512vnni = {
     .name = "avx512vnni",

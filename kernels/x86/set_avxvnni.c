@@ -1,6 +1,6 @@
 /* The AVX-VNNI set: a ternary product without 16-bit sums; all else is AVX2's. */
 #include "../sets.h"
-#include "vnni.h"
+#include "ternary.h"
 
 const struct bitnet_kernel_set bitnet_kernels_avxvnni = {
     .name = "avxvnni",

@@ -12,7 +12,7 @@
  * TDPBSSD takes 16 cycles for 16384 products. Four of them per step hide the loads of A and B. */
 #include "../panel.h"
 #include "codes_avx512.h"
-#include "vnni.h"
+#include "ternary.h"
 
 #include <assert.h>
 
@@ -178,5 +178,5 @@ static void matmul(const uint8_t *w, size_t rows, size_t cols, size_t panel_begi
 const struct bitnet_ternary_path bitnet_amx_ternary = {.name = "panel16",
                                                        .panel_rows = PANEL_ROWS,
                                                        .panel_bytes = bitnet_panel_bytes,
-                                                       .pack = bitnet_panel_pack,
+                                                       .pack = bitnet_avx2_panel_pack,
                                                        .matmul = matmul};

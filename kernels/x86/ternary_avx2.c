@@ -114,5 +114,5 @@ static size_t tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_s
 const struct bitnet_ternary_path bitnet_avx2_ternary = {.name = "panel16",
                                                         .panel_rows = PANEL_ROWS,
                                                         .panel_bytes = bitnet_panel_bytes,
-                                                        .pack = bitnet_panel_pack,
+                                                        .pack = bitnet_avx2_panel_pack,
                                                         .matmul = matmul};

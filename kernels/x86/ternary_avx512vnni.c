@@ -8,7 +8,7 @@
 #include "../panel.h"
 #include "../unroll.h"
 #include "codes_avx512.h"
-#include "vnni.h"
+#include "ternary.h"
 
 enum { TILE = 16, PREFETCH_BYTES = 2048 };
 
@@ -72,5 +72,5 @@ static size_t tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_s
 const struct bitnet_ternary_path bitnet_avx512vnni_ternary = {.name = "panel16",
                                                               .panel_rows = PANEL_ROWS,
                                                               .panel_bytes = bitnet_panel_bytes,
-                                                              .pack = bitnet_panel_pack,
+                                                              .pack = bitnet_avx2_panel_pack,
                                                               .matmul = matmul};
