@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-#define DEFAULT_BATCH  512u
+#define DEFAULT_BATCH  256u /* activations of wider batches leave the second cache */
 #define CELLS_MAX      16777216u
 #define CODE_ALIGNMENT 128u /* kernels.h: int8 vectors are padded to it */
 

@@ -1,34 +1,44 @@
-/* bitnet bench: tokens per second of prompt and generation, as a table or JSON; and what this
- * machine has (--detect). */
+/* bitnet bench: tokens per second of prompt and generation, for several models, kernel sets and
+ * thread counts in one call; a pass or fail line against an earlier run; and what this machine has
+ * (--detect). */
+#include "bench_report.h"
 #include "session.h"
 #include "tools.h"
 
+#include "bitnet/alloc.h"
 #include "bitnet/cpu.h"
+#include "bitnet/file.h"
 #include "bitnet/kernels.h"
 #include "bitnet/text.h"
 #include "bitnet/version.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
-#define TESTS_MAX 3
+#define LIST_MAX       16
+#define TEXT_BYTES_MAX (1u << 30)
 
-/* One line of the table. */
-struct test {
-    char name[48];
-    struct bitnet_bench_options options;
-    struct bitnet_bench_result result;
+/* "1,2,4" */
+struct numbers {
+    uint64_t at[LIST_MAX];
+    size_t n;
 };
 
 struct bench {
     struct session session;
-    uint64_t n_prompt, n_generate, n_repeats, n_batch, n_filled;
-    const char *pair, *format;
+    struct bitnet_args_list models, pairs;
+    const char *threads, *cpus, *prompts, *generates, *depths, *format_name;
+    const char *text_path, *old_path, *max_regress;
+    uint64_t n_repeats, n_batch, n_ppl_context;
     bool detect, as_json;
-    struct test tests[TESTS_MAX];
-    size_t n_tests;
+    enum bench_format format;
+    struct numbers n_threads, n_prompts, n_generates, n_depths;
+    struct bitnet_str text; /* owned: --with-ppl */
+    struct machine machine;
+    struct bench_table table;
 };
 
 static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *done,
@@ -36,16 +46,24 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
 {
     /* clang-format off */
     const struct bitnet_option options[] = {
-        SESSION_OPTIONS(&b->session),
-        {"-p, --n-prompt", "N", BITNET_OPTION_U64, &b->n_prompt, "prompt tokens; 0: no such test (default: 512)", 0, 1u << 20},
-        {"-n, --n-gen", "N", BITNET_OPTION_U64, &b->n_generate, "generated tokens; 0: no such test (default: 128)", 0, 1u << 20},
-        {"-pg", "P,N", BITNET_OPTION_TEXT, &b->pair, "a third test: a prompt of P, then N generated", 0, 0},
-        {"-d, --n-depth", "N", BITNET_OPTION_U64, &b->n_filled, "tokens in the context before each test (default: 0)", 0, 1u << 20},
-        {"-b, --batch-size", "N", BITNET_OPTION_U64, &b->n_batch, "prompt tokens evaluated together (default: 512)", 0, 65536},
+        {"-m, --model", "FILE", BITNET_OPTION_LIST, &b->models, "the GGUF model; may be given again", 0, 0},
+        {"-p, --n-prompt", "N,...", BITNET_OPTION_TEXT, &b->prompts, "prompt tokens; 0: no such test (default: 512)", 0, 0},
+        {"-n, --n-gen", "N,...", BITNET_OPTION_TEXT, &b->generates, "generated tokens; 0: no such test (default: 128)", 0, 0},
+        {"-pg", "P,N", BITNET_OPTION_LIST, &b->pairs, "a prompt of P, then N generated; may be given again", 0, 0},
+        {"-d, --n-depth", "N,...", BITNET_OPTION_TEXT, &b->depths, "tokens in the context before each test (default: 0)", 0, 0},
+        {"-t, --threads", "N,...", BITNET_OPTION_TEXT, &b->threads, "threads (default: physical cores)", 0, 0},
+        {"--cpu", "NAME,...", BITNET_OPTION_TEXT, &b->cpus, "kernel sets or chips: scalar, avx2, ... (also BITNET_CPU; default: the best)", 0, 0},
+        {"-b, --batch-size", "N", BITNET_OPTION_U64, &b->n_batch, "prompt tokens evaluated together (default: 256)", 0, 65536},
         {"-r, --repetitions", "N", BITNET_OPTION_U64, &b->n_repeats, "measured runs of each test (default: 5)", 1, BITNET_BENCH_REPEATS_MAX},
-        {"-o, --output", "FORMAT", BITNET_OPTION_TEXT, &b->format, "md or json (default: md)", 0, 0},
+        {"-o, --output", "FORMAT", BITNET_OPTION_TEXT, &b->format_name, "md, json, jsonl or csv (default: md)", 0, 0},
         {"--json", NULL, BITNET_OPTION_FLAG, &b->as_json, "as -o json", 0, 0},
-        {"--detect", NULL, BITNET_OPTION_FLAG, &b->detect, "print what the CPU has and which kernels it gets", 0, 0},
+        {"--with-ppl", "TEXT", BITNET_OPTION_TEXT, &b->text_path, "add the perplexity of this text", 0, 0},
+        {"--ppl-context", "N", BITNET_OPTION_U64, &b->n_ppl_context, "its tokens per chunk (default: 512)", 4, 1u << 24},
+        {"--compare", "OLD.json", BITNET_OPTION_TEXT, &b->old_path, "compare with an earlier -o json", 0, 0},
+        {"--max-regress", "P%", BITNET_OPTION_TEXT, &b->max_regress, "exit code 1 when slower by more (default: 5%)", 0, 0},
+        {"--detect", NULL, BITNET_OPTION_FLAG, &b->detect, "print what the machine has and which kernels it gets", 0, 0},
+        {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &b->session.is_quiet, "errors only", 0, 0},
+        {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &b->session.is_verbose, "say more", 0, 0},
     };
     /* clang-format on */
     const struct bitnet_command command = {
@@ -54,26 +72,95 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         .summary =
             "Tokens per second: evaluation alone, one unmeasured run, then -r measured ones.",
         .examples = "bitnet-bench -m model.gguf\n"
-                    "bitnet-bench -m model.gguf -p 512 -n 64 -t 2 --cpu avx2 -o json\n"
-                    "bitnet-bench --detect",
+                    "bitnet-bench -m a.gguf -m b.gguf -p 512 -n 64 -t 1,2 --cpu avx2,amx -o json\n"
+                    "bitnet-bench -m model.gguf --compare old.json --max-regress 5%",
         .options = options,
         .n_options = sizeof options / sizeof options[0]};
     return session_parse(&command, argc, argv, done, err);
 }
 
+/* ------------------------------------------------------------------ lists */
+
+/* The next piece of "a,b,c"; *rest moves behind it. */
+static struct bitnet_str next_piece(const char **rest)
+{
+    size_t n = strcspn(*rest, ",");
+    struct bitnet_str piece = {*rest, n};
+    *rest += n + ((*rest)[n] == ',');
+    return piece;
+}
+
+static enum bitnet_status read_numbers(const char *text, const char *name, uint64_t high,
+                                       struct numbers *out, struct bitnet_error *err)
+{
+    out->n = 0;
+    for (const char *rest = text; *rest;) {
+        uint64_t value;
+        if (out->n == LIST_MAX || !bitnet_parse_u64(next_piece(&rest), &value) || value > high)
+            return bitnet_fail(err, BITNET_USAGE,
+                               "%s: '%.80s' is not a list of numbers up to %" PRIu64, name, text,
+                               high);
+        out->at[out->n++] = value;
+    }
+    return BITNET_OK;
+}
+
+static enum bitnet_status read_lists(struct bench *b, struct bitnet_error *err)
+{
+    enum bitnet_status status = read_numbers(b->prompts, "-p", 1u << 20, &b->n_prompts, err);
+    if (!status) status = read_numbers(b->generates, "-n", 1u << 20, &b->n_generates, err);
+    if (!status) status = read_numbers(b->depths, "-d", 1u << 20, &b->n_depths, err);
+    if (!status) status = read_numbers(b->threads, "-t", 1024, &b->n_threads, err);
+    if (b->as_json) b->format = BENCH_JSON;
+    if (!status && b->format_name && !bench_format_from_name(b->format_name, &b->format))
+        status = bitnet_fail(err, BITNET_USAGE, "-o wants md, json, jsonl or csv");
+    return status;
+}
+
+/* "5%" or "0.05" */
+static enum bitnet_status read_share(const char *text, double *share, struct bitnet_error *err)
+{
+    struct bitnet_str number = bitnet_str_of(text);
+    bool is_percent = bitnet_str_ends(number, "%");
+    number.n -= is_percent;
+    if (!bitnet_parse_f64(number, share) || *share < 0)
+        return bitnet_fail(err, BITNET_USAGE, "--max-regress wants a share, as in 5%%");
+    if (is_percent) *share /= 100;
+    return BITNET_OK;
+}
+
 /* ------------------------------------------------------------------ this machine */
 
-static cJSON *describe_machine(const struct session *s, struct bitnet_error *err,
-                               enum bitnet_status *status)
+static void add_chip(cJSON *root, const struct machine *m)
 {
-    uint32_t mask = 0, cpu = bitnet_cpu_detect();
-    bool is_given = false;
+    cJSON_AddStringToObject(root, "vendor", m->vendor);
+    cJSON_AddStringToObject(root, "cpu", m->brand);
+    cJSON_AddStringToObject(root, "cpu_variant", m->architecture);
+    cJSON_AddStringToObject(root, "gpu_variant", m->n_gpus ? "cuda" : "none");
+    cJSON_AddStringToObject(root, "platform", m->platform);
+    cJSON_AddNumberToObject(root, "family", m->family);
+    cJSON_AddNumberToObject(root, "model", m->model);
+    cJSON_AddNumberToObject(root, "stepping", m->stepping);
+    cJSON_AddNumberToObject(root, "processors", m->n_logical);
+    cJSON_AddNumberToObject(root, "memory_bytes", (double)m->memory_bytes);
+    cJSON *caches = cJSON_AddArrayToObject(root, "caches");
+    for (size_t i = 0; i < m->n_caches; i++) {
+        char text[48];
+        snprintf(text, sizeof text, "L%u-%s-%s", m->caches[i].level, m->caches[i].type,
+                 m->caches[i].size);
+        cJSON_AddItemToArray(caches, cJSON_CreateString(text));
+    }
+    cJSON *gpus = cJSON_AddArrayToObject(root, "gpus");
+    for (size_t i = 0; i < m->n_gpus; i++)
+        cJSON_AddItemToArray(gpus, cJSON_CreateString(m->gpus[i]));
+}
+
+static void add_kernels(cJSON *root, uint32_t cpu, uint32_t allowed)
+{
     char words[256];
     struct bitnet_kernel_set set;
-    *status = session_cpu(s, &mask, &is_given, err);
     bitnet_cpu_describe(cpu, words, sizeof words);
-    bitnet_kernels_select(&set, is_given ? cpu & mask : cpu);
-    cJSON *root = cJSON_CreateObject();
+    bitnet_kernels_select(&set, cpu & allowed);
     cJSON_AddStringToObject(root, "cpu_features", words);
     cJSON_AddStringToObject(root, "kernels", set.name);
     cJSON_AddStringToObject(root, "ternary", set.ternary->name);
@@ -83,11 +170,37 @@ static cJSON *describe_machine(const struct session *s, struct bitnet_error *err
     for (size_t i = 0; i < bitnet_kernels_count(); i++)
         if ((bitnet_kernels_at(i)->needs & ~cpu) == 0)
             cJSON_AddItemToArray(sets, cJSON_CreateString(bitnet_kernels_at(i)->name));
-    return root;
 }
 
-static enum bitnet_status print_json(cJSON *root, struct bitnet_error *err)
+static void print_for_people(const cJSON *root)
 {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, root)
+    {
+        printf("%-16s", item->string);
+        if (cJSON_IsString(item)) printf(" %s", item->valuestring);
+        if (cJSON_IsNumber(item)) printf(" %.0f", item->valuedouble);
+        for (const cJSON *child = item->child; child; child = child->next)
+            printf(" %s", child->valuestring);
+        putchar('\n');
+    }
+}
+
+static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
+{
+    uint32_t mask = 0;
+    bool is_given = false;
+    b->session.cpu = b->cpus;
+    enum bitnet_status status = session_cpu(&b->session, &mask, &is_given, err);
+    if (status) return status;
+    cJSON *root = cJSON_CreateObject();
+    add_chip(root, &b->machine);
+    add_kernels(root, bitnet_cpu_detect(), is_given ? mask : UINT32_MAX);
+    if (b->format == BENCH_MD) {
+        print_for_people(root);
+        cJSON_Delete(root);
+        return BITNET_OK;
+    }
     char *text = cJSON_Print(root);
     cJSON_Delete(root);
     if (!text) return bitnet_fail(err, BITNET_MEMORY, "no memory for the JSON text");
@@ -96,154 +209,190 @@ static enum bitnet_status print_json(cJSON *root, struct bitnet_error *err)
     return BITNET_OK;
 }
 
-static void print_machine(const cJSON *root)
+/* ------------------------------------------------------------------ the tests */
+
+/* The type of the first layer's linear tensors, as a label. */
+static const char *linear_type(const struct bitnet_model *model)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, root)
-    {
-        printf("%-16s", item->string);
-        if (cJSON_IsString(item)) printf(" %s", item->valuestring);
-        if (cJSON_IsNumber(item)) printf(" %g", item->valuedouble);
-        for (const cJSON *child = item->child; child; child = child->next)
-            printf(" %s", child->valuestring);
-        putchar('\n');
-    }
+    const struct bitnet_arch *arch = bitnet_model_arch(model);
+    const struct bitnet_tensor *tensor = NULL;
+    for (size_t i = 0; i < arch->n_roles && !tensor; i++)
+        if (arch->roles[i].kind == BITNET_TENSOR_LINEAR)
+            bitnet_arch_find(&tensor, arch, bitnet_model_hparams(model), bitnet_model_gguf(model),
+                             arch->roles[i].role, 0, NULL);
+    return tensor ? bitnet_dtype_info(tensor->type)->label : "?";
 }
 
-static enum bitnet_status detect(const struct bench *b, struct bitnet_error *err)
+static void describe_row(struct bench_row *row, const struct session *s)
 {
-    enum bitnet_status status;
-    cJSON *root = describe_machine(&b->session, err, &status);
-    if (!status && b->as_json) return print_json(root, err);
-    if (!status) print_machine(root);
-    cJSON_Delete(root);
+    const struct bitnet_model *model = s->model;
+    const char *slash = strrchr(s->model_path, '/');
+    snprintf(row->model, sizeof row->model, "%s", slash ? slash + 1 : s->model_path);
+    snprintf(row->arch, sizeof row->arch, "%s", bitnet_model_arch(model)->name);
+    snprintf(row->type, sizeof row->type, "%s", linear_type(model));
+    snprintf(row->kernels, sizeof row->kernels, "%s", bitnet_model_kernels(model));
+    row->threads = bitnet_pool_threads(s->pool);
+    row->parameters = bitnet_model_parameters(model);
+    row->tensor_bytes = bitnet_model_tensor_bytes(model);
+    row->packed_bytes = bitnet_model_packed_bytes(model);
+    row->mapped_bytes = bitnet_gguf_file_bytes(bitnet_model_gguf(model));
+    row->load_ms = s->load_ms;
+}
+
+static void name_test(struct bench_row *row)
+{
+    char prompt[16] = "", generate[16] = "", depth[20] = "";
+    if (row->n_prompt) snprintf(prompt, sizeof prompt, "pp%u", (unsigned)row->n_prompt);
+    if (row->n_generate) snprintf(generate, sizeof generate, "tg%u", (unsigned)row->n_generate);
+    if (row->n_filled) snprintf(depth, sizeof depth, " @ d%u", (unsigned)row->n_filled);
+    snprintf(row->test, sizeof row->test, "%s%s%s%s", prompt,
+             row->n_prompt && row->n_generate ? "+" : "", generate, depth);
+}
+
+static enum bitnet_status run_test(struct bench *b, uint64_t n_prompt, uint64_t n_generate,
+                                   uint64_t n_filled, double perplexity, struct bitnet_error *err)
+{
+    if (b->table.n_rows == BENCH_ROWS_MAX)
+        return bitnet_fail(err, BITNET_USAGE, "more than %d tests", BENCH_ROWS_MAX);
+    struct bench_row *row = &b->table.rows[b->table.n_rows];
+    *row = (struct bench_row){.n_prompt = (uint32_t)n_prompt,
+                              .n_generate = (uint32_t)n_generate,
+                              .n_filled = (uint32_t)n_filled,
+                              .n_batch = (uint32_t)b->n_batch,
+                              .perplexity = perplexity};
+    const struct bitnet_bench_options options = {.n_prompt = row->n_prompt,
+                                                 .n_generate = row->n_generate,
+                                                 .n_batch = row->n_batch,
+                                                 .n_repeats = (uint32_t)b->n_repeats,
+                                                 .n_filled = row->n_filled,
+                                                 .pool = b->session.pool,
+                                                 .cancel = &session_stop};
+    describe_row(row, &b->session);
+    name_test(row);
+    enum bitnet_status status = bitnet_bench(b->session.model, &options, &row->result, err);
+    machine_memory(&row->memory);
+    b->table.n_rows += !status;
     return status;
 }
 
-/* ------------------------------------------------------------------ the tests */
-
-static void add_test(struct bench *b, uint64_t n_prompt, uint64_t n_generate)
+static enum bitnet_status run_pair(struct bench *b, const char *pair, uint64_t n_filled,
+                                   double perplexity, struct bitnet_error *err)
 {
-    struct test *test = &b->tests[b->n_tests++];
-    test->options = (struct bitnet_bench_options){.n_prompt = (uint32_t)n_prompt,
-                                                  .n_generate = (uint32_t)n_generate,
-                                                  .n_batch = (uint32_t)b->n_batch,
-                                                  .n_repeats = (uint32_t)b->n_repeats,
-                                                  .n_filled = (uint32_t)b->n_filled,
-                                                  .pool = b->session.pool,
-                                                  .cancel = &session_stop};
-    char prompt[16] = "", generate[16] = "", depth[20] = "";
-    if (n_prompt) snprintf(prompt, sizeof prompt, "pp%u", (unsigned)n_prompt);
-    if (n_generate) snprintf(generate, sizeof generate, "tg%u", (unsigned)n_generate);
-    if (b->n_filled) snprintf(depth, sizeof depth, " @ d%u", (unsigned)b->n_filled);
-    snprintf(test->name, sizeof test->name, "%s%s%s%s", prompt, n_prompt && n_generate ? "+" : "",
-             generate, depth);
+    struct numbers n;
+    enum bitnet_status status = read_numbers(pair, "-pg", 1u << 20, &n, err);
+    if (!status && (n.n != 2 || !n.at[0] || !n.at[1]))
+        status = bitnet_fail(err, BITNET_USAGE, "-pg wants P,N, as in 512,128");
+    return status ? status : run_test(b, n.at[0], n.at[1], n_filled, perplexity, err);
 }
 
-static enum bitnet_status plan_tests(struct bench *b, struct bitnet_error *err)
+/* Every test of the open model. */
+static enum bitnet_status run_tests(struct bench *b, double perplexity, struct bitnet_error *err)
 {
-    if (b->n_prompt) add_test(b, b->n_prompt, 0);
-    if (b->n_generate) add_test(b, 0, b->n_generate);
-    if (b->pair) {
-        const char *comma = strchr(b->pair, ',');
-        uint64_t p = 0, n = 0;
-        bool ok = comma &&
-                  bitnet_parse_u64((struct bitnet_str){b->pair, (size_t)(comma - b->pair)}, &p) &&
-                  bitnet_parse_u64(bitnet_str_of(comma + 1), &n) && p && n && p <= 1u << 20 &&
-                  n <= 1u << 20;
-        if (!ok) return bitnet_fail(err, BITNET_USAGE, "-pg wants P,N, as in 512,128");
-        add_test(b, p, n);
+    enum bitnet_status status = BITNET_OK;
+    for (size_t d = 0; d < b->n_depths.n; d++) {
+        uint64_t depth = b->n_depths.at[d];
+        for (size_t i = 0; i < b->n_prompts.n && !status; i++)
+            if (b->n_prompts.at[i])
+                status = run_test(b, b->n_prompts.at[i], 0, depth, perplexity, err);
+        for (size_t i = 0; i < b->n_generates.n && !status; i++)
+            if (b->n_generates.at[i])
+                status = run_test(b, 0, b->n_generates.at[i], depth, perplexity, err);
+        for (size_t i = 0; i < b->pairs.n && !status; i++)
+            status = run_pair(b, b->pairs.at[i], depth, perplexity, err);
     }
-    if (b->n_tests == 0) return bitnet_fail(err, BITNET_USAGE, "no test: -p and -n are both 0");
-    return BITNET_OK;
+    return status;
 }
 
-static uint64_t peak_rss_bytes(void)
+static enum bitnet_status measure_perplexity(struct bench *b, double *perplexity,
+                                             struct bitnet_error *err)
 {
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+    struct bitnet_perplexity_result result;
+    const struct bitnet_perplexity_options options = {
+        .n_context = (uint32_t)b->n_ppl_context, .pool = b->session.pool, .cancel = &session_stop};
+    *perplexity = NAN;
+    if (!b->text_path) return BITNET_OK;
+    enum bitnet_status status =
+        bitnet_perplexity(b->session.model, b->text, &options, &result, err);
+    *perplexity = result.perplexity;
+    return status;
 }
 
-static cJSON *test_as_json(const struct test *test)
+/* One model, one kernel set, one number of threads. */
+static enum bitnet_status run_configuration(struct bench *b, const char *model, const char *cpu,
+                                            uint64_t n_threads, struct bitnet_error *err)
 {
-    cJSON *row = cJSON_CreateObject();
-    cJSON_AddStringToObject(row, "test", test->name);
-    cJSON_AddNumberToObject(row, "n_prompt", test->options.n_prompt);
-    cJSON_AddNumberToObject(row, "n_gen", test->options.n_generate);
-    cJSON_AddNumberToObject(row, "n_depth", test->options.n_filled);
-    cJSON_AddNumberToObject(row, "tokens_per_second", test->result.mean);
-    cJSON_AddNumberToObject(row, "deviation", test->result.deviation);
-    cJSON_AddNumberToObject(row, "median", test->result.median);
-    cJSON_AddNumberToObject(row, "best", test->result.best);
-    cJSON_AddNumberToObject(row, "seconds", test->result.seconds);
-    cJSON_AddNumberToObject(row, "repetitions", test->result.n_repeats);
-    cJSON_AddNumberToObject(row, "context_bytes", (double)test->result.context_bytes);
-    return row;
+    double perplexity;
+    b->session.model_path = model;
+    b->session.cpu = cpu;
+    b->session.n_threads = n_threads;
+    machine_reset_peak();
+    enum bitnet_status status = session_open(&b->session, err);
+    if (!status) status = measure_perplexity(b, &perplexity, err);
+    if (!status) status = run_tests(b, perplexity, err);
+    session_close(&b->session);
+    return status;
 }
 
-/* Top level: the facts of the run and, for scripts, the last test's rate. */
-static enum bitnet_status print_tests_json(const struct bench *b, struct bitnet_error *err)
+static enum bitnet_status run_model(struct bench *b, const char *model, struct bitnet_error *err)
 {
-    const struct bitnet_model *model = b->session.model;
-    cJSON *root = cJSON_CreateObject();
-    cJSON_AddNumberToObject(root, "schema", 1);
-    cJSON_AddStringToObject(root, "version", BITNET_VERSION);
-    cJSON_AddStringToObject(root, "model", b->session.model_path);
-    cJSON_AddStringToObject(root, "architecture", bitnet_model_arch(model)->name);
-    cJSON_AddNumberToObject(root, "parameters", (double)bitnet_model_parameters(model));
-    cJSON_AddNumberToObject(root, "tensor_bytes", (double)bitnet_model_tensor_bytes(model));
-    cJSON_AddNumberToObject(root, "packed_bytes", (double)bitnet_model_packed_bytes(model));
-    cJSON_AddStringToObject(root, "kernels", bitnet_model_kernels(model));
-    cJSON_AddNumberToObject(root, "threads", bitnet_pool_threads(b->session.pool));
-    cJSON_AddNumberToObject(root, "load_ms", b->session.load_ms);
-    cJSON_AddNumberToObject(root, "peak_rss_bytes", (double)peak_rss_bytes());
-    cJSON_AddNumberToObject(root, "tokens_per_second", b->tests[b->n_tests - 1].result.mean);
-    cJSON *rows = cJSON_AddArrayToObject(root, "tests");
-    for (size_t i = 0; i < b->n_tests; i++) cJSON_AddItemToArray(rows, test_as_json(&b->tests[i]));
-    return print_json(root, err);
+    enum bitnet_status status = BITNET_OK;
+    const char *rest = b->cpus ? b->cpus : "";
+    do {
+        char cpu[64];
+        struct bitnet_str piece = next_piece(&rest);
+        snprintf(cpu, sizeof cpu, "%.*s", BITNET_STR_ARGS(piece));
+        for (size_t t = 0; t < b->n_threads.n && !status; t++)
+            status = run_configuration(b, model, cpu[0] ? cpu : NULL, b->n_threads.at[t], err);
+    } while (*rest && !status);
+    return status;
 }
 
-static void print_tests(const struct bench *b)
+static void tell_memory(const struct bench *b)
 {
-    const struct bitnet_model *model = b->session.model;
-    printf("| model | size MiB | params M | kernels | threads | test | tokens/s |\n"
-           "|---|---:|---:|---|---:|---|---:|\n");
-    for (size_t i = 0; i < b->n_tests; i++)
-        printf("| %s | %.1f | %.1f | %s | %u | %s | %.2f +- %.2f |\n",
-               bitnet_model_arch(model)->name, (double)bitnet_model_tensor_bytes(model) / 1048576,
-               (double)bitnet_model_parameters(model) / 1e6, bitnet_model_kernels(model),
-               bitnet_pool_threads(b->session.pool), b->tests[i].name, b->tests[i].result.mean,
-               b->tests[i].result.deviation);
-    if (!b->session.is_quiet)
-        fprintf(stderr, "load %.0f ms, peak RSS %.0f MiB (packed %.0f MiB of it)\n",
-                b->session.load_ms, (double)peak_rss_bytes() / 1048576,
-                (double)bitnet_model_packed_bytes(model) / 1048576);
+    if (b->session.is_quiet || b->table.n_rows == 0) return;
+    const struct bench_row *row = &b->table.rows[b->table.n_rows - 1];
+    fprintf(stderr,
+            "last: load %.0f ms, peak RSS %.0f MiB (now %.0f of mapped file, %.0f own), file %.0f "
+            "MiB\n",
+            row->load_ms, (double)row->memory.peak / 1048576, (double)row->memory.file / 1048576,
+            (double)row->memory.own / 1048576, (double)row->mapped_bytes / 1048576);
 }
 
 static enum bitnet_status run(struct bench *b, struct bitnet_error *err)
 {
-    if (b->format && strcmp(b->format, "json") == 0) b->as_json = true;
-    if (b->format && strcmp(b->format, "json") && strcmp(b->format, "md"))
-        return bitnet_fail(err, BITNET_USAGE, "-o wants md or json");
-    if (b->detect) return detect(b, err);
-    enum bitnet_status status = session_open(&b->session, err);
-    if (!status) status = plan_tests(b, err);
-    for (size_t i = 0; i < b->n_tests && !status; i++)
-        status = bitnet_bench(b->session.model, &b->tests[i].options, &b->tests[i].result, err);
+    double max_regress = 0.05;
+    enum bitnet_status status = read_lists(b, err);
+    if (!status) status = read_share(b->max_regress, &max_regress, err);
     if (status) return status;
-    if (b->as_json) return print_tests_json(b, err);
-    print_tests(b);
-    return BITNET_OK;
+    machine_detect(&b->machine);
+    if (b->detect) return detect(b, err);
+    if (b->models.n == 0) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
+    if (b->text_path) status = bitnet_read_file(b->text_path, TEXT_BYTES_MAX, &b->text, err);
+    for (size_t i = 0; i < b->models.n && !status; i++) status = run_model(b, b->models.at[i], err);
+    if (!status && b->table.n_rows == 0)
+        status = bitnet_fail(err, BITNET_USAGE, "no test: -p and -n are 0");
+    if (!status) status = bench_print(&b->table, b->format, &b->machine, err);
+    if (!status) tell_memory(b);
+    if (!status && b->old_path) status = bench_compare(&b->table, b->old_path, max_regress, err);
+    return status;
 }
 
 int bitnet_bench_main(int argc, char **argv)
 {
-    struct bench b = {
-        .session = {.tool = "bitnet-bench"}, .n_prompt = 512, .n_generate = 128, .n_repeats = 5};
+    static struct bench b; /* too large for a stack */
+    b = (struct bench){.session = {.tool = "bitnet-bench"},
+                       .threads = "0",
+                       .prompts = "512",
+                       .generates = "128",
+                       .depths = "0",
+                       .max_regress = "5%",
+                       .n_ppl_context = 512,
+                       .n_repeats = 5};
     struct bitnet_error err = {0};
     bool done;
     enum bitnet_status status = parse(&b, argc, argv, &done, &err);
     session_catch_signals();
     if (!status && !done) status = run(&b, &err);
+    bitnet_free((void *)(uintptr_t)b.text.at);
     return session_end(&b.session, status, &err);
 }

@@ -38,7 +38,7 @@ static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *do
         {"-c, --ctx-size", "N", BITNET_OPTION_U64, &cli->n_context,
          "tokens of context (default: what prompt and -n need, at most as trained)", 0, 1u << 24},
         {"-b, --batch-size", "N", BITNET_OPTION_U64, &cli->n_batch,
-         "prompt tokens evaluated together (default: 512)", 0, 65536},
+         "prompt tokens evaluated together (default: 256)", 0, 65536},
         {"--temp", "T", BITNET_OPTION_F64, &cli->temperature, "temperature; 0: greedy (default: 0.7)", 0, 0},
         {"--top-k", "N", BITNET_OPTION_U64, &cli->top_k, "keep the N best; 0: off (default: 50)", 0, 1u << 24},
         {"--top-p", "P", BITNET_OPTION_F64, &cli->top_p, "keep a share of P; 1: off (default: 0.9)", 0, 0},

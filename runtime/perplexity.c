@@ -12,7 +12,6 @@
 #define DEFAULT_CHUNK 512u
 #define CHUNK_MIN     4u
 #define PIECE_LOGITS  64u
-#define BATCH_MAX     512u
 
 struct scoring {
     const struct bitnet_perplexity_options *options;
@@ -130,7 +129,6 @@ static enum bitnet_status run_chunks(const struct bitnet_model *model, struct sc
     if (s->options->n_chunks && s->options->n_chunks < n_chunks) n_chunks = s->options->n_chunks;
     uint32_t half = (uint32_t)(s->chunk - s->chunk / 2);
     struct bitnet_context_options context = {.n_context = (uint32_t)s->chunk,
-                                             .n_batch = BATCH_MAX,
                                              .pool = s->options->pool,
                                              .all_logits = true,
                                              .n_logits = half < PIECE_LOGITS ? half : PIECE_LOGITS};

@@ -79,6 +79,18 @@ for key in tokens_per_second kernels load_ms peak_rss_bytes '"pp16"' '"tg4"' '"p
     grep -qF -- "$key" "$dir/json" || fail "no $key in bench -o json"
 done
 [ "$("$bitnet" bench -q -m "$dir/model.gguf" -p 16 -n 4 -r 2 | grep -c 'bitnet-b1.58')" -eq 2 ] || fail "bench -o md"
+cp "$dir/json" "$dir/old.json"
+again=(bench -m "$dir/model.gguf" -p 16 -n 4 -r 2 --compare "$dir/old.json")
+expect 0 "pp16" "$bitnet" "${again[@]}" --max-regress 99%
+sed -i 's/\("median":[[:space:]]*\)\([0-9]\)/\1999\2/; s/\("tokens_per_second":[[:space:]]*\)\([0-9]\)/\1999\2/' "$dir/old.json"
+expect 1 "slower by more than 5%" "$bitnet" "${again[@]}"
+echo '{"tests": []}' >"$dir/old.json"
+expect 3 "no test in common" "$bitnet" "${again[@]}"
+expect 2 "'1,x'" "$bitnet" bench -m "$dir/model.gguf" -t 1,x
+"$bitnet" bench -q -m "$dir/model.gguf" -p 8 -n 2 -r 1 -t 1,2 --cpu scalar,avx2 --with-ppl "$dir/text" \
+    --ppl-context 64 -o csv >"$dir/csv" || fail "bench -o csv"
+[ "$(wc -l <"$dir/csv")" -eq 9 ] || fail "eight tests and a header, not: $(cat "$dir/csv")"
+[ "$(sed 1d "$dir/csv" | sed 's/.*,//' | sort -u | wc -l)" -eq 1 ] || fail "perplexity differs: $(cat "$dir/csv")"
 "$bitnet" bench --detect --cpu scalar | grep -q '^kernels *scalar$' || fail "bench --detect --cpu scalar"
 
 # a clean stop

@@ -55,7 +55,7 @@ struct bitnet_context;
 
 struct bitnet_context_options {
     uint32_t n_context;       /* cells of the KV cache; 0: as trained */
-    uint32_t n_batch;         /* tokens evaluated together; 0: 512 */
+    uint32_t n_batch;         /* tokens evaluated together; 0: 256 */
     struct bitnet_pool *pool; /* borrowed; NULL: the caller's thread alone */
     bool all_logits;          /* keep logits of every token of an eval, not of the last only */
     uint32_t n_logits;        /* with all_logits: of at most this many tokens per eval; 0: n_context */
@@ -166,7 +166,7 @@ enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bi
  * then n_generate more, one at a time; no sampling, no tokenizer. One unmeasured run comes first. */
 struct bitnet_bench_options {
     uint32_t n_prompt, n_generate; /* not both 0 */
-    uint32_t n_batch;              /* 0: 512 */
+    uint32_t n_batch;              /* 0: 256 */
     uint32_t n_repeats;            /* 0: 5 */
     uint32_t n_filled;             /* tokens in the cache before the clock starts */
     struct bitnet_pool *pool;
