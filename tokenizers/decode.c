@@ -2,6 +2,8 @@
  * Source: tokenizers.md section 10 (llama.cpp: token_to_piece and detokenize). */
 #include "insides.h"
 
+#include <bitnet/alloc.h>
+
 #include "alphabet.h"
 #include "hf.h"
 #include "unicode.h"
@@ -38,11 +40,26 @@ static bool add_unspelled(struct bitnet_buf *out, struct bitnet_str text)
     return true;
 }
 
+static bool add_rwkv(const struct bitnet_tokenizer *tokenizer, int32_t id, bool with_special,
+                     struct bitnet_buf *out)
+{
+    struct bitnet_str text = bitnet_token_text(tokenizer, id);
+    enum bitnet_token_type type = bitnet_token_type(tokenizer, id);
+    if (!with_special && (type == BITNET_TOKEN_CONTROL || type == BITNET_TOKEN_UNKNOWN))
+        return true;
+    size_t n = 0;
+    char *bytes = bitnet_alloc(text.n + 1, 1);
+    bool ok = bytes && (!rwkv_unescape(text, bytes, &n) || bitnet_buf_add(out, bytes, n));
+    bitnet_free(bytes);
+    return ok;
+}
+
 bool bitnet_token_piece(const struct bitnet_tokenizer *tokenizer, int32_t id, bool with_special,
                         struct bitnet_buf *out)
 {
     struct bitnet_str text = bitnet_token_text(tokenizer, id);
-    bool is_spm = tokenizer->kind == BITNET_TOKENIZER_SPM;
+    bool is_spm = tokenizer->kind != BITNET_TOKENIZER_BPE;
+    if (tokenizer->kind == BITNET_TOKENIZER_RWKV) return add_rwkv(tokenizer, id, with_special, out);
     switch (bitnet_token_type(tokenizer, id)) {
     case BITNET_TOKEN_UNKNOWN:
     case BITNET_TOKEN_CONTROL:

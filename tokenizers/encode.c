@@ -50,22 +50,37 @@ static enum bitnet_status encode_bpe_text(struct encoder *encoder, struct bitnet
     return bpe_encode(encoder, repaired);
 }
 
+static enum bitnet_status encode_raw(struct encoder *encoder, struct bitnet_str text,
+                                     bool after_special)
+{
+    const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
+    switch (tokenizer->kind) {
+    case BITNET_TOKENIZER_SPM:
+        return spm_encode(encoder, text, after_special && tokenizer->special.add_space_prefix);
+    case BITNET_TOKENIZER_UNIGRAM:
+        return unigram_encode_text(encoder, text);
+    case BITNET_TOKENIZER_WORDPIECE:
+        return wordpiece_encode_text(encoder, text);
+    case BITNET_TOKENIZER_RWKV:
+        return rwkv_encode_text(encoder, text);
+    case BITNET_TOKENIZER_BPE:
+    case BITNET_TOKENIZER_WORDS:
+        break;
+    }
+    return encode_bpe_text(encoder, text);
+}
+
 /* SPM puts a space before every text that follows a special token, or nothing. */
 static enum bitnet_status encode_fragments(struct encoder *encoder, struct bitnet_str text,
                                            const struct fragments *fragments)
 {
-    const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
     enum bitnet_status status = BITNET_OK;
     bool after_special = true;
     for (size_t i = 0; i < fragments->n && !status; i++) {
         struct fragment fragment = fragments->at[i];
         struct bitnet_str raw = {text.at + fragment.begin, fragment.end - fragment.begin};
-        if (fragment.id != FRAGMENT_TEXT)
-            status = encoder_emit(encoder, (uint32_t)fragment.id);
-        else if (tokenizer->kind == BITNET_TOKENIZER_SPM)
-            status = spm_encode(encoder, raw, after_special && tokenizer->special.add_space_prefix);
-        else
-            status = encode_bpe_text(encoder, raw);
+        status = fragment.id != FRAGMENT_TEXT ? encoder_emit(encoder, (uint32_t)fragment.id)
+                                              : encode_raw(encoder, raw, after_special);
         after_special = fragment.id != FRAGMENT_TEXT;
     }
     return status;
@@ -89,11 +104,13 @@ static enum bitnet_status encode_around(struct encoder *encoder, struct bitnet_s
 {
     const struct bitnet_special_tokens *special = &encoder->tokenizer->special;
     bool add_bos = !options->no_special && special->add_bos && special->bos >= 0;
-    bool add_eos = !options->no_special && special->add_eos && special->eos >= 0;
+    bool is_bert = encoder->tokenizer->kind == BITNET_TOKENIZER_WORDPIECE;
+    int32_t last = is_bert ? special->sep : special->eos;
+    bool add_eos = !options->no_special && (is_bert || special->add_eos) && last >= 0;
     enum bitnet_status status = BITNET_OK;
     if (add_bos) status = encoder_emit(encoder, (uint32_t)special->bos);
     if (!status) status = encode_text(encoder, text, options->parse_special);
-    if (!status && add_eos) status = encoder_emit(encoder, (uint32_t)special->eos);
+    if (!status && add_eos) status = encoder_emit(encoder, (uint32_t)last);
     return status;
 }
 

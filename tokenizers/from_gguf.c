@@ -22,7 +22,8 @@ static enum bitnet_status read_scores(struct source *source, size_t n_tokens,
 {
     const char *key = "tokenizer.ggml.scores";
     size_t n = 0;
-    bool needed = source->tokenizer->kind == BITNET_TOKENIZER_SPM;
+    bool needed = source->tokenizer->kind == BITNET_TOKENIZER_SPM ||
+                  source->tokenizer->kind == BITNET_TOKENIZER_UNIGRAM;
     enum bitnet_status status = bitnet_gguf_array(
         source->gguf, key, BITNET_GGUF_F32, needed ? BITNET_GGUF_REQUIRED : BITNET_GGUF_OPTIONAL,
         scores, &n, source->err);
@@ -174,15 +175,23 @@ static enum bitnet_status read_kind(struct source *source, enum bitnet_tokenizer
     enum bitnet_status status = bitnet_gguf_str(source->gguf, "tokenizer.ggml.model",
                                                 BITNET_GGUF_REQUIRED, &model, source->err);
     if (status) return status;
-    if (bitnet_str_is(model, "gpt2"))
-        *kind = BITNET_TOKENIZER_BPE;
-    else if (bitnet_str_is(model, "llama"))
-        *kind = BITNET_TOKENIZER_SPM;
-    else
-        return bitnet_fail(source->err, BITNET_UNSUPPORTED,
-                           "key 'tokenizer.ggml.model': %s is not supported (gpt2, llama)",
-                           BITNET_QUOTE(model));
-    return BITNET_OK;
+    static const struct {
+        const char *name;
+        enum bitnet_tokenizer_kind kind;
+    } kinds[] = {{"gpt2", BITNET_TOKENIZER_BPE},
+                 {"llama", BITNET_TOKENIZER_SPM},
+                 {"t5", BITNET_TOKENIZER_UNIGRAM},
+                 {"bert", BITNET_TOKENIZER_WORDPIECE},
+                 {"rwkv", BITNET_TOKENIZER_RWKV}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (bitnet_str_is(model, kinds[i].name)) {
+            *kind = kinds[i].kind;
+            return BITNET_OK;
+        }
+    return bitnet_fail(
+        source->err, BITNET_UNSUPPORTED,
+        "key 'tokenizer.ggml.model': %s is not supported (gpt2, llama, t5, bert, rwkv)",
+        BITNET_QUOTE(model));
 }
 
 /* Llama 3's vocabulary shows by two special tokens at their known ids. */
@@ -238,18 +247,37 @@ static enum bitnet_status read_id(struct source *source, const char *key, int32_
     return BITNET_OK;
 }
 
+/* What llama.cpp takes for granted where the file is silent. */
+static const struct defaults {
+    int32_t bos, eos, unk, sep, pad, mask;
+    bool add_bos, add_eos, add_space_prefix, clean_spaces;
+} defaults[] = {
+    [BITNET_TOKENIZER_BPE] = {11, 11, -1, -1, -1, -1, false, false, false, false},
+    [BITNET_TOKENIZER_SPM] = {1, 2, 0, -1, -1, -1, true, false, true, false},
+    [BITNET_TOKENIZER_UNIGRAM] = {-1, 1, 2, -1, 0, -1, false, true, false, false},
+    [BITNET_TOKENIZER_WORDPIECE] = {101, -1, 100, 102, 0, 103, true, false, false, true},
+    [BITNET_TOKENIZER_RWKV] = {-1, -1, -1, -1, -1, -1, false, false, false, false},
+};
+
+static int32_t if_there(const struct bitnet_tokenizer *tokenizer, int32_t id)
+{
+    return id < (int32_t)tokenizer->vocab.n_tokens ? id : BITNET_NO_TOKEN;
+}
+
 static void set_default_ids(struct bitnet_tokenizer *tokenizer)
 {
+    const struct defaults *from = &defaults[tokenizer->kind];
     struct bitnet_special_tokens *special = &tokenizer->special;
-    bool is_spm = tokenizer->kind == BITNET_TOKENIZER_SPM;
-    int32_t n = (int32_t)tokenizer->vocab.n_tokens;
-    special->bos = is_spm ? 1 : 11;
-    special->eos = is_spm ? 2 : 11;
-    if (special->bos >= n) special->bos = BITNET_NO_TOKEN;
-    if (special->eos >= n) special->eos = BITNET_NO_TOKEN;
-    if (is_spm) special->unk = 0;
-    special->add_bos = is_spm || tokenizer->pre->bos == PRE_BOS_ADD;
-    special->add_space_prefix = is_spm;
+    special->bos = if_there(tokenizer, from->bos);
+    special->eos = if_there(tokenizer, from->eos);
+    special->unk = if_there(tokenizer, from->unk);
+    special->sep = if_there(tokenizer, from->sep);
+    special->pad = if_there(tokenizer, from->pad);
+    tokenizer->mask = if_there(tokenizer, from->mask);
+    special->add_bos = from->add_bos || tokenizer->pre->bos == PRE_BOS_ADD;
+    special->add_eos = from->add_eos;
+    special->add_space_prefix = from->add_space_prefix;
+    if (tokenizer->kind != BITNET_TOKENIZER_BPE) tokenizer->clean_spaces = from->clean_spaces;
 }
 
 static enum bitnet_status read_special(struct source *source)
@@ -265,6 +293,7 @@ static enum bitnet_status read_special(struct source *source)
         {"tokenizer.ggml.unknown_token_id", &special->unk},
         {"tokenizer.ggml.seperator_token_id", &special->sep}, /* spelt so */
         {"tokenizer.ggml.padding_token_id", &special->pad},
+        {"tokenizer.ggml.mask_token_id", &source->tokenizer->mask},
     };
     enum bitnet_status status = BITNET_OK;
     set_default_ids(source->tokenizer);
@@ -298,6 +327,29 @@ static enum bitnet_status read_flags(struct source *source)
     tokenizer->add_bos_token = special->add_bos;
     tokenizer->add_eos_token = special->add_eos;
     return status;
+}
+
+/* Unigram's normalizer: the character map, as i8 or u8, and what becomes of spaces. */
+static enum bitnet_status read_normalizer(struct source *source)
+{
+    const char *key = "tokenizer.ggml.precompiled_charsmap";
+    struct words *words = &source->tokenizer->words;
+    const struct bitnet_gguf_value *value = bitnet_gguf_find(source->gguf, bitnet_str_of(key));
+    struct bitnet_bytes blob = {0};
+    size_t n = 0;
+    enum bitnet_status status =
+        bitnet_gguf_bool(source->gguf, "tokenizer.ggml.remove_extra_whitespaces",
+                         BITNET_GGUF_OPTIONAL, &words->merge_spaces, source->err);
+    if (status || !value) return status;
+    status = bitnet_gguf_array(source->gguf, key,
+                               value->element == BITNET_GGUF_U8 ? BITNET_GGUF_U8 : BITNET_GGUF_I8,
+                               BITNET_GGUF_REQUIRED, &blob, &n, source->err);
+    if (status || !n) return status;
+    struct bitnet_str kept =
+        bitnet_arena_copy(&source->tokenizer->arena, (struct bitnet_str){(const char *)blob.at, n});
+    if (!kept.at) return bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
+    return charsmap_open(&words->map, (struct bitnet_bytes){(const uint8_t *)kept.at, n},
+                         source->err);
 }
 
 /* llama.cpp knows two families of models by name, whose special tokens swallow white space. */
@@ -355,6 +407,7 @@ enum bitnet_status bitnet_tokenizer_from_gguf(struct bitnet_tokenizer **tokenize
     if (!status) status = read_special(&source);
     if (!status) status = read_flags(&source);
     if (!status) status = read_strip_rule(&source);
+    if (!status && kind == BITNET_TOKENIZER_UNIGRAM) status = read_normalizer(&source);
     if (!status) status = read_chat_template(&source);
     if (!status) status = tokenizer_finish(source.tokenizer, err);
     if (status)

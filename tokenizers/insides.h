@@ -12,6 +12,7 @@
 #include "pre.h"
 #include "special.h"
 #include "vocab.h"
+#include "words.h"
 
 /* Does merging the spelling of a token give that token? Learnt when first asked. */
 enum reach {
@@ -48,6 +49,7 @@ struct bitnet_tokenizer {
     size_t n_passes;
     struct regex **regexes; /* [n_regexes] that passes use */
     size_t n_regexes, regexes_cap;
+    struct words words; /* UNIGRAM, WORDPIECE, RWKV */
     struct bitnet_special_tokens special;
     int32_t cls, mask;
     bool add_bos_is_given, add_eos_is_given; /* the source says so, it is no default */

@@ -5,6 +5,8 @@
 
 #include <bitnet/alloc.h>
 
+#include <float.h>
+
 #include "alphabet.h"
 #include "hf.h"
 
@@ -34,6 +36,7 @@ void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer)
     vocab_free(&tokenizer->vocab);
     merge_table_free(&tokenizer->merges);
     special_free(&tokenizer->specials);
+    words_free(&tokenizer->words);
     bitnet_free(tokenizer->reach);
     for (size_t i = 0; i < tokenizer->n_regexes; i++) regex_free(tokenizer->regexes[i]);
     bitnet_free(tokenizer->regexes);
@@ -101,7 +104,7 @@ static void find_byte_symbols(struct bitnet_tokenizer *tokenizer)
     for (unsigned byte = 0; byte < 256; byte++) {
         char raw = (char)byte, letter[2];
         struct bitnet_str spelled = {letter, alphabet_spell(&raw, 1, letter)};
-        tokenizer->byte_symbol[byte] = tokenizer->kind == BITNET_TOKENIZER_SPM
+        tokenizer->byte_symbol[byte] = tokenizer->kind != BITNET_TOKENIZER_BPE
                                            ? token_of_byte(&tokenizer->vocab, byte)
                                            : (uint32_t)vocab_find(&tokenizer->vocab, spelled);
     }
@@ -241,6 +244,50 @@ enum bitnet_status tokenizer_add_regex(struct bitnet_tokenizer *tokenizer, struc
     return status;
 }
 
+/* Which tokens text may become. llama.cpp keeps control tokens out of Unigram's, and leaves all in
+ * the others; what a tokenizer.json only adds is never part of its model. */
+static bool is_searched(const struct bitnet_tokenizer *tokenizer, uint32_t id)
+{
+    uint8_t type = tokenizer->vocab.type[id];
+    if (tokenizer->hf) return tokenizer->reach[id] != REACH_ADDED;
+    return tokenizer->kind != BITNET_TOKENIZER_UNIGRAM || type == BITNET_TOKEN_NORMAL ||
+           type == BITNET_TOKEN_USER || type == BITNET_TOKEN_UNUSED;
+}
+
+static bool add_searched(struct bitnet_tokenizer *tokenizer, uint32_t id)
+{
+    struct words *words = &tokenizer->words;
+    struct bitnet_str text = vocab_text(&tokenizer->vocab, id);
+    if (tokenizer->kind != BITNET_TOKENIZER_RWKV)
+        return trie_add(&words->trie, text, id) &&
+               (tokenizer->hf || tokenizer->vocab.type[id] != BITNET_TOKEN_USER ||
+                trie_add(&words->user, text, id));
+    size_t n = 0;
+    char *bytes = bitnet_alloc(text.n + 1, 1);
+    bool ok = bytes && (!rwkv_unescape(text, bytes, &n) || !n ||
+                        trie_add(&words->trie, (struct bitnet_str){bytes, n}, id));
+    bitnet_free(bytes);
+    return ok;
+}
+
+static enum bitnet_status make_words(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err)
+{
+    const struct vocab *vocab = &tokenizer->vocab;
+    double min_score = DBL_MAX;
+    for (uint32_t id = 0; id < vocab->n_tokens; id++) {
+        if (is_searched(tokenizer, id) && vocab_text(vocab, id).n && !add_searched(tokenizer, id))
+            return bitnet_fail(err, BITNET_MEMORY, "out of memory for the search tree");
+        bool counts = tokenizer->hf ? tokenizer->reach[id] != REACH_ADDED
+                                    : vocab->type[id] == BITNET_TOKEN_NORMAL;
+        if (counts && (double)vocab->score[id] < min_score) min_score = (double)vocab->score[id];
+    }
+    tokenizer->words.unk_score = (min_score == DBL_MAX ? 0 : min_score) - 10;
+    if (!tokenizer->words.wide_sums)
+        tokenizer->words.unk_score =
+            (double)((float)(min_score == DBL_MAX ? 0 : min_score) - 10.0f);
+    return BITNET_OK;
+}
+
 static enum bitnet_status make_passes(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err)
 {
     enum bitnet_status status = BITNET_OK;
@@ -267,7 +314,12 @@ enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct b
     }
     find_byte_symbols(tokenizer);
     find_space_joins(tokenizer);
-    enum bitnet_status status = tokenizer->hf ? BITNET_OK : make_passes(tokenizer, err);
+    bool merges =
+        tokenizer->kind == BITNET_TOKENIZER_BPE || tokenizer->kind == BITNET_TOKENIZER_SPM;
+    enum bitnet_status status = BITNET_OK;
+    if (!tokenizer->hf && tokenizer->kind == BITNET_TOKENIZER_BPE)
+        status = make_passes(tokenizer, err);
+    if (!status && !merges) status = make_words(tokenizer, err);
     if (!status) status = tokenizer_find_eog(tokenizer, err);
     if (!status && !tokenizer->hf) status = list_specials(tokenizer, err);
     return status;

@@ -63,6 +63,11 @@ TEST(deepseek_coder_vocabulary_equals_llama_cpp)
     check_vocabulary("deepseek-coder");
 }
 
+TEST(bert_vocabulary_equals_llama_cpp)
+{
+    check_vocabulary("bert-bge");
+}
+
 static int free_cases(void **state)
 {
     (void)state;
@@ -79,6 +84,7 @@ int main(void)
         cmocka_unit_test(falcon_vocabulary_equals_llama_cpp),
         cmocka_unit_test(starcoder_vocabulary_equals_llama_cpp),
         cmocka_unit_test(deepseek_coder_vocabulary_equals_llama_cpp),
+        cmocka_unit_test(bert_vocabulary_equals_llama_cpp),
     };
     return cmocka_run_group_tests(tests, NULL, free_cases);
 }

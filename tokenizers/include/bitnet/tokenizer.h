@@ -10,18 +10,22 @@
 struct bitnet_tokenizer;
 
 enum bitnet_tokenizer_kind {
-    BITNET_TOKENIZER_BPE, /* byte-level BPE: "gpt2" in GGUF */
-    BITNET_TOKENIZER_SPM  /* SentencePiece-style BPE by scores: "llama" in GGUF */
+    BITNET_TOKENIZER_BPE,       /* byte-level BPE: "gpt2" in GGUF */
+    BITNET_TOKENIZER_SPM,       /* SentencePiece-style BPE by scores: "llama" in GGUF */
+    BITNET_TOKENIZER_UNIGRAM,   /* the best path by scores: "t5" in GGUF */
+    BITNET_TOKENIZER_WORDPIECE, /* the longest piece first: "bert" in GGUF */
+    BITNET_TOKENIZER_RWKV,      /* the longest byte string first: "rwkv" in GGUF */
+    BITNET_TOKENIZER_WORDS      /* whole words; in tokenizer.json only */
 };
 
 enum bitnet_token_type { /* numbers are GGUF's */
-    BITNET_TOKEN_UNDEFINED = 0,
-    BITNET_TOKEN_NORMAL = 1,
-    BITNET_TOKEN_UNKNOWN = 2,
-    BITNET_TOKEN_CONTROL = 3,
-    BITNET_TOKEN_USER = 4,
-    BITNET_TOKEN_UNUSED = 5,
-    BITNET_TOKEN_BYTE = 6
+                         BITNET_TOKEN_UNDEFINED = 0,
+                         BITNET_TOKEN_NORMAL = 1,
+                         BITNET_TOKEN_UNKNOWN = 2,
+                         BITNET_TOKEN_CONTROL = 3,
+                         BITNET_TOKEN_USER = 4,
+                         BITNET_TOKEN_UNUSED = 5,
+                         BITNET_TOKEN_BYTE = 6
 };
 
 #define BITNET_NO_TOKEN (-1)
@@ -88,7 +92,8 @@ enum bitnet_status bitnet_tokenize(const struct bitnet_tokenizer *tokenizer, str
                                    struct bitnet_tokens *tokens, struct bitnet_error *err);
 
 /* The bytes of one token, appended to `out` (a piece may end in the middle of a character). Control
- * tokens give nothing unless `with_special`. Ids out of range give nothing. False: out of memory. */
+ * tokens give nothing unless `with_special`. Ids out of range give nothing. False: out of memory.
+ */
 struct bitnet_buf;
 bool bitnet_token_piece(const struct bitnet_tokenizer *tokenizer, int32_t id, bool with_special,
                         struct bitnet_buf *out);

@@ -1,0 +1,44 @@
+/* Vocabularies that are searched instead of merged: Unigram (the best path through all tokens),
+ * WordPiece (the longest token first, word by word), RWKV (the longest token first, over bytes),
+ * and whole words. Comes in: text; goes out: ids. One trie over the spellings serves all. */
+#ifndef BITNET_TOKENIZERS_WORDS_H
+#define BITNET_TOKENIZERS_WORDS_H
+
+#include "charsmap.h"
+#include "trie.h"
+
+struct encoder;
+struct bitnet_tokenizer;
+
+struct words {
+    struct trie trie;         /* spelling -> id, of every token that text may become */
+    struct trie user;         /* user-defined spellings, which the normalizer leaves alone */
+    struct charsmap map;      /* of a GGUF; its blob is in the tokenizer's arena */
+    bool merge_spaces;        /* remove_extra_whitespaces */
+    bool suffix_spaces;       /* treat_whitespace_as_suffix */
+    bool wide_sums;           /* scores are added as double (Hugging Face), else as float */
+    double unk_score;         /* of a character that no token covers */
+    uint32_t max_chars;       /* WordPiece: a longer word is unknown; 0: no ceiling */
+    struct bitnet_str prefix; /* WordPiece: what continues a word ("##"), in the arena */
+};
+
+void words_free(struct words *words);
+
+/* The best path over one piece of text; characters that no token covers become the unknown token,
+ * or bytes if the model of a tokenizer.json says so. */
+enum bitnet_status unigram_encode(struct encoder *encoder, struct bitnet_str text);
+/* llama.cpp's road for GGUF vocabularies: character map, spaces, then the best path. */
+enum bitnet_status unigram_encode_text(struct encoder *encoder, struct bitnet_str text);
+
+/* One word, Hugging Face's way. */
+enum bitnet_status wordpiece_encode(struct encoder *encoder, struct bitnet_str word);
+/* llama.cpp's road: base letters, lower case, words, each with U+2581 in front. */
+enum bitnet_status wordpiece_encode_text(struct encoder *encoder, struct bitnet_str text);
+
+/* Bytes, the longest token first. */
+enum bitnet_status rwkv_encode_text(struct encoder *encoder, struct bitnet_str text);
+/* The bytes that the escaped spelling of a token means ("\n", "\x41"), into `out`, which has room
+ * for text.n. False when it is damaged. */
+bool rwkv_unescape(struct bitnet_str text, char *out, size_t *n);
+
+#endif
