@@ -10,6 +10,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "bitnet/certificate.h"
 #include "bitnet/file.h"
 #include "bitnet/gguf.h"
 #include "bitnet/text.h"
@@ -329,6 +330,8 @@ int main_plan_and_run(enum main_source from, const struct main_arguments *a,
     if (status) return main_report_error(a, &err);
     const char *path = a->out ? a->out : bitnet_plan_file_name(plan);
     if (!a->dry_run) status = bitnet_plan_run(plan, path, &err);
+    if (!status && !a->dry_run && a->certificate)
+        status = bitnet_certificate_write(plan, path, a->certificate, &err);
     int code = 0;
     if (status)
         code = main_report_error(a, &err);

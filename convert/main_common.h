@@ -10,7 +10,7 @@ struct main_arguments {
     const char *name; /* of the tool */
     const char *source, *out;
     const char *type, *embed_type, *output_type, *tile, *dialect, *verify, *model_name;
-    const char *imatrix;
+    const char *imatrix, *certificate;
     struct bitnet_args_list tensor_types;
     struct bitnet_type_rule rules[64];
     uint64_t n_threads;
@@ -37,6 +37,8 @@ struct main_arguments {
          "general.name; default: the folder's", 0, 0}, \
         {"--verify", "none|tensors", BITNET_OPTION_TEXT, &(a)->verify, \
          "read the file back and compare it with its source (default: tensors)", 0, 0}, \
+        {"--cert", "FILE", BITNET_OPTION_TEXT, &(a)->certificate, \
+         "write a certificate: sources, exactness and hashes, for `bitnet gguf verify`", 0, 0}, \
         {"--allow-lossy", NULL, BITNET_OPTION_FLAG, &(a)->allow_lossy, \
          "write what the type cannot hold exactly, and report it", 0, 0}, \
         {"-t, --threads", "N", BITNET_OPTION_U64, &(a)->n_threads, "default: one per physical core", \

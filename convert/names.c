@@ -73,13 +73,15 @@ enum bitnet_status plan_names(struct bitnet_plan *plan, const char *model_dir,
                               struct bitnet_error *err)
 {
     char *path = realpath(model_dir, NULL);
+    plan->path = bitnet_arena_copy(&plan->arena, bitnet_str_of(path ? path : model_dir)).at;
     struct bitnet_str name = plan->options.name ? bitnet_str_of(plan->options.name)
                              : path             ? name_from_path(path)
                                                 : (struct bitnet_str){0};
     if (name.n == 0 || name.n > 1024 || !bitnet_utf8_valid(name)) name = BITNET_STR("model");
     plan->name = (char *)(uintptr_t)bitnet_arena_copy(&plan->arena, name).at;
     free(path);
-    if (!plan->name) return bitnet_fail(err, BITNET_MEMORY, "no memory for the model's name");
+    if (!plan->name || !plan->path)
+        return bitnet_fail(err, BITNET_MEMORY, "no memory for the model's name");
     label_size(plan->size_label, plan->parameters);
     return set_file_name(plan, err);
 }

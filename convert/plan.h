@@ -38,6 +38,7 @@ struct bitnet_plan {
     struct type_rules *rules; /* --tensor-type; NULL: none */
     struct imatrix *imatrix;  /* NULL: none */
     struct bitnet_pool *pool;
+    const char *path;      /* of the folder or the GGUF */
     char *name;            /* general.name */
     char size_label[16];   /* general.size_label: "2.4B" */
     const char *file_name; /* the default one */
