@@ -55,7 +55,7 @@ static size_t walk_length(const struct walk *w)
     return w->rows / ROWS * w->n_tile_cols * w->n_steps;
 }
 
-/* Row of position p within its 32. */
+/* Row of position p within its 32; position of row p too, because swapping twice is nothing. */
 static size_t swapped(size_t p)
 {
     return (p & 7u) | (p & 8u) << 1 | (p & 16u) >> 1;
@@ -137,14 +137,6 @@ static int triple_code(const int8_t *t)
     return 9 * t[0] + 3 * t[1] + t[2];
 }
 
-static void triple_trits(int code, int8_t *t)
-{
-    const int digits = code + 13;
-    t[0] = (int8_t)(digits / 9 - 1);
-    t[1] = (int8_t)(digits / 3 % 3 - 1);
-    t[2] = (int8_t)(digits % 3 - 1);
-}
-
 static unsigned pair_code(const int8_t *t)
 {
     return (unsigned)(3 * t[0] + t[1] + 4);
@@ -220,41 +212,68 @@ static void encode_trits(const struct bitnet_layout *layout, const int8_t *trits
 
 /* --- decode --- */
 
-/* Magnitudes only: the signs come from the next segment. */
-static enum bitnet_status decode_indices(const struct bitnet_layout *layout, const uint8_t *in,
-                                         int8_t *trits, struct bitnet_error *err)
-{
-    const struct walk w = walk_over(layout, triple_cols(layout), layout->tile.cols, 6);
-    for (size_t at = 0; at < walk_length(&w); at++) {
-        size_t row, tile_col, step;
-        place(&w, at, &row, &tile_col, &step);
-        const size_t col = tile_col * w.tile_cols + 6 * step;
-        for (size_t p = 0; p < ROWS; p++) {
-            const unsigned b = *in++, high = b >> 4, low = b & 15u;
-            const size_t r = row + swapped(p);
-            if (high > 13) return codec_bad_code(layout, r, col, high, err);
-            if (low > 13) return codec_bad_code(layout, r, col + 3, low, err);
-            triple_trits((int)high, trits + r * w.cols + col);
-            triple_trits((int)low, trits + r * w.cols + col + 3);
-        }
+#define TRITS(code)                                                                                \
+    {                                                                                              \
+        ((code) + 13) / 9 - 1, ((code) + 13) / 3 % 3 - 1, ((code) + 13) % 3 - 1, 0                 \
     }
-    return BITNET_OK;
+#define NO_TRITS                                                                                   \
+    {                                                                                              \
+        0, 0, 0, 1                                                                                 \
+    }
+
+/* By sign and index: three trits, and whether there are none. */
+/* clang-format off */
+static const int8_t trits_of[2][16][4] = {
+    {TRITS(0), TRITS(1), TRITS(2), TRITS(3), TRITS(4), TRITS(5), TRITS(6), TRITS(7), TRITS(8),
+     TRITS(9), TRITS(10), TRITS(11), TRITS(12), TRITS(13), NO_TRITS, NO_TRITS},
+    {TRITS(0), TRITS(-1), TRITS(-2), TRITS(-3), TRITS(-4), TRITS(-5), TRITS(-6), TRITS(-7),
+     TRITS(-8), TRITS(-9), TRITS(-10), TRITS(-11), TRITS(-12), TRITS(-13), NO_TRITS, NO_TRITS},
+};
+/* clang-format on */
+
+/* 24 columns of one row: its bytes of four strips, and its word of signs, first triple on top. The
+ * lowest bit of the result is set when an index is none. */
+static int decode_24(const uint8_t *strips, unsigned signs, int8_t *trits)
+{
+    int bad = 0;
+    for (size_t c = 0; c < 8; c++) {
+        const unsigned byte = strips[c / 2 * ROWS], index = c % 2 ? byte & 15u : byte >> 4;
+        const int8_t *t = trits_of[signs >> (15 - 2 * c) & 1u][index];
+        for (size_t i = 0; i < 3; i++) trits[3 * c + i] = t[i];
+        bad |= t[3];
+    }
+    return bad;
 }
 
-static void apply_signs(const struct bitnet_layout *layout, const uint8_t *in, int8_t *trits)
+/* Names the first index of these 24 columns that is none. */
+static enum bitnet_status refuse_24(const struct bitnet_layout *layout, const uint8_t *strips,
+                                    size_t row, size_t col, struct bitnet_error *err)
+{
+    size_t c = 0;
+    while ((c % 2 ? strips[c / 2 * ROWS] & 15u : strips[c / 2 * ROWS] >> 4) < 14) c++;
+    const unsigned byte = strips[c / 2 * ROWS];
+    return codec_bad_code(layout, row, col + 3 * c, c % 2 ? byte & 15u : byte >> 4, err);
+}
+
+/* A block of signs covers four strips of indices, and both come in the same order. */
+static enum bitnet_status decode_triples(const struct bitnet_layout *layout, const uint8_t *in,
+                                         const uint8_t *signs, int8_t *trits,
+                                         struct bitnet_error *err)
 {
     const struct walk w = walk_over(layout, triple_cols(layout), layout->tile.cols, 24);
-    for (size_t at = 0; at < walk_length(&w); at++, in += SIGN_BLOCK) {
+    for (size_t at = 0; at < walk_length(&w); at++, in += 4 * ROWS, signs += SIGN_BLOCK) {
         size_t row, tile_col, step;
         place(&w, at, &row, &tile_col, &step);
+        const size_t col = tile_col * w.tile_cols + 24 * step;
         for (size_t r = 0; r < ROWS; r++) {
-            int8_t *t = trits + (row + r) * w.cols + tile_col * w.tile_cols + 24 * step;
-            const unsigned bits = (unsigned)bitnet_load_u16(in + 2 * (r % 16)) << (r / 16);
-            for (size_t e = 0; e < 24; e++) {
-                if (bits >> (15 - 2 * (e / 3)) & 1u) t[e] = (int8_t)-t[e];
+            const unsigned word = (unsigned)bitnet_load_u16(signs + 2 * (r % 16)) << (r / 16);
+            const uint8_t *strips = in + swapped(r);
+            if (decode_24(strips, word, trits + (row + r) * w.cols + col)) {
+                return refuse_24(layout, strips, row + r, col, err);
             }
         }
     }
+    return BITNET_OK;
 }
 
 static enum bitnet_status decode_pairs(const struct bitnet_layout *layout, const uint8_t *in,
@@ -287,10 +306,9 @@ static enum bitnet_status decode_trits(const struct bitnet_layout *layout, const
     if (!status) status = codec_check_size(layout, n_bytes, need, err);
     if (status) return status;
     const struct segments s = segments_of(layout);
-    status = decode_indices(layout, in, trits, err);
+    status = decode_triples(layout, in, in + s.signs, trits, err);
     if (!status) status = decode_pairs(layout, in + s.pairs, trits, err);
     if (status) return status;
-    apply_signs(layout, in + s.signs, trits);
     scales[0] = bitnet_load_f32(in + n_bytes - TAIL);
     return codec_check_scale(layout, 0, scales[0], err);
 }

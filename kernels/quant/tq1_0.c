@@ -46,17 +46,25 @@ static void pack_block(const int8_t *trits, float scale, struct block *b)
     codec_store_f16(b->d, scale);
 }
 
-static float unpack_block(struct block b, int8_t *trits)
+/* Digit n of m bytes: trits[m * n + i] from in[i]; m is a constant, so this becomes vector code. */
+static inline __attribute__((always_inline)) void
+digits_to_trits(const uint8_t *restrict in, size_t m, size_t n_digits, int8_t *restrict trits)
 {
-    for (size_t m = 0; m < 52; m++) {
-        unsigned power = 1;
-        for (size_t n = 0; n < 5; n++, power *= 3) {
-            const size_t e = element_of(m, n);
-            const unsigned top = *byte_at(&b, m) * power & 255u;
-            if (e < 256) trits[e] = (int8_t)((top * 3 >> 8) - 1);
+    static const uint8_t power[5] = {1, 3, 9, 27, 81};
+    for (size_t n = 0; n < n_digits; n++) {
+        for (size_t i = 0; i < m; i++) {
+            const unsigned top = (uint8_t)(in[i] * power[n]);
+            trits[m * n + i] = (int8_t)((top * 3 >> 8) - 1);
         }
     }
-    return codec_f16(b.d);
+}
+
+static float unpack_block(const struct block *b, int8_t *trits)
+{
+    digits_to_trits(b->qs, 32, 5, trits);
+    digits_to_trits(b->qs + 32, 16, 5, trits + 160);
+    digits_to_trits(b->qh, 4, 4, trits + 240);
+    return codec_f16(b->d);
 }
 
 static void encode_rows(const struct bitnet_layout *layout, const float *in, size_t n_rows,
@@ -77,7 +85,7 @@ static void decode_rows(const struct bitnet_layout *layout, const uint8_t *in, s
     const struct block *blocks = (const struct block *)in;
     for (size_t i = 0; i < n_rows * layout->cols / 256; i++) {
         int8_t trits[256];
-        const float scale = unpack_block(blocks[i], trits);
+        const float scale = unpack_block(blocks + i, trits);
         for (size_t e = 0; e < 256; e++) out[256 * i + e] = (float)trits[e] * scale;
     }
 }
@@ -90,7 +98,7 @@ static enum bitnet_status decode_trits(const struct bitnet_layout *layout, const
     const size_t n = layout->rows * (layout->cols / 256);
     enum bitnet_status status = codec_check_size(layout, n_bytes, n * sizeof *blocks, err);
     for (size_t i = 0; !status && i < n; i++) {
-        scales[i] = unpack_block(blocks[i], trits + 256 * i);
+        scales[i] = unpack_block(blocks + i, trits + 256 * i);
         status = codec_check_scale(layout, i, scales[i], err);
     }
     return status;
