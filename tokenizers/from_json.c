@@ -12,7 +12,8 @@
 #define MAX_ADDED      65536u
 
 struct entry {
-    const struct bitnet_json *model; /* in the model's vocabulary: the value is the id */
+    struct bitnet_str model;         /* spelling in the model's vocabulary; NULL: it is not there */
+    double score;                    /* Unigram */
     const struct bitnet_json *added; /* in added_tokens */
 };
 
@@ -52,17 +53,38 @@ static enum bitnet_status entry_of(struct source *source, struct bitnet_str toke
     return BITNET_OK;
 }
 
+/* BPE, WordPiece, WordLevel: {"spelling": id, ...}. */
 static enum bitnet_status place_model_tokens(struct source *source, const struct bitnet_json *vocab)
 {
     for (const struct bitnet_json *token = vocab->child; token; token = token->next) {
         struct entry *entry;
         enum bitnet_status status = entry_of(source, token->key, token, &entry);
         if (status) return status;
-        if (entry->model)
+        if (entry->model.at)
             return bitnet_fail(source->err, BITNET_FORMAT, "tokens %s and %s have the same id %.*s",
-                               BITNET_QUOTE(entry->model->key), BITNET_QUOTE(token->key),
+                               BITNET_QUOTE(entry->model), BITNET_QUOTE(token->key),
                                BITNET_STR_ARGS(token->text));
-        entry->model = token;
+        entry->model = token->key;
+    }
+    return BITNET_OK;
+}
+
+/* Unigram: [["spelling", score], ...]; the place is the id. */
+static enum bitnet_status place_scored_tokens(struct source *source,
+                                              const struct bitnet_json *vocab)
+{
+    size_t id = 0;
+    for (const struct bitnet_json *pair = vocab->child; pair; pair = pair->next, id++) {
+        bool is_pair = pair->kind == BITNET_JSON_ARRAY && pair->n_children == 2;
+        const struct bitnet_json *text = is_pair ? pair->child : NULL;
+        const struct bitnet_json *score = is_pair ? text->next : NULL;
+        struct entry *entry = &source->entries[id];
+        if (!text || text->kind != BITNET_JSON_STRING || score->kind != BITNET_JSON_NUMBER ||
+            !bitnet_json_as_f64(score, &entry->score))
+            return bitnet_fail(source->err, BITNET_FORMAT,
+                               "line %" PRIu32 ": piece %zu is no text with a score", pair->line,
+                               id);
+        entry->model = text->text;
     }
     return BITNET_OK;
 }
@@ -94,8 +116,8 @@ static enum bitnet_status place_added_token(struct source *source, const struct 
                            token->line, BITNET_QUOTE(content));
     if (!status) status = entry_of(source, content, id, &entry);
     if (status) return status;
-    if (entry->model)
-        other = entry->model->key;
+    if (entry->model.at)
+        other = entry->model;
     else if (entry->added)
         status = content_of(source, entry->added, &other);
     if (!status && other.at && !bitnet_str_equal(content, other))
@@ -155,8 +177,8 @@ static enum bitnet_status add_entry(struct source *source, const struct entry *e
     struct bitnet_str text = {0};
     enum bitnet_status status = BITNET_OK;
     bool is_special = false;
-    if (entry->model)
-        text = entry->model->key;
+    if (entry->model.at)
+        text = entry->model;
     else if (entry->added)
         status = content_of(source, entry->added, &text);
     else
@@ -170,17 +192,20 @@ static enum bitnet_status add_entry(struct source *source, const struct entry *e
     } else if (tokenizer->hf->byte_fallback && byte_of_token(text) >= 0) {
         type = BITNET_TOKEN_BYTE;
     }
-    return status ? status : tokenizer_add_token(tokenizer, text, type, 0, source->err);
+    return status ? status
+                  : tokenizer_add_token(tokenizer, text, type, (float)entry->score, source->err);
 }
 
 static enum bitnet_status read_tokens(struct source *source, const struct bitnet_json *vocab,
                                       const struct bitnet_json *added)
 {
-    enum bitnet_status status = place_model_tokens(source, vocab);
+    enum bitnet_status status = vocab->kind == BITNET_JSON_ARRAY
+                                    ? place_scored_tokens(source, vocab)
+                                    : place_model_tokens(source, vocab);
     for (const struct bitnet_json *t = added ? added->child : NULL; t && !status; t = t->next)
         status = place_added_token(source, t);
     size_t n = source->n_entries;
-    while (n && !source->entries[n - 1].model && !source->entries[n - 1].added) n--;
+    while (n && !source->entries[n - 1].model.at && !source->entries[n - 1].added) n--;
     for (size_t id = 0; id < n && !status; id++) status = add_entry(source, &source->entries[id]);
     struct hf *hf = source->tokenizer->hf;
     if (!status && !(special_finish(&hf->raw) && special_finish(&hf->normalized)))
@@ -194,7 +219,7 @@ static enum bitnet_status read_tokens(struct source *source, const struct bitnet
 static int32_t find_in_model(const struct source *source, struct bitnet_str text)
 {
     int32_t id = vocab_find_token(&source->tokenizer->vocab, text);
-    return id >= 0 && source->entries[id].model ? id : -1;
+    return id >= 0 && source->entries[id].model.at ? id : -1;
 }
 
 /* "a b" with exactly one space, or ["a", "b"]; one form throughout. */
@@ -316,27 +341,105 @@ static enum bitnet_status read_unk(struct source *source, const struct bitnet_js
     return BITNET_OK;
 }
 
-/* A file of before types were written shows its type by its members. */
-static enum bitnet_status check_type(struct source *source, const struct bitnet_json *model)
+/* What there is to know about each type of model before reading it. */
+static const struct model_type {
+    const char *name;
+    enum bitnet_tokenizer_kind kind;
+    enum bitnet_json_kind vocab;
+} model_types[] = {
+    {"BPE", BITNET_TOKENIZER_BPE, BITNET_JSON_OBJECT},
+    {"Unigram", BITNET_TOKENIZER_UNIGRAM, BITNET_JSON_ARRAY},
+    {"WordPiece", BITNET_TOKENIZER_WORDPIECE, BITNET_JSON_OBJECT},
+    {"WordLevel", BITNET_TOKENIZER_WORDS, BITNET_JSON_OBJECT},
+};
+
+/* Files of before types were written show it by their members. */
+static const char *guess_type(const struct bitnet_json *model)
 {
-    struct bitnet_str type = BITNET_STR("BPE");
+    const struct bitnet_json *vocab = bitnet_json_get(model, "vocab");
+    if (bitnet_json_get(model, "merges")) return "BPE";
+    if (bitnet_json_get(model, "continuing_subword_prefix")) return "WordPiece";
+    return vocab && vocab->kind == BITNET_JSON_ARRAY ? "Unigram" : "WordLevel";
+}
+
+static enum bitnet_status find_type(struct source *source, const struct bitnet_json *model,
+                                    const struct model_type **type)
+{
     if (!model || model->kind != BITNET_JSON_OBJECT)
         return bitnet_fail(source->err, BITNET_FORMAT, "'model' is missing or no object");
-    enum bitnet_status status = bitnet_json_str(model, "type", BITNET_OPTIONAL, &type, source->err);
+    struct bitnet_str name = bitnet_str_of(guess_type(model));
+    enum bitnet_status status = bitnet_json_str(model, "type", BITNET_OPTIONAL, &name, source->err);
+    for (size_t i = 0; i < sizeof model_types / sizeof model_types[0] && !status; i++)
+        if (bitnet_str_is(name, model_types[i].name)) {
+            *type = &model_types[i];
+            return BITNET_OK;
+        }
     if (status) return status;
-    if (!bitnet_str_is(type, "BPE"))
-        return bitnet_fail(source->err, BITNET_UNSUPPORTED, "model type %s is not supported (BPE)",
-                           BITNET_QUOTE(type));
+    return bitnet_fail(source->err, BITNET_UNSUPPORTED,
+                       "model type %s is not supported (BPE, Unigram, WordPiece, WordLevel)",
+                       BITNET_QUOTE(name));
+}
+
+/* Unigram names its unknown token by its place. */
+static enum bitnet_status read_unigram(struct source *source, const struct bitnet_json *model)
+{
+    struct bitnet_tokenizer *tokenizer = source->tokenizer;
+    const struct bitnet_json *vocab = bitnet_json_get(model, "vocab");
+    uint64_t unk = UINT64_MAX;
+    enum bitnet_status status = bitnet_json_u64(model, "unk_id", 0, vocab->n_children - 1,
+                                                BITNET_OPTIONAL, &unk, source->err);
+    if (status) return status;
+    tokenizer->hf->unk = unk == UINT64_MAX ? BITNET_NO_TOKEN : (int32_t)unk;
+    tokenizer->words.wide_sums = true;
+    double *scores =
+        bitnet_arena_alloc(&tokenizer->arena, tokenizer->vocab.n_tokens, sizeof *scores);
+    if (!scores) return bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
+    for (uint32_t id = 0; id < tokenizer->vocab.n_tokens; id++)
+        scores[id] = source->entries[id].score;
+    tokenizer->words.wide_scores = scores;
     return BITNET_OK;
 }
 
-static enum bitnet_status read_bpe(struct source *source, const struct bitnet_json *model,
-                                   const struct bitnet_json *added)
+static enum bitnet_status read_wordpiece(struct source *source, const struct bitnet_json *model)
+{
+    struct words *words = &source->tokenizer->words;
+    struct bitnet_str prefix = BITNET_STR("##");
+    uint64_t max_chars = 100;
+    enum bitnet_status status =
+        bitnet_json_str(model, "continuing_subword_prefix", BITNET_OPTIONAL, &prefix, source->err);
+    if (!status)
+        status = bitnet_json_u64(model, "max_input_chars_per_word", 0, UINT32_MAX, BITNET_OPTIONAL,
+                                 &max_chars, source->err);
+    if (status) return status;
+    words->max_chars = (uint32_t)max_chars;
+    words->prefix = bitnet_arena_copy(&source->tokenizer->arena, prefix);
+    if (!words->prefix.at) return bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
+    return BITNET_OK;
+}
+
+static enum bitnet_status read_kind(struct source *source, const struct bitnet_json *model,
+                                    const struct model_type *type)
+{
+    struct hf *hf = source->tokenizer->hf;
+    enum bitnet_status status = BITNET_OK;
+    if (type->kind == BITNET_TOKENIZER_UNIGRAM) return read_unigram(source, model);
+    if (type->kind == BITNET_TOKENIZER_BPE)
+        status = read_merges(source, bitnet_json_get(model, "merges"));
+    else if (type->kind == BITNET_TOKENIZER_WORDPIECE)
+        status = read_wordpiece(source, model);
+    if (!status) status = read_unk(source, model);
+    if (!status && type->kind != BITNET_TOKENIZER_BPE && hf->unk < 0)
+        status = bitnet_fail(source->err, BITNET_FORMAT, "model: 'unk_token' is missing");
+    return status;
+}
+
+static enum bitnet_status read_model(struct source *source, const struct bitnet_json *model,
+                                     const struct model_type *type, const struct bitnet_json *added)
 {
     const struct bitnet_json *vocab = bitnet_json_get(model, "vocab");
-    if (!vocab || vocab->kind != BITNET_JSON_OBJECT || !vocab->n_children)
+    if (!vocab || vocab->kind != type->vocab || !vocab->n_children)
         return bitnet_fail(source->err, BITNET_FORMAT,
-                           "model: 'vocab' is missing, empty or no object");
+                           "model: 'vocab' is missing, empty or not what %s has", type->name);
     size_t n_added = added ? added->n_children : 0;
     if (vocab->n_children > VOCAB_MAX_TOKENS || n_added > MAX_ADDED)
         return bitnet_fail(source->err, BITNET_LIMIT,
@@ -345,18 +448,19 @@ static enum bitnet_status read_bpe(struct source *source, const struct bitnet_js
     source->n_entries = vocab->n_children + n_added;
     source->entries = bitnet_alloc(source->n_entries, sizeof *source->entries);
     if (!source->entries) return bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
-    enum bitnet_status status = read_model_flags(source, model);
+    enum bitnet_status status = BITNET_OK;
+    if (type->kind == BITNET_TOKENIZER_BPE || type->kind == BITNET_TOKENIZER_UNIGRAM)
+        status = read_model_flags(source, model);
     if (!status) status = read_tokens(source, vocab, added);
-    if (!status) status = read_merges(source, bitnet_json_get(model, "merges"));
-    if (!status) status = read_unk(source, model);
-    return status;
+    return status ? status : read_kind(source, model, type);
 }
 
 /* ------------------------------------------------------------------ the whole */
 
-/* Which of the two GGUF kinds this vocabulary is: spelled in the byte alphabet, or in text. */
-static enum bitnet_tokenizer_kind kind_of(const struct hf *hf)
+/* BPE is one of two GGUF kinds: spelled in the byte alphabet, or in text. */
+static enum bitnet_tokenizer_kind kind_of(const struct hf *hf, const struct model_type *type)
 {
+    if (type->kind != BITNET_TOKENIZER_BPE) return type->kind;
     for (size_t i = 0; i < hf->n_splitters; i++)
         if (hf->splitters[i].kind == HF_BYTE_LEVEL) return BITNET_TOKENIZER_BPE;
     return BITNET_TOKENIZER_SPM;
@@ -399,7 +503,8 @@ static enum bitnet_status read_root(struct source *source, const struct bitnet_j
     if (added && added->kind == BITNET_JSON_NULL) added = NULL;
     if (added && added->kind != BITNET_JSON_ARRAY)
         return bitnet_fail(source->err, BITNET_FORMAT, "'added_tokens' is no list");
-    enum bitnet_status status = check_type(source, model);
+    const struct model_type *type = NULL;
+    enum bitnet_status status = find_type(source, model, &type);
     if (!status)
         status = hf_read_normalizer(tokenizer, bitnet_json_get(root, "normalizer"), source->err);
     if (!status)
@@ -407,8 +512,8 @@ static enum bitnet_status read_root(struct source *source, const struct bitnet_j
             hf_read_pre_tokenizer(tokenizer, bitnet_json_get(root, "pre_tokenizer"), source->err);
     if (!status) status = hf_read_decoder(tokenizer, bitnet_json_get(root, "decoder"), source->err);
     if (status) return status;
-    tokenizer->kind = kind_of(tokenizer->hf);
-    status = read_bpe(source, model, added);
+    tokenizer->kind = kind_of(tokenizer->hf, type);
+    status = read_model(source, model, type, added);
     if (!status)
         status =
             hf_read_post_processor(tokenizer, bitnet_json_get(root, "post_processor"), source->err);
@@ -419,9 +524,9 @@ static enum bitnet_status read_root(struct source *source, const struct bitnet_j
     tokenizer->reach = bitnet_alloc(tokenizer->vocab.n_tokens, 1);
     if (!tokenizer->reach) return bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
     for (uint32_t id = 0; id < tokenizer->vocab.n_tokens; id++)
-        tokenizer->reach[id] = (uint8_t)(!source->entries[id].model ? REACH_ADDED
-                                         : tokenizer->ignore_merges ? REACH_YES
-                                                                    : REACH_UNKNOWN);
+        tokenizer->reach[id] = (uint8_t)(!source->entries[id].model.at ? REACH_ADDED
+                                         : tokenizer->ignore_merges    ? REACH_YES
+                                                                       : REACH_UNKNOWN);
     return BITNET_OK;
 }
 

@@ -101,9 +101,21 @@ static size_t segment_end(const struct bitnet_tokenizer *tokenizer, struct bitne
     return piece.n;
 }
 
+static enum bitnet_status encode_whole(struct encoder *encoder, struct bitnet_str piece)
+{
+    const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
+    int32_t id = vocab_find_token(&tokenizer->vocab, piece);
+    if (id < 0 || reach_of(tokenizer, (uint32_t)id) == REACH_ADDED) id = tokenizer->hf->unk;
+    return encoder_emit(encoder, (uint32_t)id);
+}
+
 static enum bitnet_status encode_piece(struct encoder *encoder, struct bitnet_str piece)
 {
     enum bitnet_status status = BITNET_OK;
+    enum bitnet_tokenizer_kind kind = encoder->tokenizer->kind;
+    if (kind == BITNET_TOKENIZER_UNIGRAM) return unigram_encode(encoder, piece);
+    if (kind == BITNET_TOKENIZER_WORDPIECE) return wordpiece_encode(encoder, piece);
+    if (kind == BITNET_TOKENIZER_WORDS) return encode_whole(encoder, piece);
     if (encoder->tokenizer->ignore_merges) return encode_word(encoder, piece);
     for (size_t begin = 0, end; begin < piece.n && !status; begin = end) {
         end = segment_end(encoder->tokenizer, piece, begin);

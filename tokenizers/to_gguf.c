@@ -158,6 +158,9 @@ enum bitnet_status bitnet_tokenizer_to_gguf(const struct bitnet_tokenizer *token
                                             struct bitnet_error *err)
 {
     bool is_spm = tokenizer->kind == BITNET_TOKENIZER_SPM;
+    if (tokenizer->kind != BITNET_TOKENIZER_BPE && !is_spm)
+        return bitnet_fail(err, BITNET_UNSUPPORTED,
+                           "only BPE and SentencePiece vocabularies are written into a GGUF");
     if (!tokenizer->pre)
         return bitnet_hint(
             err,

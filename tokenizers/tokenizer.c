@@ -279,7 +279,9 @@ static enum bitnet_status make_words(struct bitnet_tokenizer *tokenizer, struct 
             return bitnet_fail(err, BITNET_MEMORY, "out of memory for the search tree");
         bool counts = tokenizer->hf ? tokenizer->reach[id] != REACH_ADDED
                                     : vocab->type[id] == BITNET_TOKEN_NORMAL;
-        if (counts && (double)vocab->score[id] < min_score) min_score = (double)vocab->score[id];
+        double score = tokenizer->words.wide_scores && counts ? tokenizer->words.wide_scores[id]
+                                                              : (double)vocab->score[id];
+        if (counts && score < min_score) min_score = score;
     }
     tokenizer->words.unk_score = (min_score == DBL_MAX ? 0 : min_score) - 10;
     if (!tokenizer->words.wide_sums)

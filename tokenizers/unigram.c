@@ -44,6 +44,7 @@ static void offer(const struct words *words, struct place *place, double score, 
 
 static double score_of(const struct bitnet_tokenizer *tokenizer, uint32_t id)
 {
+    if (tokenizer->words.wide_scores) return tokenizer->words.wide_scores[id];
     bool is_user = !tokenizer->hf && tokenizer->vocab.type[id] == BITNET_TOKEN_USER;
     return is_user ? 0 : (double)tokenizer->vocab.score[id];
 }

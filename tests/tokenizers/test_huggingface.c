@@ -93,6 +93,15 @@ TEST(qwen_2_skeleton_equals_hugging_face_and_is_known_by_its_hash)
     check(tokenizer, "qwen2-skeleton");
 }
 
+TEST(bert_tokenizer_json_equals_hugging_face)
+{
+    check_file("bert-base-uncased", "default");
+}
+TEST(t5_tokenizer_json_equals_hugging_face)
+{
+    check_file("t5-legal-fr-en", "default");
+}
+
 static int free_cases(void **state)
 {
     (void)state;
@@ -108,6 +117,8 @@ int main(void)
         cmocka_unit_test(phi_2_tokenizer_json_equals_hugging_face),
         cmocka_unit_test(roberta_tokenizer_json_equals_hugging_face),
         cmocka_unit_test(llama_3_skeleton_equals_hugging_face_and_is_known_by_its_hash),
+        cmocka_unit_test(bert_tokenizer_json_equals_hugging_face),
+        cmocka_unit_test(t5_tokenizer_json_equals_hugging_face),
         cmocka_unit_test(qwen_2_skeleton_equals_hugging_face_and_is_known_by_its_hash),
     };
     return cmocka_run_group_tests(tests, NULL, free_cases);
