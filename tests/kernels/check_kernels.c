@@ -5,9 +5,11 @@
 
 #include <bitnet/cpu.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct options {
     bool bench;
@@ -15,11 +17,25 @@ struct options {
     const char *set, *slot; /* NULL: all */
 };
 
+/* What runs now, for the message when it touches an unmapped page. */
+static const struct check *running;
+
+static void fault(int signal_number)
+{
+    char line[128];
+    const int n = snprintf(line, sizeof line,
+                           "FAILED %s %s: touched memory outside its buffers (signal %d)\n",
+                           running->set->name, running->slot, signal_number);
+    if (n > 0 && write(STDOUT_FILENO, line, (size_t)n) < 0) _exit(3);
+    _exit(1);
+}
+
 static void check_slot(struct check *c, const char *slot, void (*check)(struct check *),
                        const struct options *o)
 {
     if (o->slot && strcmp(o->slot, slot) != 0) return;
     c->slot = slot;
+    running = c;
     const size_t before = c->n_failures;
     check(c);
     check_release(c);
@@ -66,6 +82,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: check_kernels [--bench] [--seed N] [--set NAME] [--slot NAME]\n");
         return 2;
     }
+    signal(SIGSEGV, fault);
+    signal(SIGBUS, fault);
     const uint32_t cpu = bitnet_cpu_detect();
     char words[256];
     bitnet_cpu_describe(cpu, words, sizeof words);
