@@ -76,7 +76,7 @@ static enum bitnet_status check_ids(const struct bitnet_json *probe,
     }
     if (!v && i == own->n) return BITNET_OK;
     return bitnet_fail(err, BITNET_CHECK,
-                       "tokenizer: %s gives other ids than certified, from the %zuth on",
+                       "tokenizer: %s gives other ids than certified, from number %zu on",
                        BITNET_QUOTE(text), i + 1);
 }
 

@@ -48,6 +48,8 @@ void main_handle_signals(const char *name)
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) sigaction(stops[i], &stop, NULL);
     sigaction(SIGBUS, &bus, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a size limit is then an error of write(), told as such */
+    signal(SIGPIPE, SIG_IGN);
 }
 
 /* --- what was asked --- */

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# bitnet convert and bitnet quantize as a user meets them: exit codes, one clear line per failure, a
+# clean stop, nothing left behind. Arguments: the bitnet program, the make_checkpoint program.
+set -u
+bitnet=$1
+make=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+n_failed=0
+
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    n_failed=$((n_failed + 1))
+}
+
+# expect CODE WORDS command...: the exit code, words on standard error in one error line, and after a
+# failure an output folder that is still empty.
+expect() {
+    local code=$1 words=$2 got
+    shift 2
+    "$@" >"$dir/stdout" 2>"$dir/stderr" </dev/null
+    got=$?
+    [ "$got" -eq "$code" ] || fail "exit code $got instead of $code: $*: $(head -c 300 "$dir/stderr")"
+    [ -z "$words" ] || grep -qF -- "$words" "$dir/stderr" || fail "no '$words' in: $(head -c 300 "$dir/stderr")"
+    [ "$code" -eq 0 ] && return
+    [ "$(grep -c 'error:' "$dir/stderr")" -eq 1 ] || fail "not one error line: $*: $(cat "$dir/stderr")"
+    [ -z "$(ls -A "$dir/out")" ] || fail "left behind after $*: $(ls -A "$dir/out")"
+}
+
+source_of() { # NAME ARCH STORAGE [SHARDS [WIDTH]]
+    mkdir -p "$dir/$1"
+    "$make" "$2" "$3" "$dir/$1" "${@:4}" || exit 1
+}
+
+mkdir "$dir/out"
+out=$dir/out/model.gguf
+source_of b158 b158 multiply
+source_of plain llama plain
+source_of shards llama divide 3
+
+# wrong calls
+expect 2 "--qtype" "$bitnet" convert "$dir/b158" -o "$out"
+expect 2 "'i3_s'" "$bitnet" convert "$dir/b158" --qtype i3_s -o "$out"
+expect 2 "--tile" "$bitnet" convert "$dir/b158" --qtype tl2 --tile 1,2 -o "$out"
+expect 2 "--verify" "$bitnet" convert "$dir/b158" --qtype tl2 --verify twice -o "$out"
+expect 2 "--dialect" "$bitnet" convert "$dir/b158" --qtype tl2 --dialect klingon -o "$out"
+expect 2 "--tensor-type" "$bitnet" convert "$dir/b158" --qtype tl2 --tensor-type f16 -o "$out"
+expect 2 "" "$bitnet" convert "$dir/b158" --no-such-option
+expect 2 "" "$bitnet" convert
+expect 2 "" "$bitnet" quantize "$out" "$out"
+expect 2 "threads" "$bitnet" quantize "$out" "$out" i2_s many
+
+# wrong inputs
+expect 4 "$dir/none" "$bitnet" convert "$dir/none" --qtype i2_s -o "$out"
+expect 4 "none.gguf" "$bitnet" quantize "$dir/none.gguf" "$out" i2_s
+expect 3 "not ternary" "$bitnet" convert "$dir/plain" --qtype i2_s -o "$out"
+head -c 20000 "$dir/b158/model.safetensors" >"$dir/cut"
+cp -r "$dir/b158" "$dir/short" && cp "$dir/cut" "$dir/short/model.safetensors"
+expect 3 "only" "$bitnet" convert "$dir/short" --qtype i2_s -o "$out"
+cp -r "$dir/b158" "$dir/nameless" && rm "$dir/nameless/tokenizer.json"
+expect 4 "tokenizer" "$bitnet" convert "$dir/nameless" --qtype i2_s -o "$out"
+cp -r "$dir/shards" "$dir/gap" && rm "$dir/gap/model-00002-of-00003.safetensors"
+expect 4 "model-00002-of-00003.safetensors" "$bitnet" convert "$dir/gap" --qtype i2_s -o "$out"
+expect 4 "nowhere" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$dir/nowhere/model.gguf"
+
+# a disk that is too small, a closed standard output
+(ulimit -f 64 && expect 7 "" "$bitnet" convert "$dir/b158" --qtype f16 -o "$out"; exit "$n_failed") || n_failed=$((n_failed + 1))
+if [ -w /dev/full ]; then
+    "$bitnet" convert "$dir/b158" --qtype i2_s --dry-run >/dev/full 2>"$dir/stderr"
+    [ $? -eq 7 ] || fail "a full disk behind standard output was not noticed"
+fi
+
+# what works, and what it says
+expect 0 "" "$bitnet" convert "$dir/b158" --qtype i2_s --dry-run
+grep -q "would write" "$dir/stdout" || fail "--dry-run does not say what it would write"
+[ -z "$(ls -A "$dir/out")" ] || fail "--dry-run wrote $(ls -A "$dir/out")"
+expect 0 "" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$out" --cert "$dir/out/model.json"
+grep -q "every tensor read back and equal to its source" "$dir/stdout" || fail "nothing is said about the check"
+expect 0 "" "$bitnet" gguf verify "$out" --cert "$dir/out/model.json" --source "$dir/b158"
+expect 0 "" "$bitnet" gguf validate "$out"
+"$bitnet" convert "$dir/b158" --qtype i2_s -o "$out" >"$dir/stdout" 2>"$dir/stderr"
+[ $? -eq 12 ] || fail "an existing file was not respected"
+grep -qF -- "--force" "$dir/stderr" || fail "no hint at --force"
+expect 0 "" "$bitnet" convert "$dir/b158" --outtype tl2 --outfile "$out" --force --json
+python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); assert d["verified"] and d["tensors"]' "$dir/stdout" 2>"$dir/stderr" ||
+    ! command -v python3 >/dev/null || fail "--json is no JSON: $(cat "$dir/stderr")"
+[ -e "$dir/out/model.kernel_config.ini" ] || fail "no kernel_config.ini beside a TL2 file"
+expect 0 "" "$bitnet" quantize "$out" "$dir/out/b.gguf" TQ2_0 2
+expect 0 "" "$bitnet" quantize "$dir/out/b.gguf" "$dir/out/c.gguf" TL2
+a=$("$bitnet" gguf hash --logical "$out") && c=$("$bitnet" gguf hash --logical "$dir/out/c.gguf")
+[ "${a%% *}" = "${c%% *}" ] || fail "the logical hash changed on the way: $a $c"
+(cd "$dir/out" && expect 0 "" "$bitnet" convert "$dir/b158" --qtype i2_s --name tiny; [ -e tiny-1.2M-I2_S.gguf ]) ||
+    fail "the default name is not tiny-1.2M-I2_S.gguf: $(ls "$dir/out")"
+rm -f "$dir"/out/*
+
+# a stop in the middle: 128 + signal, nothing left
+source_of big b158 masters 0 1024
+n_stopped=0
+for signal in INT TERM; do
+    for delay in 0.01 0.02 0.03 0.04 0.06 0.08 0.1; do
+        "$bitnet" convert "$dir/big" --qtype i2_s -t 1 -o "$out" >"$dir/stdout" 2>"$dir/stderr" &
+        pid=$!
+        sleep "$delay"
+        kill -$signal "$pid" 2>/dev/null
+        wait "$pid"
+        code=$?
+        if [ "$code" -ne 0 ]; then
+            n_stopped=$((n_stopped + 1))
+            [ -z "$(ls -A "$dir/out")" ] || fail "left behind after $signal: $(ls -A "$dir/out")"
+            case $code in 130 | 143) ;; *) fail "exit code $code after $signal: $(cat "$dir/stderr")" ;; esac
+        fi
+        rm -f "$out"
+    done
+done
+[ "$n_stopped" -gt 0 ] || fail "no conversion was stopped in the middle"
+
+echo "$n_failed failed, $n_stopped stopped in the middle"
+[ "$n_failed" -eq 0 ]
