@@ -26,6 +26,9 @@ EXCEPTIONS = {
     ("banned", "tests/*"): "a test that overruns its own buffer is stopped by the sanitizer",
     ("environment", "tests/*"): "tests ask where temporary files may go, and try locales",
     ("file-length", "tests/support/fake_hub.c"): "one server; what it can do wrong is a long list",
+    ("system-call", "base/output.c"): "renameat2 exists on Linux only, as a second choice after link",
+    ("system-call", "gguf/split.c"): "removes the parts it has published already, after a failure",
+    ("system-call", "hub/*"): "names from outside are opened step by step with openat, in hub/disk.c's way",
     ("heap", "convert/names.c"): "realpath() allocates with malloc, so its result is freed with free",
     ("untested", "kernels/*"): "every row of dtypes.def and every slot of every set goes through one list",
     ("untested", "gguf/arch/*"): "descriptors are data, walked by the tests of convert and runtime",
@@ -51,6 +54,8 @@ BANNED = {
 STDIO = ("printf", "fprintf", "vprintf", "vfprintf", "puts", "fputs", "putchar", "putc", "fputc",
          "fopen", "fdopen", "freopen", "fwrite", "fread", "fgets", "getline", "perror", "getchar")
 ENDINGS = ("exit", "abort", "_Exit", "quick_exit")
+SYSTEM_CALLS = ("open", "openat", "pread", "pwrite", "fsync", "rename", "renameat", "renameat2", "unlink", "unlinkat",
+                "mmap", "ftruncate", "fallocate", "posix_fallocate", "link", "linkat", "close")
 HEAP = ("malloc", "calloc", "realloc", "free", "strdup", "strndup", "aligned_alloc", "posix_memalign")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|placeholder|for now)\b")
 
@@ -139,6 +144,9 @@ class Tidy:
             self.calls("ending", path, code, ENDINGS, lambda n: f"{n}(): a library does not end programs")
         if in_room and not is_main and path != "base/alloc.c" and name.endswith(".c"):
             self.calls("heap", path, code, HEAP, lambda n: f"{n}() goes around base/alloc.c")
+        if in_room and not is_main and path != "base/io.c" and name.endswith(".c"):
+            self.calls("system-call", path, code, SYSTEM_CALLS,
+                       lambda n: f"{n}() goes around the table in base/io.c, where tests inject faults")
         if not is_main:
             self.calls("environment", path, code, ("getenv", "secure_getenv", "setenv", "setlocale"),
                        lambda n: f"{n}() belongs into main_*.c only")
