@@ -40,16 +40,16 @@ stage_clang() { # the other compiler, and the formatter
     run_tests "$out/clang" -LE "$not_quick|structure"
 }
 
-stage_sanitize() {
+stage_sanitize() { # a sanitized build warns about code that is not ours to see: plain builds are strict
     scripts/packages.sh build test
-    configure "$out/sanitize" -DBITNET_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    configure "$out/sanitize" -DBITNET_SANITIZE=address,undefined -DBITNET_WERROR=OFF
     build "$out/sanitize"
     run_tests "$out/sanitize" -LE "$not_quick|structure"
 }
 
 stage_thread() {
     scripts/packages.sh build test
-    configure "$out/thread" -DBITNET_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    configure "$out/thread" -DBITNET_SANITIZE=thread -DBITNET_WERROR=OFF
     build "$out/thread"
     run_tests "$out/thread" -L thread
 }
@@ -62,7 +62,7 @@ stage_hostile() { # malformed files from outside the repository, plain and sanit
     fi
     scripts/packages.sh build test
     configure "$out/test"
-    configure "$out/sanitize" -DBITNET_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    configure "$out/sanitize" -DBITNET_SANITIZE=address,undefined -DBITNET_WERROR=OFF
     ninja -C "$out/test" --quiet bitnet
     ninja -C "$out/sanitize" --quiet bitnet
     [ -f "$out/hostile/manifest.tsv" ] || python3 "$shared/make_hostile.py" "$out/hostile" >"$out/hostile.log"
