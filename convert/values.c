@@ -35,9 +35,12 @@ static enum bitnet_status find_tile(const struct bitnet_gguf *gguf, struct bitne
     if (!status) status = tile_number(gguf, layout, "bmm", &tile->sub_rows, err);
     if (status || (tile->rows && tile->cols && tile->sub_rows)) return status;
     if (bitnet_tile_known(layout->type, layout->rows, layout->cols, tile)) return BITNET_OK;
-    return bitnet_fail(err, BITNET_UNSUPPORTED,
-                       "%s: the file does not say the tile for shape %zu x %zu",
-                       bitnet_dtype_info(layout->type)->label, layout->rows, layout->cols);
+    bitnet_fail(err, BITNET_UNSUPPORTED, "%s: the file does not say the tile for shape %zu x %zu",
+                bitnet_dtype_info(layout->type)->label, layout->rows, layout->cols);
+    return bitnet_hint(err, BITNET_UNSUPPORTED,
+                       "from its kernel_config.ini: edit --set bitnet.tl.%zux%zu.bm=u32:..., .bk, "
+                       ".bmm",
+                       layout->rows, layout->cols);
 }
 
 enum bitnet_status values_layout(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,

@@ -2,6 +2,7 @@
  * copy of a large model takes little memory. */
 #include "copy.h"
 
+#include "bitnet/alloc.h"
 #include "bitnet/text.h"
 
 #define SLICE_BYTES (8u << 20)
@@ -29,26 +30,49 @@ static enum bitnet_status write_slices(struct bitnet_gguf_writer *writer, struct
     return status;
 }
 
+/* The bytes that the tensor shall have: its own, or *made, which the caller frees. */
+static enum bitnet_status target_bytes(const struct bitnet_tensor *tensor,
+                                       const struct bitnet_gguf_transform *transform,
+                                       struct bitnet_bytes *bytes, uint8_t **made,
+                                       struct bitnet_error *err)
+{
+    *bytes = tensor->data;
+    *made = NULL;
+    if (!transform || !transform->applies(transform->user, tensor)) return BITNET_OK;
+    *made = bitnet_alloc(tensor->data.n, 1);
+    if (!*made) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
+    bytes->at = *made;
+    enum bitnet_status status = transform->run(transform->user, tensor, *made, err);
+    return status ? bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(tensor->name))
+                  : BITNET_OK;
+}
+
 static enum bitnet_status write_tensors(struct bitnet_gguf_writer *writer,
                                         const struct bitnet_gguf *gguf, size_t first, size_t n,
+                                        const struct bitnet_gguf_transform *transform,
                                         struct bitnet_error *err)
 {
     enum bitnet_status status = BITNET_OK;
     for (size_t i = first; i < first + n && !status; i++) {
         const struct bitnet_tensor *tensor = bitnet_gguf_tensor_at(gguf, i);
-        status = write_slices(writer, tensor->data, err);
+        struct bitnet_bytes bytes;
+        uint8_t *made;
+        status = target_bytes(tensor, transform, &bytes, &made, err);
+        if (!status) status = write_slices(writer, bytes, err);
+        bitnet_free(made);
         bitnet_gguf_release(gguf, tensor);
     }
     return status;
 }
 
 static enum bitnet_status compare(const struct bitnet_gguf *made,
-                                  const struct bitnet_tensor *source, struct bitnet_error *err)
+                                  const struct bitnet_tensor *source, struct bitnet_bytes bytes,
+                                  struct bitnet_error *err)
 {
     const struct bitnet_tensor *copy = bitnet_gguf_find_tensor(made, source->name);
-    if (copy && copy->type == source->type && copy->data.n == source->data.n &&
+    if (copy && copy->type == source->type && copy->data.n == bytes.n &&
         memcmp(copy->dims, source->dims, sizeof copy->dims) == 0 &&
-        memcmp(copy->data.at, source->data.at, copy->data.n) == 0)
+        memcmp(copy->data.at, bytes.at, bytes.n) == 0)
         return BITNET_OK;
     return bitnet_fail(err, BITNET_INTEGRITY, "tensor %s was not written as it was read",
                        BITNET_QUOTE(source->name));
@@ -56,25 +80,33 @@ static enum bitnet_status compare(const struct bitnet_gguf *made,
 
 static enum bitnet_status verify_tensors(struct bitnet_gguf_writer *writer,
                                          const struct bitnet_gguf *gguf, size_t first, size_t n,
+                                         const struct bitnet_gguf_transform *transform,
                                          struct bitnet_error *err)
 {
-    struct bitnet_gguf *made = NULL;
-    enum bitnet_status status = bitnet_gguf_writer_reopen(writer, &made, err);
+    struct bitnet_gguf *written = NULL;
+    enum bitnet_status status = bitnet_gguf_writer_reopen(writer, &written, err);
     for (size_t i = first; i < first + n && !status; i++) {
-        status = compare(made, bitnet_gguf_tensor_at(gguf, i), err);
-        bitnet_gguf_release(gguf, bitnet_gguf_tensor_at(gguf, i));
+        const struct bitnet_tensor *tensor = bitnet_gguf_tensor_at(gguf, i);
+        struct bitnet_bytes bytes;
+        uint8_t *made;
+        status = target_bytes(tensor, transform, &bytes, &made, err);
+        if (!status) status = compare(written, tensor, bytes, err);
+        bitnet_free(made);
+        bitnet_gguf_release(gguf, tensor);
     }
-    bitnet_gguf_close(made);
+    bitnet_gguf_close(written);
     return status ? status : bitnet_gguf_unchanged(gguf, err);
 }
 
 enum bitnet_status copy_tensors(struct bitnet_gguf_writer *writer, const struct bitnet_gguf *gguf,
-                                size_t first, size_t n, struct bitnet_error *err)
+                                size_t first, size_t n,
+                                const struct bitnet_gguf_transform *transform,
+                                struct bitnet_error *err)
 {
     enum bitnet_status status = declare_tensors(writer, gguf, first, n, err);
     if (!status) status = bitnet_gguf_begin(writer, err);
-    if (!status) status = write_tensors(writer, gguf, first, n, err);
-    if (!status) status = verify_tensors(writer, gguf, first, n, err);
+    if (!status) status = write_tensors(writer, gguf, first, n, transform, err);
+    if (!status) status = verify_tensors(writer, gguf, first, n, transform, err);
     return status;
 }
 

@@ -163,8 +163,9 @@ static enum bitnet_status new_alignment(const struct bitnet_gguf *gguf,
 
 static enum bitnet_status write_edited(const struct bitnet_gguf *gguf,
                                        const struct bitnet_gguf_edit *edits, size_t n,
-                                       const struct bitnet_map *map, const char *path,
-                                       bool overwrite, struct bitnet_error *err)
+                                       const struct bitnet_map *map,
+                                       const struct bitnet_gguf_transform *transform,
+                                       const char *path, bool overwrite, struct bitnet_error *err)
 {
     struct bitnet_gguf_writer *writer;
     struct bitnet_gguf_writer_options options = {.dialect = bitnet_gguf_dialect(gguf),
@@ -173,7 +174,7 @@ static enum bitnet_status write_edited(const struct bitnet_gguf *gguf,
     if (!status) status = bitnet_gguf_writer_new(&writer, path, &options, err);
     if (status) return status;
     put_keys(writer, gguf, edits, n, map);
-    status = copy_tensors(writer, gguf, 0, bitnet_gguf_tensor_count(gguf), err);
+    status = copy_tensors(writer, gguf, 0, bitnet_gguf_tensor_count(gguf), transform, err);
     if (!status) return bitnet_gguf_finish(writer, err);
     bitnet_gguf_abort(writer);
     return status;
@@ -181,11 +182,12 @@ static enum bitnet_status write_edited(const struct bitnet_gguf *gguf,
 
 enum bitnet_status bitnet_gguf_edit_file(const struct bitnet_gguf *gguf,
                                          const struct bitnet_gguf_edit *edits, size_t n_edits,
+                                         const struct bitnet_gguf_transform *transform,
                                          const char *path, bool overwrite, struct bitnet_error *err)
 {
     struct bitnet_map map = {0};
     enum bitnet_status status = map_edits(gguf, edits, n_edits, &map, err);
-    if (!status) status = write_edited(gguf, edits, n_edits, &map, path, overwrite, err);
+    if (!status) status = write_edited(gguf, edits, n_edits, &map, transform, path, overwrite, err);
     bitnet_map_free(&map);
     return status;
 }

@@ -115,7 +115,9 @@ static const struct verb {
     {"validate", verb_validate, "whether it is sound, and where it is not"},
     {"diff", verb_diff, "what differs between two files"},
     {"hash", verb_hash, "one number for the weights, by bytes or by value"},
+    {"verify", verb_verify, "whether it is what its certificate says"},
     {"edit", verb_edit, "the same file with other metadata"},
+    {"repair", verb_repair, "the same file with its known faults mended"},
     {"split", verb_split, "one file as several"},
     {"merge", verb_merge, "several files as one"},
 };

@@ -15,9 +15,9 @@ int bitnet_gguf_main(int argc, char **argv);
 /* One call of one verb. */
 struct call {
     bool json, full, tensors, deep, quiet, logical, per_tensor, overwrite;
-    const char *dialect, *level, *output, *tensor;
+    const char *dialect, *level, *output, *tensor, *pre, *i2s_layout;
     uint64_t max_bytes;
-    struct bitnet_args_list set, del;
+    struct bitnet_args_list set, del, fix;
     const char *operands[GGUF_OPERANDS_MAX];
     size_t n_operands;
     bool is_done; /* --help or --version has answered */
@@ -38,7 +38,9 @@ enum bitnet_status verb_dump(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_validate(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_diff(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_hash(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_verify(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_edit(int argc, char **argv, struct bitnet_error *err);
+enum bitnet_status verb_repair(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_split(int argc, char **argv, struct bitnet_error *err);
 enum bitnet_status verb_merge(int argc, char **argv, struct bitnet_error *err);
 

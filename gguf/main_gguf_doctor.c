@@ -4,6 +4,7 @@
 
 #include "bitnet/doctor.h"
 #include "bitnet/logical.h"
+#include "bitnet/repair.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -222,7 +223,8 @@ static enum bitnet_status edit(const struct call *call, struct bitnet_error *err
     size_t n = 0;
     enum bitnet_status status = gather_edits(call, edits, &n, err);
     if (!status) status = call_open(call, call->operands[0], &gguf, err);
-    if (!status) status = bitnet_gguf_edit_file(gguf, edits, n, call->output, call->overwrite, err);
+    if (!status)
+        status = bitnet_gguf_edit_file(gguf, edits, n, NULL, call->output, call->overwrite, err);
     bitnet_gguf_close(gguf);
     return status;
 }
@@ -253,6 +255,94 @@ enum bitnet_status verb_edit(int argc, char **argv, struct bitnet_error *err)
     if (status || call.is_done) return status;
     if (!call.output) return bitnet_fail(err, BITNET_USAGE, "-o OUT is missing");
     return edit(&call, err);
+}
+
+/* ------------------------------------------------------------------ repair */
+
+/* What "all" means: the faults that a file shows by itself. */
+static enum bitnet_status read_fixes(const struct call *call, struct bitnet_repair_options *o,
+                                     struct bitnet_error *err)
+{
+    const struct {
+        const char *name;
+        bool *flag;
+        bool in_all;
+    } fixes[] = {{"filetype", &o->file_type, true},
+                 {"pretok", &o->pre, true},
+                 {"tl-tiles", &o->tiles, true},
+                 {"activation", &o->activation, false}};
+    for (size_t i = 0; i < call->fix.n; i++) {
+        bool is_known = false;
+        for (size_t k = 0; k < OPTION_COUNT(fixes); k++) {
+            bool is_all = strcmp(call->fix.at[i], "all") == 0 && fixes[k].in_all;
+            if (!is_all && strcmp(call->fix.at[i], fixes[k].name) != 0) continue;
+            *fixes[k].flag = is_known = true;
+        }
+        if (!is_known)
+            return bitnet_fail(err, BITNET_USAGE,
+                               "--fix %s (allowed: all, filetype, pretok, tl-tiles, activation)",
+                               BITNET_QUOTE(bitnet_str_of(call->fix.at[i])));
+    }
+    return BITNET_OK;
+}
+
+static enum bitnet_status read_layout(const struct call *call, struct bitnet_repair_options *o,
+                                      struct bitnet_error *err)
+{
+    const char *layout = call->i2s_layout;
+    if (!layout) return BITNET_OK;
+    o->i2_s_layout = layout[0] == 'B' || layout[0] == 'b' ? 'b' : 'c';
+    if (strlen(layout) == 1 && strchr("BbCc", layout[0])) return BITNET_OK;
+    return bitnet_fail(err, BITNET_USAGE, "--i2s-layout %s (allowed: B, C)",
+                       BITNET_QUOTE(bitnet_str_of(layout)));
+}
+
+static enum bitnet_status repair(const struct call *call, struct bitnet_error *err)
+{
+    struct bitnet_repair_options options = {
+        .pre_name = call->pre, .overwrite = call->overwrite, .say = print_line};
+    struct bitnet_gguf *gguf = NULL;
+    size_t n = 0;
+    enum bitnet_status status = read_fixes(call, &options, err);
+    if (!status) status = read_layout(call, &options, err);
+    if (!status) status = call_open(call, call->operands[0], &gguf, err);
+    if (!status) status = bitnet_repair_file(gguf, call->output, &options, &n, err);
+    if (!status && n == 0) puts("nothing to mend; no file was written");
+    bitnet_gguf_close(gguf);
+    return status ? status : call_flush(err);
+}
+
+enum bitnet_status verb_repair(int argc, char **argv, struct bitnet_error *err)
+{
+    struct call call = {0};
+    const struct bitnet_option options[] = {
+        {"--fix", "WHAT", BITNET_OPTION_LIST, &call.fix,
+         "filetype, pretok, tl-tiles, or all of these; activation: SiLU becomes squared ReLU", 0,
+         0},
+        {"--pre", "NAME", BITNET_OPTION_TEXT, &call.pre, "set the pre-tokenizer to this one", 0, 0},
+        {"--i2s-layout", "B|C", BITNET_OPTION_TEXT, &call.i2s_layout,
+         "the I2_S tensors are in this layout: pack them anew", 0, 0},
+        OPTION_OUTPUT,
+        OPTION_FORCE,
+        OPTION_DIALECT};
+    const struct bitnet_command command = {
+        .name = NAME " repair",
+        .synopsis = "FILE -o OUT [--fix WHAT]... [--pre NAME] [--i2s-layout B|C]",
+        .summary =
+            "Writes a file that tells the truth about itself; the weights keep their values.",
+        .examples = NAME " repair model.gguf -o new.gguf --fix all\n" NAME
+                         " repair model.gguf -o new.gguf --pre llama-bpe\n" NAME
+                         " repair arm.gguf -o new.gguf --i2s-layout B",
+        .options = options,
+        .n_options = OPTION_COUNT(options),
+        .min_operands = 1,
+        .max_operands = 1};
+    enum bitnet_status status = call_parse(&call, &command, argc, argv, err);
+    if (status || call.is_done) return status;
+    if (!call.output) return bitnet_fail(err, BITNET_USAGE, "-o OUT is missing");
+    if (call.fix.n == 0 && !call.pre && !call.i2s_layout)
+        return bitnet_fail(err, BITNET_USAGE, "say what to mend: --fix all, --pre or --i2s-layout");
+    return repair(&call, err);
 }
 
 /* ------------------------------------------------------------------ split and merge */

@@ -95,7 +95,7 @@ static enum bitnet_status write_part(struct split *split, size_t number, struct 
     enum bitnet_status status = bitnet_gguf_writer_new(&part->writer, part->path, &options, err);
     if (status) return status;
     put_keys(split, number, part->writer);
-    return copy_tensors(part->writer, split->gguf, part->first, part->n, err);
+    return copy_tensors(part->writer, split->gguf, part->first, part->n, NULL, err);
 }
 
 /* 0: there is no such file. */
@@ -152,5 +152,5 @@ enum bitnet_status bitnet_gguf_split(const struct bitnet_gguf *gguf, const char 
 enum bitnet_status bitnet_gguf_merge(const struct bitnet_gguf *gguf, const char *path,
                                      bool overwrite, struct bitnet_error *err)
 {
-    return bitnet_gguf_edit_file(gguf, NULL, 0, path, overwrite, err);
+    return bitnet_gguf_edit_file(gguf, NULL, 0, NULL, path, overwrite, err);
 }

@@ -123,8 +123,9 @@ static void warn_about_file_type(const struct bitnet_gguf *gguf, const struct bi
     said &= ~UINT64_C(1024); /* "only guessed" */
     if (said != (uint64_t)is)
         bitnet_log_say(log, BITNET_LOG_WARNING,
-                       "general.file_type is %" PRIu64 ", but most weights are %s (%d in %s)", said,
-                       info->label, is, bitnet_dialect_name(gguf->dialect));
+                       "general.file_type is %" PRIu64
+                       ", but most weights are %s (%d in %s); mend: repair --fix filetype",
+                       said, info->label, is, bitnet_dialect_name(gguf->dialect));
 }
 
 static void warn_about_vocabulary(const struct bitnet_gguf *gguf, const struct bitnet_log *log)
@@ -145,7 +146,21 @@ static void warn_about_vocabulary(const struct bitnet_gguf *gguf, const struct b
     if (bitnet_str_is(model, "gpt2") && pre.n == 0)
         bitnet_log_say(log, BITNET_LOG_WARNING,
                        "key 'tokenizer.ggml.pre' is missing: readers guess how to split text, and "
-                       "may guess wrong");
+                       "may guess wrong; mend: repair --fix pretok");
+}
+
+/* All models with the SiLU graph have a sentencepiece vocabulary; 2B-4T has not, and needs ReLU².
+ */
+static void warn_about_activation(const struct bitnet_gguf *gguf, const struct bitnet_log *log)
+{
+    struct bitnet_str arch = {0}, model = {0};
+    bitnet_gguf_str(gguf, "general.architecture", BITNET_GGUF_OPTIONAL, &arch, NULL);
+    bitnet_gguf_str(gguf, "tokenizer.ggml.model", BITNET_GGUF_OPTIONAL, &model, NULL);
+    if (bitnet_str_is(arch, "bitnet") && bitnet_str_is(model, "gpt2"))
+        bitnet_log_say(
+            log, BITNET_LOG_WARNING,
+            "the architecture 'bitnet' means SiLU, but this vocabulary is of a kind that "
+            "only models with squared ReLU have; mend: repair --fix activation");
 }
 
 static void warn_about_norms(const struct bitnet_gguf *gguf, const struct bitnet_log *log)
@@ -178,6 +193,7 @@ enum bitnet_status bitnet_gguf_validate(const struct bitnet_gguf *gguf,
     }
     warn_about_file_type(gguf, log);
     warn_about_vocabulary(gguf, log);
+    warn_about_activation(gguf, log);
     warn_about_norms(gguf, log);
     return BITNET_OK;
 }

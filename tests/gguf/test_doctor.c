@@ -152,7 +152,7 @@ static struct bitnet_gguf_edit del(const char *key)
 
 TEST(an_edit_without_changes_gives_the_same_bytes)
 {
-    MUST(bitnet_gguf_edit_file(gguf, NULL, 0, in_dir("b.gguf"), false, &err));
+    MUST(bitnet_gguf_edit_file(gguf, NULL, 0, NULL, in_dir("b.gguf"), false, &err));
     assert_true(same_bytes("a.gguf", "b.gguf"));
 }
 
@@ -161,7 +161,7 @@ TEST(only_what_was_named_changes)
     const struct bitnet_gguf_edit edits[] = {set("general.file_type=u32:40"),
                                              set("new.key=string:value"),
                                              del("tokenizer.chat_template")};
-    MUST(bitnet_gguf_edit_file(gguf, edits, 3, in_dir("b.gguf"), false, &err));
+    MUST(bitnet_gguf_edit_file(gguf, edits, 3, NULL, in_dir("b.gguf"), false, &err));
     struct bitnet_gguf *b = open_file("b.gguf");
     size_t n = bitnet_gguf_pair_count(gguf);
     assert_int_equal(bitnet_gguf_pair_count(b), n);
@@ -179,7 +179,7 @@ TEST(only_what_was_named_changes)
     b = open_file("b.gguf");
     const struct bitnet_gguf_edit back[] = {set("general.file_type=u32:1"), del("new.key"),
                                             set("tokenizer.chat_template=string:{{ messages }}")};
-    MUST(bitnet_gguf_edit_file(b, back, 3, in_dir("c.gguf"), false, &err));
+    MUST(bitnet_gguf_edit_file(b, back, 3, NULL, in_dir("c.gguf"), false, &err));
     bitnet_gguf_close(b);
     assert_true(same_bytes("a.gguf", "c.gguf"));
 }
@@ -189,21 +189,21 @@ TEST(another_alignment_lays_the_tensors_out_anew)
     const struct bitnet_gguf_edit edits[] = {set("general.alignment=u32:512")};
     const struct bitnet_gguf_edit back[] = {del("general.alignment")};
     struct bitnet_gguf_diff diff = {0};
-    MUST(bitnet_gguf_edit_file(gguf, edits, 1, in_dir("b.gguf"), false, &err));
+    MUST(bitnet_gguf_edit_file(gguf, edits, 1, NULL, in_dir("b.gguf"), false, &err));
     struct bitnet_gguf *b = open_file("b.gguf");
     assert_int_equal(bitnet_gguf_alignment(b), 512);
     assert_int_equal(bitnet_gguf_tensor_at(b, 1)->offset % 512, 0);
     assert_int_equal(bitnet_gguf_compare(gguf, b, &diff, &err), BITNET_CHECK);
     assert_int_equal(diff.n_differences, 1); /* the key itself */
-    MUST(bitnet_gguf_edit_file(b, back, 1, in_dir("c.gguf"), false, &err));
+    MUST(bitnet_gguf_edit_file(b, back, 1, NULL, in_dir("c.gguf"), false, &err));
     bitnet_gguf_close(b);
     assert_true(same_bytes("a.gguf", "c.gguf"));
 
     const struct bitnet_gguf_edit bad[] = {set("general.alignment=u64:64")};
-    assert_int_equal(bitnet_gguf_edit_file(gguf, bad, 1, in_dir("d.gguf"), false, &err),
+    assert_int_equal(bitnet_gguf_edit_file(gguf, bad, 1, NULL, in_dir("d.gguf"), false, &err),
                      BITNET_USAGE);
     const struct bitnet_gguf_edit odd[] = {set("general.alignment=u32:48")};
-    assert_int_equal(bitnet_gguf_edit_file(gguf, odd, 1, in_dir("d.gguf"), false, &err),
+    assert_int_equal(bitnet_gguf_edit_file(gguf, odd, 1, NULL, in_dir("d.gguf"), false, &err),
                      BITNET_USAGE);
 }
 
@@ -211,18 +211,18 @@ TEST(edits_that_cannot_be_made_leave_nothing)
 {
     size_t n = temp_dir_count(&dir);
     const struct bitnet_gguf_edit twice[] = {set("k=u8:1"), del("k")};
-    assert_int_equal(bitnet_gguf_edit_file(gguf, twice, 2, in_dir("b.gguf"), false, &err),
+    assert_int_equal(bitnet_gguf_edit_file(gguf, twice, 2, NULL, in_dir("b.gguf"), false, &err),
                      BITNET_USAGE);
     assert_text_has(err.text, "key 'k' is changed twice");
     const struct bitnet_gguf_edit none[] = {del("nothing")};
-    assert_int_equal(bitnet_gguf_edit_file(gguf, none, 1, in_dir("b.gguf"), false, &err),
+    assert_int_equal(bitnet_gguf_edit_file(gguf, none, 1, NULL, in_dir("b.gguf"), false, &err),
                      BITNET_NOT_FOUND);
     assert_text_has(err.text, "key 'nothing' is not there");
     const struct bitnet_gguf_edit bad[] = {
         {.key = BITNET_STR("a\nb"), .value = {.type = BITNET_GGUF_U8}}};
-    assert_int_equal(bitnet_gguf_edit_file(gguf, bad, 1, in_dir("b.gguf"), false, &err),
+    assert_int_equal(bitnet_gguf_edit_file(gguf, bad, 1, NULL, in_dir("b.gguf"), false, &err),
                      BITNET_FORMAT);
-    assert_int_equal(bitnet_gguf_edit_file(gguf, NULL, 0, in_dir("a.gguf"), false, &err),
+    assert_int_equal(bitnet_gguf_edit_file(gguf, NULL, 0, NULL, in_dir("a.gguf"), false, &err),
                      BITNET_POLICY);
     assert_int_equal(temp_dir_count(&dir), n);
 }
@@ -230,7 +230,7 @@ TEST(edits_that_cannot_be_made_leave_nothing)
 TEST(a_file_may_be_edited_in_place)
 {
     const struct bitnet_gguf_edit edits[] = {set("general.file_type=u32:7")};
-    MUST(bitnet_gguf_edit_file(gguf, edits, 1, in_dir("a.gguf"), true, &err));
+    MUST(bitnet_gguf_edit_file(gguf, edits, 1, NULL, in_dir("a.gguf"), true, &err));
     struct bitnet_gguf *b = open_file("a.gguf");
     assert_int_equal(bitnet_gguf_find(b, BITNET_STR("general.file_type"))->u64, 7);
     bitnet_gguf_close(b);

@@ -11,7 +11,16 @@
 struct bitnet_gguf_edit {
     struct bitnet_str key;
     bool is_removal;
-    struct bitnet_gguf_value value; /* otherwise: the new value; a scalar or a string */
+    struct bitnet_gguf_value value; /* otherwise: the new value */
+};
+
+/* Other bytes for some tensors, of the same type and size: where `applies`, `run` fills `out`,
+ * which has tensor->data.n bytes. Called twice for each tensor, and must give the same. */
+struct bitnet_gguf_transform {
+    bool (*applies)(void *user, const struct bitnet_tensor *tensor);
+    enum bitnet_status (*run)(void *user, const struct bitnet_tensor *tensor, uint8_t *out,
+                              struct bitnet_error *err);
+    void *user;
 };
 
 /* "KEY=TYPE:VALUE" with TYPE u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool string (also str, int =
@@ -19,10 +28,11 @@ struct bitnet_gguf_edit {
 enum bitnet_status bitnet_gguf_edit_parse(struct bitnet_gguf_edit *edit, struct bitnet_str text,
                                           struct bitnet_error *err);
 /* Writes `gguf` with the changes applied to `path`; all else is as it was, in the same order; new
- * keys come last. NOT_FOUND when a key to remove is not there, USAGE when a key is changed twice.
- * general.alignment lays the tensors out anew. */
+ * keys come last. `transform` may be NULL. NOT_FOUND when a key to remove is not there, USAGE when
+ * a key is changed twice. general.alignment lays the tensors out anew. */
 enum bitnet_status bitnet_gguf_edit_file(const struct bitnet_gguf *gguf,
                                          const struct bitnet_gguf_edit *edits, size_t n_edits,
+                                         const struct bitnet_gguf_transform *transform,
                                          const char *path, bool overwrite,
                                          struct bitnet_error *err);
 
