@@ -5,13 +5,19 @@
 #include "hasher.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 
 #include <bitnet/alloc.h>
 
 #include "disk.h"
 
-enum { BLOCK_BYTES = 1 << 18, WAKE_BYTES = 1 << 20 };
+enum {
+    BLOCK_BYTES = 1 << 18,
+    WAKE_BYTES = 1 << 20,
+    WRITEBACK_BYTES =
+        8 << 20 /* the disk is set to work this often, so that the last sync is short */
+};
 
 struct hub_hasher {
     pthread_t thread;
@@ -60,6 +66,9 @@ static void work_on(struct hub_hasher *h, struct hub_hashing *f)
         } else if (!hub_hash_add(&f->hash, h->block, n))
             state = HUB_HASHING_FAILED;
     }
+    if ((at + n) / WRITEBACK_BYTES != at / WRITEBACK_BYTES)
+        sync_file_range(f->fd, (off_t)(at / WRITEBACK_BYTES * WRITEBACK_BYTES), WRITEBACK_BYTES,
+                        SYNC_FILE_RANGE_WRITE);
     if (state == HUB_HASHING_RUNS && at + n == f->size) state = conclude(f, &errnum);
     pthread_mutex_lock(&h->lock);
     f->hashed = at + n;

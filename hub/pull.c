@@ -86,7 +86,6 @@ static int rename_to_blob(const struct pull *p, const char *partial, const char 
     int to = hub_open_parent(p->repo.dir, blob, true, &to_name);
     int failed = to < 0 ? errno : 0;
     if (!failed && hub_io->rename(from, from_name, to, to_name) != 0) failed = errno;
-    if (!failed) fsync(to); /* the name too */
     close(from);
     if (to >= 0) close(to);
     return failed;
@@ -464,10 +463,20 @@ static void store_tree(struct pull *p)
     bitnet_buf_free(&text);
 }
 
+/* Contents were synced one by one; their names all at once, before the ref promises them. */
+static void sync_names(const struct pull *p)
+{
+    int blobs = hub_open_dir(p->repo.dir, "blobs", false);
+    if (blobs < 0) return;
+    fsync(blobs);
+    close(blobs);
+}
+
 static enum bitnet_status publish(struct pull *p, struct bitnet_error *err)
 {
     enum bitnet_status status = check_indexes(p, err);
     if (status) return status;
+    if (p->n_missing > 0 && !is_local(p)) sync_names(p);
     bool names_ref = !hub_is_commit(bitnet_str_of(p->ref->revision));
     if (!is_local(p) && names_ref && !p->without_network) {
         status = hub_write_ref(&p->repo, p->ref->revision, p->commit, err);

@@ -754,6 +754,7 @@ void fake_hub_stop(struct fake_hub *h)
 {
     h->is_over = true;
     for (int o = 0; o < 2; o++) {
+        shutdown(h->listener[o], SHUT_RDWR); /* ends its wait */
         pthread_join(h->acceptor[o], NULL);
         close(h->listener[o]);
     }
