@@ -575,6 +575,61 @@ TEST(sixty_four_outputs_may_be_open_and_no_more)
     bitnet_output_abort(more);
 }
 
+/* Writes the same name over and over: content that begins with the writer's own number. */
+static void write_forever(uint8_t writer)
+{
+    static uint8_t mine[N_CONTENT];
+    memset(mine, writer, sizeof mine);
+    for (;;) {
+        struct bitnet_output *out;
+        if (bitnet_output_begin(&out, temp_dir_file(&dir, "out"), 0, BITNET_REPLACE_EXISTING, NULL))
+            _exit(1);
+        for (size_t at = 0; at < N_CONTENT; at += 250000)
+            if (bitnet_output_write(out, mine + at, 250000, NULL)) break;
+        bitnet_output_finish(out, NULL); /* may fail: somebody may have cleaned up too eagerly */
+    }
+}
+
+/* 1 when all bytes are the same and the length is right, 0 without a file. */
+static int judge_any(const char *path)
+{
+    struct bitnet_str text;
+    if (bitnet_read_file(path, N_CONTENT + 1, &text, NULL) != BITNET_OK) return 0;
+    bool same = text.n == N_CONTENT && memcmp(text.at, text.at + 1, text.n - 1) == 0;
+    bitnet_free((void *)(uintptr_t)text.at);
+    return same ? 1 : -1;
+}
+
+TEST(many_writers_killed_at_random_moments_leave_one_whole_file)
+{
+    enum { WRITERS = 4, ROUNDS = 60 };
+    const char *path = temp_dir_file(&dir, "out");
+    pid_t writers[WRITERS] = {0};
+    unsigned random = 12345;
+    int n_seen = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        int k = round % WRITERS;
+        if (writers[k]) {
+            kill(writers[k], SIGKILL);
+            assert_int_equal(waitpid(writers[k], NULL, 0), writers[k]);
+        }
+        writers[k] = fork();
+        if (writers[k] == 0) write_forever((uint8_t)(round + 1));
+        usleep((useconds_t)(rand_r(&random) % 8000));
+        int found = judge_any(path);
+        assert_true(found >= 0);
+        n_seen += found;
+    }
+    for (int k = 0; k < WRITERS; k++) {
+        kill(writers[k], SIGKILL);
+        waitpid(writers[k], NULL, 0);
+    }
+    assert_true(n_seen > ROUNDS / 4);
+    assert_int_equal(judge_any(path), 1);
+    assert_int_equal(write_file(path, 10, 0, BITNET_REPLACE_EXISTING, NULL), BITNET_OK);
+    assert_int_equal(temp_dir_count(&dir), 1); /* and nobody's leftovers */
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void)
@@ -602,6 +657,7 @@ int main(void)
         IN_FOLDER(the_temporary_file_of_a_living_process_is_left_alone),
         IN_FOLDER(only_leftovers_are_removed),
         IN_FOLDER(an_open_output_of_this_process_is_no_leftover),
+        IN_FOLDER(many_writers_killed_at_random_moments_leave_one_whole_file),
         IN_FOLDER(sixty_four_outputs_may_be_open_and_no_more),
     };
     fill_content();
