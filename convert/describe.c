@@ -73,12 +73,30 @@ static bool is_replaced(struct bitnet_str key)
     return bitnet_str_starts(key, "split.") || bitnet_str_starts(key, "bitnet.tl.");
 }
 
+static bool is_edited(const struct bitnet_plan *plan, struct bitnet_str key)
+{
+    for (size_t i = 0; i < plan->options.n_edits; i++)
+        if (bitnet_str_equal(key, plan->options.edits[i].key)) return true;
+    return false;
+}
+
+/* A key that a checkpoint's own numbers or vocabulary gave cannot be given again: the writer says
+ * so. */
+static void put_edits(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
+{
+    for (size_t i = 0; i < plan->options.n_edits; i++)
+        if (!plan->options.edits[i].is_removal)
+            bitnet_gguf_put_value(writer, plan->options.edits[i].key,
+                                  &plan->options.edits[i].value);
+}
+
 static void copy_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
 {
     for (size_t i = 0; i < bitnet_gguf_pair_count(plan->gguf); i++) {
         const struct bitnet_gguf_pair *pair = bitnet_gguf_pair_at(plan->gguf, i);
         if (is_replaced(pair->key)) continue;
         if (plan->options.name && bitnet_str_is(pair->key, "general.name")) continue;
+        if (is_edited(plan, pair->key)) continue;
         if (pair->value.type == BITNET_GGUF_ARRAY && pair->value.element == BITNET_GGUF_ARRAY)
             bitnet_log_say(plan->options.log, BITNET_LOG_WARNING,
                            "key %s is left out: it is an array of arrays", BITNET_QUOTE(pair->key));
@@ -101,6 +119,7 @@ enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_g
     }
     put_types(plan, writer);
     put_tiles(plan, writer);
+    put_edits(plan, writer);
     for (size_t i = 0; i < plan->n && !status; i++) {
         const struct bitnet_plan_row *row = &plan->rows[i];
         status =

@@ -123,6 +123,17 @@ static enum bitnet_status parse_rules(struct bitnet_convert_options *o, struct m
     return BITNET_OK;
 }
 
+static enum bitnet_status parse_edits(struct bitnet_convert_options *o, struct main_arguments *a,
+                                      struct bitnet_error *err)
+{
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < a->override_kv.n && !status; i++)
+        status = bitnet_gguf_edit_parse(&a->edits[o->n_edits++],
+                                        bitnet_str_of(a->override_kv.at[i]), err);
+    o->edits = a->edits;
+    return status ? bitnet_error_prefix(err, status, "--override-kv") : BITNET_OK;
+}
+
 enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct main_arguments *a,
                                      struct bitnet_error *err)
 {
@@ -138,6 +149,8 @@ enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct ma
         status = parse_type(&o->output_type, "--output-type", a->output_type, err);
     }
     if (!status) status = parse_rules(o, a, err);
+    if (!status) status = parse_edits(o, a, err);
+    o->max_memory = a->max_memory;
     o->imatrix = a->imatrix;
     if (!status && a->tile) status = parse_tile(&o->tile, a->tile, err);
     if (!status) status = parse_verify(&o->verify, a->verify, err);

@@ -13,7 +13,9 @@ struct main_arguments {
     const char *imatrix, *certificate;
     struct bitnet_args_list tensor_types;
     struct bitnet_type_rule rules[64];
-    uint64_t n_threads;
+    struct bitnet_args_list override_kv;
+    struct bitnet_gguf_edit edits[64];
+    uint64_t n_threads, max_memory;
     bool dry_run, allow_lossy, force, json, quiet;
 };
 
@@ -37,6 +39,10 @@ struct main_arguments {
          "general.name; default: the folder's", 0, 0}, \
         {"--verify", "none|tensors", BITNET_OPTION_TEXT, &(a)->verify, \
          "read the file back and compare it with its source (default: tensors)", 0, 0}, \
+        {"--override-kv", "K=TYPE:VALUE", BITNET_OPTION_LIST, &(a)->override_kv, \
+         "one more key for the file, or another value for one that a GGUF has", 0, 0}, \
+        {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &(a)->max_memory, \
+         "not more than this beside the mapped source (512M, 1G)", 0, 0}, \
         {"--cert", "FILE", BITNET_OPTION_TEXT, &(a)->certificate, \
          "write a certificate: sources, exactness and hashes, for `bitnet gguf verify`", 0, 0}, \
         {"--allow-lossy", NULL, BITNET_OPTION_FLAG, &(a)->allow_lossy, \

@@ -12,6 +12,10 @@
 #include <math.h>
 #include <stdio.h> /* snprintf */
 
+/* Encoded rows that are gathered before they are written; less under --max-memory. */
+#define BLOCK_BYTES_MAX (8u << 20)
+#define BLOCK_BYTES_MIN (64u << 10)
+
 static enum bitnet_status no_memory(struct bitnet_error *err)
 {
     return bitnet_fail(err, BITNET_MEMORY, "no memory for the plan");
@@ -441,11 +445,28 @@ static void measure_memory(struct bitnet_plan *plan)
     plan->peak_bytes = workspace_total(&sizes) + measuring;
 }
 
+/* Blocks of rows can be smaller; a matrix that is encoded whole cannot. */
+static enum bitnet_status keep_to(struct bitnet_plan *plan, uint64_t max_memory,
+                                  struct bitnet_error *err)
+{
+    while (plan->peak_bytes > max_memory && plan->block_bytes > BLOCK_BYTES_MIN) {
+        plan->block_bytes /= 2;
+        measure_memory(plan);
+    }
+    if (plan->peak_bytes <= max_memory) return BITNET_OK;
+    bitnet_fail(err, BITNET_MEMORY,
+                "%" PRIu64 " bytes are needed beside the mapped source, allowed are %" PRIu64,
+                plan->peak_bytes, max_memory);
+    return bitnet_hint(err, BITNET_MEMORY, "fewer threads need less");
+}
+
 enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *err)
 {
+    plan->block_bytes = BLOCK_BYTES_MAX;
     enum bitnet_status status = measure_file(plan, err);
     if (!status) measure_memory(plan);
-    return status;
+    if (status || plan->options.max_memory == 0) return status;
+    return keep_to(plan, plan->options.max_memory, err);
 }
 
 void plan_release(const struct bitnet_plan *plan, size_t i)

@@ -47,6 +47,7 @@ struct bitnet_plan {
     struct plan_item *items; /* same index */
     size_t n;
     uint64_t file_bytes, peak_bytes, parameters;
+    size_t block_bytes; /* encoded rows that are gathered before they are written */
 };
 
 /* What the ways of making a plan share, in the order of use:
@@ -118,7 +119,7 @@ struct workspace_sizes {
 struct workspace_sizes workspace_measure(const struct bitnet_plan *plan);
 uint64_t workspace_total(const struct workspace_sizes *sizes);
 /* Rows that are encoded together and written at once. */
-size_t rows_per_block(const struct plan_item *item);
+size_t rows_per_block(const struct bitnet_plan *plan, const struct plan_item *item);
 
 /* Reads the unpublished file back and compares it with the source, read anew. INTEGRITY when they
  * differ. Fills is_exact and max_deviation of each row. */

@@ -13,15 +13,15 @@
 #include <math.h>
 #include <stdatomic.h>
 
-/* Encoded rows that are gathered before they are written. */
-#define BLOCK_BYTES (8u << 20)
+/* Bytes of a copied tensor that are written at once. */
+#define COPY_BYTES (8u << 20)
 
 /* --- the workspace --- */
 
-size_t rows_per_block(const struct plan_item *item)
+size_t rows_per_block(const struct bitnet_plan *plan, const struct plan_item *item)
 {
     size_t row_bytes = bitnet_rows_bytes(&item->layout, 1);
-    size_t rows = BLOCK_BYTES / (row_bytes ? row_bytes : 1);
+    size_t rows = plan->block_bytes / (row_bytes ? row_bytes : 1);
     return rows == 0 ? 1 : rows < item->layout.rows ? rows : item->layout.rows;
 }
 
@@ -31,8 +31,9 @@ static void raise_to(size_t *a, size_t b)
 }
 
 /* Columns times rows of a matrix as bytes of trits, scales as floats. */
-static void measure_item(struct workspace_sizes *s, const struct plan_item *item, uint64_t n_bytes)
+static void measure_item(struct workspace_sizes *s, const struct bitnet_plan *plan, size_t i)
 {
+    const struct plan_item *item = &plan->items[i];
     const struct bitnet_layout *to = &item->layout, *from = &item->weight.from;
     if (item->mode == PLAN_BY_COPY) return;
     if (item->weight.kind == WEIGHT_ENCODED) {
@@ -40,12 +41,12 @@ static void measure_item(struct workspace_sizes *s, const struct plan_item *item
         raise_to(&s->source_scales, bitnet_scale_count(from) * sizeof(float));
     }
     if (item->mode == PLAN_BY_ROWS) {
-        raise_to(&s->bytes, bitnet_rows_bytes(to, rows_per_block(item)));
+        raise_to(&s->bytes, bitnet_rows_bytes(to, rows_per_block(plan, item)));
         return;
     }
     raise_to(&s->trits, to->rows * to->cols);
     raise_to(&s->scales, bitnet_scale_count(to) * sizeof(float));
-    raise_to(&s->bytes, (size_t)n_bytes);
+    raise_to(&s->bytes, (size_t)plan->rows[i].n_bytes);
 }
 
 struct workspace_sizes workspace_measure(const struct bitnet_plan *plan)
@@ -56,7 +57,7 @@ struct workspace_sizes workspace_measure(const struct bitnet_plan *plan)
         const struct plan_item *item = &plan->items[i];
         raise_to(&s.widest, item->layout.cols);
         raise_to(&tallest, item->layout.rows);
-        measure_item(&s, item, plan->rows[i].n_bytes);
+        measure_item(&s, plan, i);
     }
     raise_to(&s.trits, n_threads * s.widest);
     s.row = n_threads * 2 * s.widest * sizeof(float);
@@ -233,7 +234,7 @@ static enum bitnet_status write_rows(const struct bitnet_plan *plan, size_t i,
                              .space = space,
                              .too_large = too_large_for(item->layout.type),
                              .unwritable = SIZE_MAX};
-    size_t block = rows_per_block(item), rows = item->layout.rows;
+    size_t block = rows_per_block(plan, item), rows = item->layout.rows;
     enum bitnet_status status = BITNET_OK;
     for (size_t r = 0; r < rows && !status; r += block) {
         size_t n = rows - r < block ? rows - r : block;
@@ -257,8 +258,8 @@ static enum bitnet_status write_copy(const struct bitnet_plan *plan, size_t i,
 {
     struct bitnet_bytes bytes = plan->items[i].gguf_tensor->data;
     enum bitnet_status status = BITNET_OK;
-    for (size_t at = 0; at < bytes.n && !status; at += BLOCK_BYTES) {
-        size_t n = bytes.n - at < BLOCK_BYTES ? bytes.n - at : BLOCK_BYTES;
+    for (size_t at = 0; at < bytes.n && !status; at += COPY_BYTES) {
+        size_t n = bytes.n - at < COPY_BYTES ? bytes.n - at : COPY_BYTES;
         status = plan_cancelled(plan)
                      ? bitnet_fail(err, BITNET_CANCELLED, "stopped on request; nothing was kept")
                      : bitnet_gguf_tensor_write(writer, bytes.at + at, n, err);

@@ -176,6 +176,47 @@ TEST(what_is_no_linear_layer_stays_unless_a_type_is_named)
     expect_same_tensors("b.gguf", "c.gguf");
 }
 
+TEST(keys_can_be_added_and_overridden)
+{
+    struct bitnet_gguf_edit edits[2];
+    struct bitnet_convert_options options = {
+        .type = BITNET_DTYPE_tl2, .overwrite = true, .edits = edits, .n_edits = 2};
+    struct bitnet_str license = {0}, name = {0};
+    make("a.gguf", CP_PACKED_MULTIPLY, BITNET_DTYPE_i2_s);
+    expect_ok(bitnet_gguf_edit_parse(&edits[0], BITNET_STR("general.license=string:MIT"), &err));
+    expect_ok(bitnet_gguf_edit_parse(&edits[1], BITNET_STR("general.name=string:new"), &err));
+    expect_ok(quantize_with("a.gguf", "b.gguf", &options));
+    struct bitnet_gguf *b = open_file("b.gguf");
+    expect_ok(bitnet_gguf_str(b, "general.license", BITNET_GGUF_REQUIRED, &license, &err));
+    expect_ok(bitnet_gguf_str(b, "general.name", BITNET_GGUF_REQUIRED, &name, &err));
+    assert_true(bitnet_str_is(license, "MIT") && bitnet_str_is(name, "new"));
+    bitnet_gguf_close(b);
+}
+
+TEST(the_limit_on_memory_is_kept_or_refused)
+{
+    struct bitnet_convert_options options = {.type = BITNET_DTYPE_f32, .overwrite = true};
+    struct bitnet_plan *plan = NULL;
+    make("a.gguf", CP_PACKED_MULTIPLY, BITNET_DTYPE_i2_s);
+    options.n_threads = 1;
+    options.embed_type_is_given = true;
+    options.embed_type = BITNET_DTYPE_f32;
+    expect_ok(bitnet_plan_from_gguf(&plan, file("a.gguf"), &options, &err));
+    uint64_t peak = bitnet_plan_peak_bytes(plan);
+    bitnet_plan_free(plan);
+    options.max_memory = peak - 300000;
+    expect_ok(bitnet_plan_from_gguf(&plan, file("a.gguf"), &options, &err));
+    assert_true(bitnet_plan_peak_bytes(plan) <= options.max_memory);
+    expect_ok(bitnet_plan_run(plan, file("b.gguf"), &err));
+    bitnet_plan_free(plan);
+    options.max_memory = 0;
+    expect_ok(quantize_with("a.gguf", "c.gguf", &options));
+    expect_same_tensors("b.gguf", "c.gguf");
+    options.max_memory = 4096;
+    assert_int_equal(bitnet_plan_from_gguf(&plan, file("a.gguf"), &options, &err), BITNET_MEMORY);
+    assert_text_has(err.text, "allowed are 4096");
+}
+
 /* --- with loss: refused --- */
 
 TEST(floats_that_are_no_trits_are_refused_unless_lossy_is_allowed)
@@ -316,6 +357,8 @@ int main(void)
         T(the_same_file_as_straight_from_the_checkpoint),
         T(keys_are_kept_and_those_of_the_type_are_new),
         T(what_is_no_linear_layer_stays_unless_a_type_is_named),
+        T(keys_can_be_added_and_overridden),
+        T(the_limit_on_memory_is_kept_or_refused),
         T(floats_that_are_no_trits_are_refused_unless_lossy_is_allowed),
         T(scales_of_rows_go_where_there_is_one_for_each_row_and_nowhere_else),
         T(refuses_a_width_a_type_and_a_dialect_that_do_not_fit),

@@ -4,6 +4,7 @@
 #define BITNET_CONVERT_H
 
 #include "bitnet/bytes.h"
+#include "bitnet/doctor.h"
 #include "bitnet/dtype.h"
 #include "bitnet/error.h"
 #include "bitnet/log.h"
@@ -41,7 +42,12 @@ struct bitnet_convert_options {
     enum bitnet_verify verify;
     bool overwrite;
     unsigned n_threads; /* 0: physical cores */
-    const char *name;   /* general.name; NULL: from the folder */
+    uint64_t
+        max_memory; /* beside the mapped source; 0: what it takes. MEMORY when it cannot be kept */
+    /* Keys of the file: new ones, and for a GGUF also other values for those that it has. */
+    const struct bitnet_gguf_edit *edits;
+    size_t n_edits;
+    const char *name; /* general.name; NULL: from the folder */
     const struct bitnet_log *log;
     /* Polled between tensors; not 0: stop with CANCELLED. May be NULL. */
     const volatile sig_atomic_t *cancel;
