@@ -92,7 +92,9 @@ INLINE vec vec_from_f16(const void *h)
 
 INLINE void vec_to_f16(void *h, vec v)
 {
-    _mm256_storeu_si256((__m256i *)h, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+    /* The form with a mask, because without one gcc's macro converts a sign, and warns. */
+    const __mmask16 all = 0xffff;
+    _mm256_storeu_si256((__m256i *)h, _mm512_maskz_cvtps_ph(all, v, _MM_FROUND_TO_NEAREST_INT));
 }
 
 INLINE vec vec_from_bf16(const void *h)

@@ -323,6 +323,35 @@ static void decoding_and_encoding_trits_returns_the_file(void **state)
     assert_seen((const char *const[]){"tl1", "tl2"}, 2, 3);
 }
 
+/* The same matrix in the three orders of I2_S is the same matrix. */
+static void i2_s_is_read_in_the_orders_b_and_c_too(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT_GOLDEN();
+    size_t n_seen[3] = {0};
+    for (const struct bitnet_json *e = golden_index->child; e; e = e->next) {
+        const struct bitnet_str file = text_of(e, "file"), order = text_of(e, "layout");
+        if (!bitnet_str_starts(file, "q/") || order.n != 1 || contains(file, ".py2026")) continue;
+        struct matrix m = matrix_of(e);
+        m.layout.order = (enum bitnet_i2_s_order)(order.at[0] - 'A');
+        const struct ternary want = ternary_source(e);
+        const size_t n = m.layout.rows * m.layout.cols;
+        int8_t *trits = malloc(n);
+        float scale;
+        struct bitnet_error err = {0};
+        if (m.codec->decode_trits(&m.layout, m.bytes.at, m.bytes.n, trits, &scale, &err)) {
+            fail_msg("%.*s: %s", BITNET_STR_ARGS(file), err.text);
+        }
+        assert_same_bytes(file, (const uint8_t *)trits, (const uint8_t *)want.trits, n);
+        assert_true(scale == want.scale);
+        n_seen[m.layout.order]++;
+        free(trits);
+        free_ternary(want);
+        free((void *)m.bytes.at);
+    }
+    for (int i = 0; i < 3; i++) assert_true(n_seen[i] >= 10);
+}
+
 /* --- decode --- */
 
 static void decode_floats(struct matrix m, float *out)
@@ -527,6 +556,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encoding_gives_the_peers_bytes),
         cmocka_unit_test(decoding_and_encoding_trits_returns_the_file),
+        cmocka_unit_test(i2_s_is_read_in_the_orders_b_and_c_too),
         cmocka_unit_test(decoding_gives_the_peers_numbers),
         cmocka_unit_test(activations_are_quantized_as_the_peers_do),
         cmocka_unit_test(products_equal_the_peers_on_every_set),

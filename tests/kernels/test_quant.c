@@ -21,6 +21,19 @@ static unsigned next_random(unsigned below)
     return (unsigned)(seed >> 33) % below;
 }
 
+static struct bitnet_layout shape(enum bitnet_dtype type, size_t rows, size_t cols)
+{
+    return (struct bitnet_layout){.type = type, .rows = rows, .cols = cols};
+}
+
+static struct bitnet_layout tiled(enum bitnet_dtype type, size_t rows, size_t cols, uint32_t bm,
+                                  uint32_t bk, uint32_t sub_rows)
+{
+    struct bitnet_layout l = shape(type, rows, cols);
+    l.tile = (struct bitnet_tile){bm, bk, sub_rows};
+    return l;
+}
+
 static size_t tensor_bytes(const struct bitnet_layout *l)
 {
     const uint64_t dims[2] = {l->cols, l->rows};
@@ -101,8 +114,7 @@ static void tl2_takes_every_legal_tile(void **state)
     for (uint32_t rows = 32; rows <= 160; rows += 32) {
         for (uint32_t cols = 24; cols <= 240; cols += 24) {
             for (size_t k = 256; k <= 1056; k += 32) {
-                n += round_trip(
-                    (struct bitnet_layout){BITNET_DTYPE_tl2, 2 * rows, k, {rows, cols, 32}});
+                n += round_trip(tiled(BITNET_DTYPE_tl2, 2 * rows, k, rows, cols, 32));
             }
         }
     }
@@ -116,8 +128,7 @@ static void tl1_takes_every_legal_tile(void **state)
     for (uint32_t sub = 32; sub <= 64; sub += 32) {
         for (uint32_t rows = 64; rows <= 320; rows += 64) {
             for (uint32_t cols = 32; cols <= 256; cols += 32) {
-                n += round_trip((struct bitnet_layout){
-                    BITNET_DTYPE_tl1, 2 * rows, 3 * cols, {rows, cols, sub}});
+                n += round_trip(tiled(BITNET_DTYPE_tl1, 2 * rows, 3 * cols, rows, cols, sub));
             }
         }
     }
@@ -151,21 +162,17 @@ static void assert_refused(struct bitnet_layout l, const char *words)
 static void shapes_that_do_not_fit_are_refused_with_their_numbers(void **state)
 {
     (void)state;
-    const struct bitnet_tile none = {0, 0, 0};
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_i2_s, 3200, 8640, none},
+    assert_refused(shape(BITNET_DTYPE_i2_s, 3200, 8640),
                    "I2_S: cols 8640 is not a multiple of 128");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_tq2_0, 4, 5460, none},
-                   "TQ2_0: cols 5460 is not a multiple of 256");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_iq2_bn_r4, 6, 256, none},
+    assert_refused(shape(BITNET_DTYPE_tq2_0, 4, 5460), "TQ2_0: cols 5460 is not a multiple of 256");
+    assert_refused(shape(BITNET_DTYPE_iq2_bn_r4, 6, 256),
                    "IQ2_BN_R4: rows 6 is not a multiple of 4");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 64, 224, none}, "fewer than 256");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 48, 512, none}, "rows 48");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 64, 520, none}, "cols 520");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl2, 64, 512, {64, 100, 32}},
-                   "tile 64,100,32 is not legal");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_tl1, 128, 512, {128, 64, 16}},
-                   "tile 128,64,16 is not legal");
-    assert_refused((struct bitnet_layout){BITNET_DTYPE_f32, 0, 4, none}, "empty");
+    assert_refused(shape(BITNET_DTYPE_tl2, 64, 224), "fewer than 256");
+    assert_refused(shape(BITNET_DTYPE_tl2, 48, 512), "rows 48");
+    assert_refused(shape(BITNET_DTYPE_tl2, 64, 520), "cols 520");
+    assert_refused(tiled(BITNET_DTYPE_tl2, 64, 512, 64, 100, 32), "tile 64,100,32 is not legal");
+    assert_refused(tiled(BITNET_DTYPE_tl1, 128, 512, 128, 64, 16), "tile 128,64,16 is not legal");
+    assert_refused(shape(BITNET_DTYPE_f32, 0, 4), "empty");
 }
 
 /* Sets byte `at` of an encoded matrix and expects the decoder to name row, column and code. */

@@ -20,12 +20,21 @@ struct bitnet_tile {
     uint32_t sub_rows; /* bm, "bmm" in the ini */
 };
 
+/* The three orders in which builds of bitnet.cpp wrote I2_S (formats.md 2.2). A file carries no
+ * mark of it: A is what everybody reads and we write; B and C are read when the user says so. */
+enum bitnet_i2_s_order {
+    BITNET_I2_S_A, /* groups of 128 */
+    BITNET_I2_S_B, /* groups of 64: ARM builds of 2025 and 2026 */
+    BITNET_I2_S_C  /* four rows interleaved: some x86 builds of 2025 and 2026 */
+};
+
 /* A matrix [rows][cols] as the file has it. */
 struct bitnet_layout {
     enum bitnet_dtype type;
     size_t rows;
     size_t cols;
     struct bitnet_tile tile;
+    enum bitnet_i2_s_order order; /* I2_S only; zero is A, and encode_trits() writes nothing else */
 };
 
 /* How many scales a ternary type keeps. */
@@ -46,7 +55,8 @@ struct bitnet_codec {
      * for is enough. */
     enum bitnet_status (*check)(struct bitnet_layout *layout, struct bitnet_error *err);
 
-    /* out[n_rows][cols] of floats. Every byte pattern gives something; no checks. NULL: trits only. */
+    /* out[n_rows][cols] of floats. Every byte pattern gives something; no checks. NULL: trits only.
+     */
     void (*decode_rows)(const struct bitnet_layout *layout, const uint8_t *in, size_t n_rows,
                         float *out);
     /* Bytes of n_rows rows. `importance` [cols] or NULL. NULL: we do not write this type. */
