@@ -32,7 +32,7 @@ int rig_setup(void **state)
     rig->settings = (struct bitnet_hub_settings){
         .endpoint = fake_hub_endpoint(rig->fake),
         .cache_dir = rig->cache,
-        .backoff_ms = 4,
+        .backoff_ms = 1,
         .stall_timeout_ms = 300,
         .metadata_timeout_ms = 2000,
         .trickle_ms = 1000,

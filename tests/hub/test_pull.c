@@ -465,6 +465,37 @@ TEST(a_plain_http_endpoint_beyond_loopback_is_refused)
     assert_text_has(rig->err.hint, "--allow-http");
 }
 
+static const char *fake_environment(void *user, const char *name)
+{
+    struct rig *rig = user;
+    if (strcmp(name, "HF_ENDPOINT") == 0) return fake_hub_endpoint(rig->fake);
+    return strcmp(name, "HF_HUB_CACHE") == 0 ? rig->cache : NULL;
+}
+
+TEST(a_model_is_a_path_or_a_repository_from_the_cache_or_the_network)
+{
+    struct rig *rig = *state;
+    struct bitnet_arena arena = {0};
+    const char *path;
+    struct bitnet_hub_model_options o = {.lookup = fake_environment, .lookup_user = rig};
+    assert_int_equal(bitnet_hub_model(rig->dir.path, &o, &arena, &path, &rig->err), BITNET_OK);
+    assert_string_equal(path, rig->dir.path);
+    assert_int_equal(bitnet_hub_model("no-such-file.gguf", &o, &arena, &path, &rig->err),
+                     BITNET_NOT_FOUND);
+    o.offline = true;
+    assert_int_equal(bitnet_hub_model("org/model", &o, &arena, &path, &rig->err), BITNET_OFFLINE);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0);
+    o.offline = false;
+    assert_int_equal(bitnet_hub_model("org/model", &o, &arena, &path, &rig->err), BITNET_OK);
+    assert_text_has(path, fake_hub_head(rig->fake));
+    fake_hub_clear(rig->fake);
+    assert_int_equal(bitnet_hub_model("hf:org/model:config.json", &o, &arena, &path, &rig->err),
+                     BITNET_OK);
+    assert_text_has(path, "/config.json");
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0); /* all was cached */
+    bitnet_arena_free(&arena);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -493,6 +524,7 @@ int main(void)
         CASE(a_blobs_folder_that_is_a_link_is_refused),
         CASE(a_blob_of_the_wrong_size_is_replaced),
         CASE(a_plain_http_endpoint_beyond_loopback_is_refused),
+        CASE(a_model_is_a_path_or_a_repository_from_the_cache_or_the_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,6 +163,23 @@ enum bitnet_status bitnet_hub_pull(struct bitnet_hub *hub,
                                    struct bitnet_hub_snapshot *snapshot, struct bitnet_error *err);
 void bitnet_hub_snapshot_free(struct bitnet_hub_snapshot *snapshot);
 
+/* MODEL as every tool takes it: a path if there is something of that name, else a repository
+ * ("user/repo[@rev][:file]", "hf:..."), cache first, then the network. *path (in `arena`) is then
+ * the snapshot's folder, or the file. A bare word that is neither fails with NOT_FOUND. `lookup`
+ * reads the environment, as for bitnet_hub_settings_read(). */
+struct bitnet_hub_model_options {
+    bitnet_hub_lookup_fn *lookup;
+    void *lookup_user;
+    bool offline; /* also without BITNET_OFFLINE in the environment */
+    bitnet_hub_event_fn *event;
+    void *event_user;
+    const struct bitnet_log *log;
+};
+enum bitnet_status bitnet_hub_model(const char *model,
+                                    const struct bitnet_hub_model_options *options,
+                                    struct bitnet_arena *arena, const char **path,
+                                    struct bitnet_error *err);
+
 /* Where a cached revision (or the one file of `ref`) lies: no network. The text lives in `arena`.
  * Fails with NOT_FOUND. */
 enum bitnet_status bitnet_hub_path(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
