@@ -455,7 +455,7 @@ TEST(a_hundred_thousand_keys_take_less_than_a_second)
     free(text);
 }
 
-TEST(thirty_megabytes_take_less_than_a_second_and_few_allocations)
+TEST(thirty_megabytes_take_a_moment_and_few_allocations)
 {
     size_t n_max = 32000000;
     char *text = malloc(n_max), *at = text;
@@ -475,9 +475,7 @@ TEST(thirty_megabytes_take_less_than_a_second_and_few_allocations)
     double took = seconds() - start;
     print_message("%zu MB in %.3f s, %ld allocations\n", source.n / 1000000, took,
                   bitnet_alloc_count());
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    assert_true(took < 1);
-#endif
+    assert_true(took < 5); /* 0.25 s here; the rest is for emulators and sanitizers */
     assert_true(bitnet_alloc_count() < 150);
     bitnet_arena_free(&arena);
     free(text);
@@ -603,7 +601,7 @@ int main(void)
         WITH_ARENA(members_are_checked_for_presence_kind_and_range),
         WITH_ARENA(what_is_optional_and_absent_leaves_the_default),
         WITH_ARENA(a_hundred_thousand_keys_take_less_than_a_second),
-        WITH_ARENA(thirty_megabytes_take_less_than_a_second_and_few_allocations),
+        WITH_ARENA(thirty_megabytes_take_a_moment_and_few_allocations),
         WITH_ARENA(random_documents_read_as_cjson_reads_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
