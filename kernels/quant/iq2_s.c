@@ -55,6 +55,7 @@ struct sub_block {
     float magnitude[16];
     uint8_t signs[2];
     float max;
+    const struct iq2_s_set *set;
 };
 
 struct choice {
@@ -63,9 +64,10 @@ struct choice {
     float scale;
 };
 
-static struct sub_block sub_block_of(const float *x, const float *importance, float sigma2)
+static struct sub_block sub_block_of(const float *x, const float *importance, float sigma2,
+                                     const struct iq2_s_set *set)
 {
-    struct sub_block s = {.max = 0};
+    struct sub_block s = {.max = 0, .set = set};
     for (size_t i = 0; i < 16; i++) {
         const float energy = x[i] * x[i];
         s.weight[i] = importance ? importance[i] * sqrtf(sigma2 + energy) : 0.25f * sigma2 + energy;
@@ -98,9 +100,10 @@ static void choose_point(const struct sub_block *s, size_t k, float inverse_scal
                          struct choice *c)
 {
     const uint16_t code = rounded_code(s->magnitude + 8 * k, inverse_scale);
-    c->on_grid[k] = iq2_s_grid_has(code);
-    c->code[k] =
-        c->on_grid[k] ? code : iq2_s_grid_near(code, s->magnitude + 8 * k, s->root + 8 * k, scale);
+    c->on_grid[k] = iq2_s_set_has(s->set, code);
+    c->code[k] = c->on_grid[k]
+                     ? code
+                     : iq2_s_set_near(s->set, code, s->magnitude + 8 * k, s->root + 8 * k, scale);
 }
 
 struct fit {
@@ -152,9 +155,9 @@ static void settle(const struct sub_block *s, struct choice *c)
 
 /* Writes indices and signs of sub-block number n; returns its scale. */
 static float encode_sub_block(const float *x, const float *importance, float sigma2, size_t n,
-                              struct block *b)
+                              const struct iq2_s_set *set, struct block *b)
 {
-    struct sub_block s = sub_block_of(x, importance, sigma2);
+    struct sub_block s = sub_block_of(x, importance, sigma2, set);
     if (s.max < 1e-8f) return 0;
     struct choice c = best_choice(&s);
     settle(&s, &c);
@@ -182,14 +185,15 @@ static void encode_scales(const float *scales, struct block *b)
     }
 }
 
-static void encode_block(const float *x, const float *importance, struct block *b)
+static void encode_block(const float *x, const float *importance, const struct iq2_s_set *set,
+                         struct block *b)
 {
     float sum = 0, scales[16];
     for (size_t i = 0; i < 256; i++) sum += x[i] * x[i];
     memset(b, 0, sizeof *b);
     for (size_t n = 0; n < 16; n++) {
         const float *w = importance ? importance + 16 * n : NULL;
-        scales[n] = encode_sub_block(x + 16 * n, w, 2 * sum / 256, n, b);
+        scales[n] = encode_sub_block(x + 16 * n, w, 2 * sum / 256, n, set, b);
     }
     encode_scales(scales, b);
 }
@@ -199,9 +203,11 @@ static void encode_rows(const struct bitnet_layout *layout, const float *in, siz
 {
     struct block *blocks = (struct block *)out;
     const size_t per_row = layout->cols / 256;
+    struct iq2_s_set set;
+    iq2_s_set_init(&set);
     for (size_t i = 0; i < n_rows * per_row; i++) {
         const float *w = importance ? importance + 256 * (i % per_row) : NULL;
-        encode_block(in + 256 * i, w, blocks + i);
+        encode_block(in + 256 * i, w, &set, blocks + i);
     }
 }
 

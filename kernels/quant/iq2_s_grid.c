@@ -1,10 +1,13 @@
 /* Looking up the IQ2_S grid, and the search among the points nearest to a code that is none.
  *
  * Peers precompute the neighbours of all 43692 codes when the program starts. Here the nearest
- * shell is found as it is needed: most codes have a neighbour one or two steps away, so the points
- * of those two shells are tried against the table; only when both are empty all 1024 points are
- * measured. No memory, no start-up, no shared state. */
+ * shell is found as it is needed: nearly every code has a neighbour one to three steps away (a step
+ * changes one coordinate by one; two steps of the same coordinate are as far as four others), so
+ * those shells are tried in turn; only when all are empty the distances of all 1024 points are
+ * measured. No table to build but a set of 8 KiB on the caller's stack. */
 #include "iq2_s_grid.h"
+
+#include <string.h>
 
 enum { POINTS = 1024 };
 
@@ -27,9 +30,10 @@ unsigned iq2_s_grid_index(uint16_t code)
     return at;
 }
 
-bool iq2_s_grid_has(uint16_t code)
+void iq2_s_set_init(struct iq2_s_set *set)
 {
-    return grid[iq2_s_grid_index(code)] == code;
+    memset(set, 0, sizeof *set);
+    for (size_t i = 0; i < POINTS; i++) set->bits[grid[i] / 32] |= 1u << (grid[i] % 32);
 }
 
 /* The best point so far; starts with code 0xffff, which is no point, and an infinite error. */
@@ -54,25 +58,34 @@ static void consider(struct search *s, uint16_t code)
     }
 }
 
-/* `code` with coordinate j one up or down; false when it would leave 0 .. 2. */
-static bool step(uint16_t code, size_t j, int by, uint16_t *to)
+/* What changes one coordinate by one step: as a number to add, both ways where both exist. */
+struct steps {
+    int by[8][2];
+    int n[8];
+};
+
+static struct steps steps_from(uint16_t code)
 {
-    const int level = (int)(code >> (2 * j) & 3u) + by;
-    if (level < 0 || level > 2) return false;
-    *to = (uint16_t)((code & ~(3u << (2 * j))) | (unsigned)level << (2 * j));
-    return true;
+    struct steps s = {.n = {0}};
+    for (int j = 0; j < 8; j++) {
+        const unsigned level = code >> (2 * j) & 3u;
+        if (level > 0) s.by[j][s.n[j]++] = -(1 << (2 * j));
+        if (level < 2) s.by[j][s.n[j]++] = 1 << (2 * j);
+    }
+    return s;
 }
 
-static void consider_steps(struct search *s, uint16_t from, size_t first_j, int n_steps)
+/* The points that n_steps steps in different coordinates, from first_j on, lead to. */
+static void consider_steps(struct search *s, const struct iq2_s_set *set, const struct steps *steps,
+                           int from, int first_j, int n_steps)
 {
-    for (size_t j = first_j; j < 8; j++) {
-        for (int by = -1; by <= 1; by += 2) {
-            uint16_t code;
-            if (!step(from, j, by, &code)) continue;
+    for (int j = first_j; j < 8; j++) {
+        for (int a = 0; a < steps->n[j]; a++) {
+            const int to = from + steps->by[j][a];
             if (n_steps > 1) {
-                consider_steps(s, code, j + 1, n_steps - 1);
-            } else if (iq2_s_grid_has(code)) {
-                consider(s, code);
+                consider_steps(s, set, steps, to, j + 1, n_steps - 1);
+            } else if (iq2_s_set_has(set, (uint16_t)to)) {
+                consider(s, (uint16_t)to);
             }
         }
     }
@@ -97,11 +110,13 @@ static void consider_nearest_of_all(struct search *s, uint16_t from)
     }
 }
 
-uint16_t iq2_s_grid_near(uint16_t code, const float *x, const float *root, float scale)
+uint16_t iq2_s_set_near(const struct iq2_s_set *set, uint16_t code, const float *x,
+                        const float *root, float scale)
 {
     struct search s = {.x = x, .root = root, .scale = scale, .code = 0xffff};
-    for (int n_steps = 1; n_steps <= 2 && s.code == 0xffff; n_steps++) {
-        consider_steps(&s, code, 0, n_steps);
+    const struct steps steps = steps_from(code);
+    for (int n_steps = 1; n_steps <= 3 && s.code == 0xffff; n_steps++) {
+        consider_steps(&s, set, &steps, code, 0, n_steps);
     }
     if (s.code == 0xffff) consider_nearest_of_all(&s, code);
     return s.code;
