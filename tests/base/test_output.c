@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -416,6 +417,29 @@ TEST(the_message_says_how_much_space_is_missing)
     assert_text_has(err.text, "/out': no space left (4.0 MiB more needed); nothing was kept");
 }
 
+/* Not a made-up fault: the kernel's own limit on the size of files. */
+TEST(a_file_that_the_system_does_not_allow_is_refused_and_removed)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct bitnet_error err = {0};
+        const struct rlimit limit = {1 << 20, 1 << 20};
+        signal(SIGXFSZ, SIG_IGN);
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(2);
+        const char *path = temp_dir_file(&dir, "out");
+        bool early =
+            write_file(path, N_CONTENT, N_CONTENT, BITNET_REPLACE_EXISTING, &err) == BITNET_IO &&
+            strstr(err.text, "larger than the system allows (");
+        bool late = write_file(path, N_CONTENT, 0, BITNET_REPLACE_EXISTING, &err) == BITNET_IO &&
+                    strstr(err.text, "larger than the system allows (");
+        _exit(early && late ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(temp_dir_count(&dir), 0);
+}
+
 TEST(without_memory_nothing_begins_and_nothing_leaks)
 {
     long live = bitnet_alloc_live();
@@ -651,6 +675,7 @@ int main(void)
         IN_FOLDER(short_writes_and_interruptions_change_nothing),
         IN_FOLDER(after_a_failed_write_every_later_step_fails),
         IN_FOLDER(the_message_says_how_much_space_is_missing),
+        IN_FOLDER(a_file_that_the_system_does_not_allow_is_refused_and_removed),
         IN_FOLDER(without_memory_nothing_begins_and_nothing_leaks),
         IN_FOLDER(killed_at_any_operation_the_next_run_cleans_up_and_finishes),
         IN_FOLDER(a_signal_handler_removes_what_is_open),
