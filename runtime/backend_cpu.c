@@ -6,16 +6,36 @@
 #include <assert.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 /* Work below this many floats is not worth waking anybody for. */
 #define ALONE_MAX 16384u
 
-static void run(struct bitnet_context *c, size_t n, size_t grain, bitnet_work_fn *work, void *ctx)
+static double now_ms(void)
 {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void run(struct bitnet_context *c, enum bitnet_op op, size_t n, size_t grain,
+                bitnet_work_fn *work, void *ctx)
+{
+    double start = c->costs ? now_ms() : 0;
     if (n <= grain || c->n_threads == 1)
         work(ctx, 0, n, 0);
     else
         bitnet_pool_run(c->pool, n, grain, work, ctx);
+    if (!c->costs) return;
+    c->costs[op].ms += now_ms() - start;
+    c->costs[op].calls++;
+}
+
+static void count(struct bitnet_context *c, enum bitnet_op op, uint64_t bytes, uint64_t ops)
+{
+    if (!c->costs) return;
+    c->costs[op].bytes += bytes;
+    c->costs[op].ops += ops;
 }
 
 /* Tokens per slice for a verb that touches `width` floats of each. */
@@ -55,7 +75,7 @@ void backend_embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
                    const struct vectors *x)
 {
     struct token_job job = {.c = c, .tokens = tokens, .x = x};
-    run(c, n, token_grain(x->width), embed_tokens, &job);
+    run(c, BITNET_OP_embed, n, token_grain(x->width), embed_tokens, &job);
 }
 
 static void angle_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -76,7 +96,7 @@ static void angle_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
 void backend_angles(struct bitnet_context *c, size_t n)
 {
     struct token_job job = {.c = c, .x = &c->step.cosines, .y = &c->step.sines};
-    run(c, n, 16, angle_tokens, &job);
+    run(c, BITNET_OP_angles, n, 16, angle_tokens, &job);
 }
 
 static void norm_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -94,7 +114,7 @@ void backend_norm(struct bitnet_context *c, const struct vectors *x, const float
 {
     assert(weight && x->width == y->width);
     struct token_job job = {.c = c, .x = x, .y = y, .weight = weight};
-    run(c, n, token_grain(x->width), norm_tokens, &job);
+    run(c, BITNET_OP_norm, n, token_grain(x->width), norm_tokens, &job);
 }
 
 static void rope_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -112,7 +132,7 @@ static void rope_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
 void backend_rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, size_t n)
 {
     struct token_job job = {.c = c, .x = x, .n_heads = n_heads};
-    run(c, n, token_grain(x->width), rope_tokens, &job);
+    run(c, BITNET_OP_rope, n, token_grain(x->width), rope_tokens, &job);
 }
 
 static void remember_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -128,7 +148,7 @@ void backend_remember(struct bitnet_context *c, size_t layer, const struct vecto
                       const struct vectors *v, size_t n)
 {
     struct token_job job = {.c = c, .layer = layer, .x = k, .y = v};
-    run(c, n, token_grain(2 * k->width), remember_tokens, &job);
+    run(c, BITNET_OP_remember, n, token_grain(2 * k->width), remember_tokens, &job);
 }
 
 static void gate_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -143,7 +163,7 @@ void backend_gate(struct bitnet_context *c, const struct vectors *gate, const st
                   size_t n)
 {
     struct token_job job = {.c = c, .x = gate, .y = up};
-    run(c, n, token_grain(gate->width), gate_tokens, &job);
+    run(c, BITNET_OP_gate, n, token_grain(gate->width), gate_tokens, &job);
 }
 
 static void add_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -158,7 +178,7 @@ void backend_add(struct bitnet_context *c, const struct vectors *x, const struct
                  size_t n)
 {
     struct token_job job = {.c = c, .x = x, .y = y};
-    run(c, n, token_grain(x->width), add_tokens, &job);
+    run(c, BITNET_OP_add, n, token_grain(x->width), add_tokens, &job);
 }
 
 /* ------------------------------------------------------------------ linear layers */
@@ -233,8 +253,15 @@ void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t 
                                   .code_stride = s->code_stride,
                                   .code_scales = s->code_scales};
     struct token_job quantize = {.c = c, .x = x};
-    if (some_ternary) run(c, n, token_grain(x->width), quantize_tokens, &quantize);
-    run(c, job.first_slice[n_products], 1, multiply_slices, &job);
+    if (some_ternary)
+        run(c, BITNET_OP_quantize, n, token_grain(x->width), quantize_tokens, &quantize);
+    enum bitnet_op op = products[0].matrix == c->model->output ? BITNET_OP_head
+                        : some_ternary                         ? BITNET_OP_ternary
+                                                               : BITNET_OP_dense;
+    run(c, op, job.first_slice[n_products], 1, multiply_slices, &job);
+    for (size_t i = 0; i < n_products; i++)
+        count(c, op, products[i].matrix->n_bytes,
+              2 * (uint64_t)products[i].matrix->rows * products[i].matrix->cols * n);
 }
 
 /* ------------------------------------------------------------------ attention */
@@ -293,5 +320,10 @@ void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors
     job.group = hp->n_heads / hp->n_kv_heads;
     job.unit_heads = heads_together(c, job.group, n);
     job.unit_tokens = ATTENTION_QUERIES_MAX / job.unit_heads;
-    run(c, hp->n_heads / job.unit_heads * units_of_tokens(&job), 1, attend_units, &job);
+    run(c, BITNET_OP_attention, hp->n_heads / job.unit_heads * units_of_tokens(&job), 1,
+        attend_units, &job);
+    uint64_t n_keys = n * position + n * (n + 1) / 2; /* of all queries */
+    count(c, BITNET_OP_attention,
+          4 * (uint64_t)(position + n) * hp->n_kv_heads * hp->head_dim, /* keys, values: 2 bytes */
+          4 * n_keys * hp->n_heads * hp->head_dim);
 }

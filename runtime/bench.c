@@ -40,8 +40,11 @@ static enum bitnet_status run_once(struct bitnet_context *c,
                                    const struct bitnet_bench_options *options, double *seconds,
                                    struct bitnet_error *err)
 {
+    struct bitnet_op_cost *costs = c->costs; /* not of the filling */
+    c->costs = NULL;
     bitnet_context_reset(c);
     enum bitnet_status status = eval_prompt(c, options->n_filled, err);
+    c->costs = costs;
     double start = now_s();
     if (!status) status = eval_prompt(c, options->n_prompt, err);
     for (uint32_t i = 0; i < options->n_generate && !status; i++) {
@@ -94,6 +97,8 @@ static enum bitnet_status run_all(struct bitnet_context *c,
         rates[i] = n_tokens / (seconds > 1e-9 ? seconds : 1e-9);
     }
     if (!status) summarise(rates, n, n_tokens, result);
+    c->costs = result->costs;
+    if (!status) status = run_once(c, options, &seconds, err);
     return status;
 }
 

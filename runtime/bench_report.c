@@ -154,6 +154,36 @@ enum bitnet_status bench_print(const struct bench_table *table, enum bench_forma
     return status;
 }
 
+static void print_row_costs(const struct bench_row *r, const struct bench_peaks *peaks)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        BITNET_OP_LIST(X)
+#undef X
+    };
+    double sum = 0;
+    for (int op = 0; op < BITNET_OP_COUNT; op++) sum += r->result.costs[op].ms;
+    printf("\n%s %s %s, %u threads, %s: %.1f ms\n", r->model, r->type, r->kernels, r->threads,
+           r->test, sum);
+    printf("| operation | ms | share | calls | GB/s | GOPS |\n|---|---:|---:|---:|---:|---:|\n");
+    for (int op = 0; op < BITNET_OP_COUNT; op++) {
+        const struct bitnet_op_cost *c = &r->result.costs[op];
+        if (!c->calls) continue;
+        printf("| %s | %.2f | %.1f%% | %" PRIu64 " | ", names[op], c->ms, 100 * c->ms / sum,
+               c->calls);
+        if (c->bytes)
+            printf("%.1f | %.1f |\n", (double)c->bytes / c->ms / 1e6, (double)c->ops / c->ms / 1e6);
+        else
+            printf("| |\n");
+    }
+    printf("| measured peak | | | | %.1f | %.1f ternary |\n", peaks->gb_per_s, peaks->ternary_gops);
+}
+
+void bench_print_costs(const struct bench_table *table, const struct bench_peaks *peaks)
+{
+    for (size_t i = 0; i < table->n_rows; i++) print_row_costs(&table->rows[i], peaks);
+}
+
 /* ------------------------------------------------------------------ comparing */
 
 static bool has_text(const struct bitnet_json *row, const char *name, const char *text)

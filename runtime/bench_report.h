@@ -34,6 +34,16 @@ bool bench_format_from_name(const char *name, enum bench_format *format);
 
 enum bitnet_status bench_print(const struct bench_table *table, enum bench_format format,
                                const struct machine *machine, struct bitnet_error *err);
+/* What the machine can do at most, as measured here: reading memory with all threads, and the
+ * ternary kernel on a matrix that stays in the cache. */
+struct bench_peaks {
+    double gb_per_s, ternary_gops;
+};
+/* `cpu`: the bits that the kernel set may use. Takes about a second. */
+void bench_measure_peaks(struct bitnet_pool *pool, uint32_t cpu, struct bench_peaks *peaks);
+/* Where the time of each row went: per operation its share, GB/s and GOPS beside the peaks. */
+void bench_print_costs(const struct bench_table *table, const struct bench_peaks *peaks);
+
 /* One line per test that the old file (-o json) has too, on standard error. CHECK when a test is
  * slower by more than `max_regress` (0.05: 5 %) and the two runs' mean +- deviation do not
  * overlap. FORMAT when the file is not ours or has no test in common. */

@@ -96,7 +96,8 @@ static struct bitnet_context settle(const struct bitnet_model *model,
     static const struct bitnet_context_options defaults = {0};
     const struct bitnet_context_options *o = options ? options : &defaults;
     const struct bitnet_hparams *hp = &model->hparams;
-    struct bitnet_context c = {.model = model, .pool = o->pool, .all_logits = o->all_logits};
+    struct bitnet_context c = {
+        .model = model, .pool = o->pool, .all_logits = o->all_logits, .costs = o->costs};
     c.n_threads = o->pool ? bitnet_pool_threads(o->pool) : 1;
     c.n_cells = o->n_context ? o->n_context : hp->n_context;
     c.n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;

@@ -44,7 +44,8 @@ struct bitnet_context {
     struct step step;
     float *logits; /* [n_logits][n_vocab] */
     uint32_t n_logits;
-    size_t first_kept, n_kept; /* which tokens of the last eval have logits */
+    size_t first_kept, n_kept;    /* which tokens of the last eval have logits */
+    struct bitnet_op_cost *costs; /* borrowed; may be NULL */
 };
 
 /* As bitnet_eval(), with logits kept of the tokens from `first_kept` on. */

@@ -33,7 +33,8 @@ struct bench {
     const char *threads, *cpus, *prompts, *generates, *depths, *format_name;
     const char *text_path, *old_path, *max_regress;
     uint64_t n_repeats, n_batch, n_ppl_context;
-    bool detect, as_json;
+    bool detect, as_json, profile;
+    struct bench_peaks peaks; /* of the last configuration */
     enum bench_format format;
     struct numbers n_threads, n_prompts, n_generates, n_depths;
     struct bitnet_str text; /* owned: --with-ppl */
@@ -61,6 +62,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"--ppl-context", "N", BITNET_OPTION_U64, &b->n_ppl_context, "its tokens per chunk (default: 512)", 4, 1u << 24},
         {"--compare", "OLD.json", BITNET_OPTION_TEXT, &b->old_path, "compare with an earlier -o json", 0, 0},
         {"--max-regress", "P%", BITNET_OPTION_TEXT, &b->max_regress, "exit code 1 when slower by more (default: 5%)", 0, 0},
+        {"--profile", NULL, BITNET_OPTION_FLAG, &b->profile, "print where the time went, beside the machine's measured peaks", 0, 0},
         {"--detect", NULL, BITNET_OPTION_FLAG, &b->detect, "print what the machine has and which kernels it gets", 0, 0},
         {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &b->session.is_quiet, "errors only", 0, 0},
         {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &b->session.is_verbose, "say more", 0, 0},
@@ -317,6 +319,15 @@ static enum bitnet_status measure_perplexity(struct bench *b, double *perplexity
     return status;
 }
 
+static enum bitnet_status measure_peaks(struct bench *b, struct bitnet_error *err)
+{
+    uint32_t mask = 0, cpu = bitnet_cpu_detect();
+    bool is_given = false;
+    enum bitnet_status status = session_cpu(&b->session, &mask, &is_given, err);
+    if (!status) bench_measure_peaks(b->session.pool, is_given ? cpu & mask : cpu, &b->peaks);
+    return status;
+}
+
 /* One model, one kernel set, one number of threads. */
 static enum bitnet_status run_configuration(struct bench *b, const char *model, const char *cpu,
                                             uint64_t n_threads, struct bitnet_error *err)
@@ -329,6 +340,7 @@ static enum bitnet_status run_configuration(struct bench *b, const char *model, 
     enum bitnet_status status = session_open(&b->session, err);
     if (!status) status = measure_perplexity(b, &perplexity, err);
     if (!status) status = run_tests(b, perplexity, err);
+    if (!status && b->profile) status = measure_peaks(b, err);
     session_close(&b->session);
     return status;
 }
@@ -372,6 +384,7 @@ static enum bitnet_status run(struct bench *b, struct bitnet_error *err)
     if (!status && b->table.n_rows == 0)
         status = bitnet_fail(err, BITNET_USAGE, "no test: -p and -n are 0");
     if (!status) status = bench_print(&b->table, b->format, &b->machine, err);
+    if (!status && b->profile) bench_print_costs(&b->table, &b->peaks);
     if (!status) tell_memory(b);
     if (!status && b->old_path) status = bench_compare(&b->table, b->old_path, max_regress, err);
     return status;

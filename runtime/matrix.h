@@ -16,7 +16,7 @@ struct matrix {
     size_t rows, cols;
     const uint8_t *bytes;   /* ternary: panels; dense: rows in the file layout of the slot */
     uint8_t *owned;         /* == bytes unless they lie in the mapping */
-    uint64_t owned_bytes;   /* size of `owned`, for reports */
+    uint64_t n_bytes;       /* size of what `bytes` points to */
     bitnet_dense_fn *dense; /* NULL: ternary */
     float scale;            /* multiplies every result */
     float *row_scales;      /* [rows], instead of `scale`; NULL when all rows share it */

@@ -142,7 +142,7 @@ static enum bitnet_status own(struct matrix *m, size_t n_bytes, struct bitnet_er
     m->owned = bitnet_alloc_aligned(n_bytes);
     if (!m->owned) return no_memory(err, n_bytes);
     m->bytes = m->owned;
-    m->owned_bytes = n_bytes;
+    m->n_bytes = n_bytes;
     return BITNET_OK;
 }
 
@@ -150,7 +150,7 @@ static void disown(struct matrix *m)
 {
     bitnet_free_aligned(m->owned);
     m->bytes = m->owned = NULL;
-    m->owned_bytes = 0;
+    m->n_bytes = 0;
     m->dense = NULL;
 }
 
@@ -476,6 +476,7 @@ static enum bitnet_status bind_dense(struct binding *b, struct bitnet_error *err
     b->matrix->dense = dense_slot(b->kernels, b->layout.type);
     if (!b->matrix->dense) return decode_all(b, err);
     b->matrix->bytes = b->source->tensor->data.at;
+    b->matrix->n_bytes = b->source->tensor->data.n;
     return BITNET_OK;
 }
 

@@ -208,7 +208,7 @@ static void count_sizes(struct bitnet_model *model, const struct binder *binder)
         model->tensor_bytes += t->data.n;
     }
     for (size_t i = 0; i < binder->n_tasks; i++)
-        model->packed_bytes += binder->tasks[i].matrix->owned_bytes;
+        if (binder->tasks[i].matrix->owned) model->packed_bytes += binder->tasks[i].matrix->n_bytes;
 }
 
 /* One line for each way in which a model runs slower or otherwise than its kind should. */

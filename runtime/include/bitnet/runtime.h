@@ -53,12 +53,31 @@ uint64_t bitnet_model_packed_bytes(const struct bitnet_model *model);
 
 struct bitnet_context;
 
+/* What a step is made of, for measuring. */
+#define BITNET_OP_LIST(X)                                                                          \
+    X(embed)                                                                                       \
+    X(angles) X(norm) X(quantize) X(ternary) X(dense) X(head) X(rope) X(remember) X(attention)     \
+        X(gate) X(add)
+enum bitnet_op {
+#define X(name) BITNET_OP_##name,
+    BITNET_OP_LIST(X)
+#undef X
+        BITNET_OP_COUNT
+};
+struct bitnet_op_cost {
+    double ms; /* wall time */
+    uint64_t calls;
+    uint64_t bytes; /* of weights or cache read, each counted once per call */
+    uint64_t ops;   /* multiplications and additions that the mathematics asks for */
+};
+
 struct bitnet_context_options {
     uint32_t n_context;       /* cells of the KV cache; 0: as trained */
     uint32_t n_batch;         /* tokens evaluated together; 0: 256 */
     struct bitnet_pool *pool; /* borrowed; NULL: the caller's thread alone */
     bool all_logits;          /* keep logits of every token of an eval, not of the last only */
-    uint32_t n_logits;        /* with all_logits: of at most this many tokens per eval; 0: n_context */
+    uint32_t n_logits; /* with all_logits: of at most this many tokens per eval; 0: n_context */
+    struct bitnet_op_cost *costs; /* [BITNET_OP_COUNT], borrowed, added to by every eval; or NULL */
 };
 
 /* What bitnet_context_new() will take from memory; UINT64_MAX when no number can say it. */
@@ -69,7 +88,7 @@ enum bitnet_status bitnet_context_new(struct bitnet_context **context,
                                       const struct bitnet_context_options *options,
                                       struct bitnet_error *err);
 void bitnet_context_free(struct bitnet_context *context);
-void bitnet_context_reset(struct bitnet_context *context); /* forgets all tokens */
+void bitnet_context_reset(struct bitnet_context *context);          /* forgets all tokens */
 uint32_t bitnet_context_used(const struct bitnet_context *context); /* tokens in the cache */
 uint32_t bitnet_context_size(const struct bitnet_context *context); /* its cells */
 
@@ -84,12 +103,12 @@ const float *bitnet_logits(const struct bitnet_context *context, size_t i);
 /* ------------------------------------------------------------------ sampling */
 
 struct bitnet_sampler_options { /* start from bitnet_sampler_defaults() */
-    float temperature;    /* 0: greedy */
-    uint32_t top_k;       /* 0: off */
-    float top_p;          /* 1: off */
-    float min_p;          /* 0: off */
-    float repeat_penalty; /* 1: off */
-    uint32_t repeat_last; /* window of the penalty in tokens */
+    float temperature;          /* 0: greedy */
+    uint32_t top_k;             /* 0: off */
+    float top_p;                /* 1: off */
+    float min_p;                /* 0: off */
+    float repeat_penalty;       /* 1: off */
+    uint32_t repeat_last;       /* window of the penalty in tokens */
     uint64_t seed;
 };
 struct bitnet_sampler_options bitnet_sampler_defaults(void);
@@ -147,14 +166,14 @@ struct bitnet_perplexity_options {
 
 struct bitnet_perplexity_result {
     double perplexity, standard_error;
-    double nats;      /* sum of -ln p over the scored positions */
+    double nats; /* sum of -ln p over the scored positions */
     size_t n_scored, n_chunks, n_tokens;
 };
 
 /* As llama-perplexity: the text is tokenized once (text that spells a special token stays text,
- * bos is added where the vocabulary asks for it), cut into chunks of n_context that do not overlap, the first token of a
- * chunk is replaced by bos where one is added, and predictions from position n_context/2 to
- * n_context - 2 are scored. LIMIT when the text is shorter than two contexts. */
+ * bos is added where the vocabulary asks for it), cut into chunks of n_context that do not overlap,
+ * the first token of a chunk is replaced by bos where one is added, and predictions from position
+ * n_context/2 to n_context - 2 are scored. LIMIT when the text is shorter than two contexts. */
 enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bitnet_str text,
                                      const struct bitnet_perplexity_options *options,
                                      struct bitnet_perplexity_result *result,
@@ -163,7 +182,8 @@ enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bi
 /* ------------------------------------------------------------------ measuring speed */
 
 /* One test as llama-bench defines it: n_prompt tokens evaluated in batches from an empty context,
- * then n_generate more, one at a time; no sampling, no tokenizer. One unmeasured run comes first. */
+ * then n_generate more, one at a time; no sampling, no tokenizer. One unmeasured run comes first.
+ */
 struct bitnet_bench_options {
     uint32_t n_prompt, n_generate; /* not both 0 */
     uint32_t n_batch;              /* 0: 256 */
@@ -180,6 +200,7 @@ struct bitnet_bench_result {
     double mean, deviation, median, best; /* tokens per second; sample standard deviation */
     double seconds;                       /* mean time of one repeat */
     uint64_t context_bytes;
+    struct bitnet_op_cost costs[BITNET_OP_COUNT]; /* of one more run, which is not in the rates */
 };
 
 enum bitnet_status bitnet_bench(const struct bitnet_model *model,
