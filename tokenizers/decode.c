@@ -140,6 +140,8 @@ enum bitnet_status bitnet_detokenize(const struct bitnet_tokenizer *tokenizer, c
                                      struct bitnet_error *err)
 {
     if (tokenizer->hf) return hf_decode(tokenizer, ids, n, with_special, out, err);
+    if (tokenizer->words.is_sentencepiece)
+        return sentencepiece_decode(tokenizer, ids, n, with_special, out, err);
     const struct bitnet_special_tokens *special = &tokenizer->special;
     bool strip_space = special->add_space_prefix;
     size_t begin = out->n, first = 0;

@@ -54,6 +54,7 @@ static enum bitnet_status encode_raw(struct encoder *encoder, struct bitnet_str 
                                      bool after_special)
 {
     const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
+    if (tokenizer->words.is_sentencepiece) return sentencepiece_encode_text(encoder, text);
     switch (tokenizer->kind) {
     case BITNET_TOKENIZER_SPM:
         return spm_encode(encoder, text, after_special && tokenizer->special.add_space_prefix);

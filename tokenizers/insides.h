@@ -92,6 +92,9 @@ enum bitnet_status tokenizer_read_json(struct bitnet_tokenizer **tokenizer, stru
  * pre-tokenizer. LIMIT of the model: more tokens than n_vocab is FORMAT. */
 enum bitnet_status tokenizer_finish_json(struct bitnet_tokenizer *tokenizer, size_t n_vocab,
                                          struct bitnet_error *err);
+/* from_spm.c: a SentencePiece .model, still to be finished. */
+enum bitnet_status tokenizer_read_spm(struct bitnet_tokenizer **tokenizer, struct bitnet_bytes file,
+                                      struct bitnet_error *err);
 /* probe.c: the name under which llama.cpp knows a byte-level tokenizer.json, or NULL. */
 enum bitnet_status probe_pre(const struct bitnet_tokenizer *tokenizer, const struct pre **pre,
                              struct bitnet_error *err);
@@ -103,6 +106,7 @@ struct encoder {
     struct merge_work merge;
     struct split_work split;
     struct bitnet_buf text; /* the text as the merges see it */
+    bool after_unknown;     /* the last id was the unknown piece of a .model */
     char *spelling;         /* room for two bytes per byte of the longest token */
     struct bitnet_error *err;
 };
@@ -112,6 +116,12 @@ enum bitnet_status bpe_encode(struct encoder *encoder, struct bitnet_str text);
 /* The same for one word of it. */
 enum bitnet_status bpe_encode_word(struct encoder *encoder, struct bitnet_str word);
 enum bitnet_status spm_encode(struct encoder *encoder, struct bitnet_str text, bool with_prefix);
+/* The same for text whose spaces are U+2581 already. It may lie in encoder->text. */
+enum bitnet_status spm_encode_normal(struct encoder *encoder, struct bitnet_str text);
+enum bitnet_status sentencepiece_encode_text(struct encoder *encoder, struct bitnet_str text);
+enum bitnet_status sentencepiece_decode(const struct bitnet_tokenizer *tokenizer,
+                                        const int32_t *ids, size_t n, bool with_special,
+                                        struct bitnet_buf *out, struct bitnet_error *err);
 
 static inline enum bitnet_status encoder_emit(struct encoder *encoder, uint32_t id)
 {

@@ -74,21 +74,51 @@ static enum bitnet_status emit_bytes(struct encoder *encoder, const char *bytes,
     return status;
 }
 
+/* What no token spells: bytes; in a .model without byte pieces the unknown piece, once for a run.
+ */
+static enum bitnet_status emit_unspelled(struct encoder *encoder, struct bitnet_str bytes)
+{
+    const struct words *words = &encoder->tokenizer->words;
+    if (!words->is_sentencepiece || words->byte_fallback)
+        return emit_bytes(encoder, bytes.at, bytes.n);
+    bool joins = encoder->after_unknown;
+    encoder->after_unknown = true;
+    return joins ? BITNET_OK : encoder_emit(encoder, (uint32_t)encoder->tokenizer->special.unk);
+}
+
+static enum bitnet_status emit_token(struct encoder *encoder, uint32_t id)
+{
+    encoder->after_unknown = false;
+    return encoder_emit(encoder, id);
+}
+
 static enum bitnet_status encode_piece(struct encoder *encoder, struct bitnet_str piece)
 {
     const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
     int32_t token = vocab_find(&tokenizer->vocab, piece);
     enum reach reach = token < 0 ? REACH_NO : reach_of(tokenizer, (uint32_t)token);
-    if (reach == REACH_YES) return encoder_emit(encoder, (uint32_t)token);
+    if (reach == REACH_YES) return emit_token(encoder, (uint32_t)token);
 
     enum bitnet_status status = merge_piece(encoder, piece);
     const struct merge_symbol *symbols = encoder->merge.symbols;
     if (!status && reach == REACH_UNKNOWN)
         reach_learn(tokenizer, (uint32_t)token, symbols[0].next < 0);
-    for (int32_t i = 0; i >= 0 && !status; i = symbols[i].next)
-        status = symbols[i].id != MERGE_NO_ID
-                     ? encoder_emit(encoder, symbols[i].id)
-                     : emit_bytes(encoder, piece.at + symbols[i].begin, symbols[i].bytes);
+    for (int32_t i = 0; i >= 0 && !status; i = symbols[i].next) {
+        struct bitnet_str bytes = {piece.at + symbols[i].begin, symbols[i].bytes};
+        status = symbols[i].id != MERGE_NO_ID ? emit_token(encoder, symbols[i].id)
+                                              : emit_unspelled(encoder, bytes);
+    }
+    return status;
+}
+
+enum bitnet_status spm_encode_normal(struct encoder *encoder, struct bitnet_str text)
+{
+    enum bitnet_status status = BITNET_OK;
+    encoder->after_unknown = false;
+    for (size_t begin = 0, end; begin < text.n && !status; begin = end) {
+        end = piece_end(encoder->tokenizer, text, begin);
+        status = encode_piece(encoder, (struct bitnet_str){text.at + begin, end - begin});
+    }
     return status;
 }
 
@@ -98,11 +128,5 @@ enum bitnet_status spm_encode(struct encoder *encoder, struct bitnet_str text, b
     if ((with_prefix && !bitnet_buf_add(&encoder->text, SPACE, 3)) ||
         !escape_spaces(&encoder->text, text))
         return no_memory(encoder);
-    struct bitnet_str all = {encoder->text.at, encoder->text.n};
-    enum bitnet_status status = BITNET_OK;
-    for (size_t begin = 0, end; begin < all.n && !status; begin = end) {
-        end = piece_end(encoder->tokenizer, all, begin);
-        status = encode_piece(encoder, (struct bitnet_str){all.at + begin, end - begin});
-    }
-    return status;
+    return spm_encode_normal(encoder, (struct bitnet_str){encoder->text.at, encoder->text.n});
 }

@@ -34,12 +34,13 @@ struct place {
     bool reached;
 };
 
+/* The references that keep floats compare the sum before it is rounded with the one kept, which
+ * decides ties. */
 static void offer(const struct words *words, struct place *place, double score, size_t from,
                   uint32_t id)
 {
-    if (!words->wide_sums) score = (float)score;
     if (place->reached && !(score > place->score)) return;
-    *place = (struct place){score, from, id, true};
+    *place = (struct place){words->wide_sums ? score : (double)(float)score, from, id, true};
 }
 
 static double score_of(const struct bitnet_tokenizer *tokenizer, uint32_t id)
@@ -65,9 +66,9 @@ static void extend(const struct bitnet_tokenizer *tokenizer, struct bitnet_str t
         }
         node = end < text.n ? trie_step(&words->trie, node, (uint8_t)text.at[end]) : 0;
     }
-    if (!covered)
-        offer(words, &places[at + length], here + words->unk_score, at,
-              (uint32_t)tokenizer->special.unk);
+    double unknown = here + words->unk_score;
+    if (!words->wide_sums) unknown = (double)(float)unknown;
+    if (!covered) offer(words, &places[at + length], unknown, at, (uint32_t)tokenizer->special.unk);
 }
 
 /* Turns the chain of places around: afterwards places[at].from of each step is where it ends. */
@@ -90,11 +91,12 @@ static enum bitnet_status emit_unknown(struct encoder *encoder, struct bitnet_st
     const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
     const struct hf *hf = tokenizer->hf;
     int32_t token = hf ? vocab_find_token(&tokenizer->vocab, run) : BITNET_NO_TOKEN;
-    bool in_bytes = hf && hf->byte_fallback;
+    bool in_bytes = hf ? hf->byte_fallback : tokenizer->words.byte_fallback;
+    const uint32_t *byte_ids = hf ? hf->byte_fallback_id : tokenizer->byte_symbol;
     if (token >= 0 && reach_of(tokenizer, (uint32_t)token) != REACH_ADDED)
         return encoder_emit(encoder, (uint32_t)token);
     for (size_t i = 0; i < run.n && in_bytes; i++)
-        in_bytes = hf->byte_fallback_id[(uint8_t)run.at[i]] != MERGE_NO_ID;
+        in_bytes = byte_ids[(uint8_t)run.at[i]] != MERGE_NO_ID;
     if (!in_bytes && tokenizer->special.unk < 0)
         return bitnet_fail(encoder->err, BITNET_FORMAT,
                            "the vocabulary has no token for %s and no unknown token",
@@ -102,7 +104,7 @@ static enum bitnet_status emit_unknown(struct encoder *encoder, struct bitnet_st
     if (!in_bytes) return encoder_emit(encoder, (uint32_t)tokenizer->special.unk);
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < run.n && !status; i++)
-        status = encoder_emit(encoder, hf->byte_fallback_id[(uint8_t)run.at[i]]);
+        status = encoder_emit(encoder, byte_ids[(uint8_t)run.at[i]]);
     return status;
 }
 

@@ -11,16 +11,19 @@ struct encoder;
 struct bitnet_tokenizer;
 
 struct words {
-    struct trie trie;          /* spelling -> id, of every token that text may become */
-    struct trie user;          /* user-defined spellings, which the normalizer leaves alone */
-    struct charsmap map;       /* of a GGUF; its blob is in the tokenizer's arena */
-    bool merge_spaces;         /* remove_extra_whitespaces */
-    bool suffix_spaces;        /* treat_whitespace_as_suffix */
-    bool wide_sums;            /* scores are added as double (Hugging Face), else as float */
-    const double *wide_scores; /* [n_tokens], in the arena; NULL: those of the vocabulary */
-    double unk_score;          /* of a character that no token covers */
-    uint32_t max_chars;        /* WordPiece: a longer word is unknown; 0: no ceiling */
-    struct bitnet_str prefix;  /* WordPiece: what continues a word ("##"), in the arena */
+    struct trie trie;              /* spelling -> id, of every token that text may become */
+    struct trie user;              /* user-defined spellings, which the normalizer leaves alone */
+    struct charsmap map;           /* of a GGUF; its blob is in the tokenizer's arena */
+    bool merge_spaces;             /* remove_extra_whitespaces */
+    bool suffix_spaces;            /* treat_whitespace_as_suffix */
+    bool wide_sums;                /* scores are added as double (Hugging Face), else as float */
+    const double *wide_scores;     /* [n_tokens], in the arena; NULL: those of the vocabulary */
+    double unk_score;              /* of a character that no token covers */
+    uint32_t max_chars;            /* WordPiece: a longer word is unknown; 0: no ceiling */
+    bool is_sentencepiece;         /* from a .model file: sentencepiece.c is its road */
+    bool byte_fallback;            /* of a .model file */
+    struct bitnet_str unk_surface; /* what the unknown piece decodes to, in the arena */
+    struct bitnet_str prefix;      /* WordPiece: what continues a word ("##"), in the arena */
 };
 
 void words_free(struct words *words);

@@ -336,10 +336,12 @@ struct verdict cases_decode(const struct bitnet_tokenizer *tokenizer, const char
         struct bitnet_arena arena = {0};
         const struct bitnet_json *root = parse(line, &arena, decoded);
         struct bitnet_str id = member(root, "id"), keep = member(root, "keep");
+        bool plain = bitnet_json_get(root, "text") != NULL; /* one text, as SentencePiece has it */
         struct bitnet_str skip = bitnet_json_get(root, "skip") ? member(root, "skip") : keep;
-        if (bitnet_json_get(root, "keep") && find_ids(all, id, &ids)) {
-            bool same =
-                same_text(tokenizer, &ids, true, keep) && same_text(tokenizer, &ids, false, skip);
+        if (plain) skip = member(root, "text");
+        if ((plain || bitnet_json_get(root, "keep")) && find_ids(all, id, &ids)) {
+            bool same = (plain || same_text(tokenizer, &ids, true, keep)) &&
+                        same_text(tokenizer, &ids, false, skip);
             if (!same) fprintf(stderr, "  %s: %.*s\n", decoded, BITNET_STR_ARGS(id));
             *(same ? &verdict.n_equal : &verdict.n_different) += 1;
         }

@@ -53,6 +53,9 @@ enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer
 enum bitnet_status bitnet_tokenizer_from_json(struct bitnet_tokenizer **tokenizer,
                                               struct bitnet_str json, const struct bitnet_log *log,
                                               struct bitnet_error *err);
+/* From a SentencePiece .model file (a protobuf); gives SentencePiece's own ids. */
+enum bitnet_status bitnet_tokenizer_from_spm(struct bitnet_tokenizer **tokenizer,
+                                             struct bitnet_bytes file, struct bitnet_error *err);
 void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer); /* NULL is fine */
 
 enum bitnet_tokenizer_kind bitnet_tokenizer_kind(const struct bitnet_tokenizer *tokenizer);
