@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "faulty_io.h"
 #include "temp_dir.h"
@@ -85,6 +86,47 @@ TEST(the_largest_numbers_of_keys_and_tensors_load)
 }
 
 static struct temp_dir dir;
+
+/* A sparse file: three tensors, the second of them 5 GiB long, so that offsets and sizes pass 2^32.
+ */
+TEST(a_file_of_more_than_4_gib_is_addressed_to_its_last_byte)
+{
+    const uint64_t big = UINT64_C(5) << 30, dims[2] = {1 << 20, big / (4 << 20)};
+    struct spell s = {0};
+    struct bitnet_gguf *gguf;
+    temp_dir_make(&dir);
+    spell_header(&s, 3, 3, 0);
+    spell_matrix(&s, "a", 8, 1, 0, 0);
+    spell_tensor(&s, "b", 2, dims, 0, 32);
+    spell_matrix(&s, "c", 8, 1, 0, 32 + big);
+    spell_pad(&s, 32);
+    temp_dir_write(&dir, "big.gguf", s.at, s.n);
+    const char *path = temp_dir_file(&dir, "big.gguf");
+    uint64_t end = s.n + 64 + big;
+    spell_free(&s);
+    if (truncate(path, (off_t)end) != 0) {
+        temp_dir_remove(&dir);
+        print_message("skipped: no sparse files here\n");
+        skip();
+    }
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseeko(file, (off_t)end - 1, SEEK_SET), 0);
+    fputc(0x5A, file);
+    assert_int_equal(fclose(file), 0);
+
+    if (bitnet_gguf_open(&gguf, path, NULL, &err)) fail_msg("%s", err.text);
+    const struct bitnet_tensor *b = bitnet_gguf_tensor_at(gguf, 1);
+    const struct bitnet_tensor *c = bitnet_gguf_tensor_at(gguf, 2);
+    assert_true(b->data.n == big && c->offset == 32 + big);
+    assert_int_equal(c->data.at[31], 0x5A);
+    assert_ptr_equal(b->data.at + b->data.n, c->data.at);
+    bitnet_gguf_close(gguf);
+    assert_int_equal(truncate(path, (off_t)end - 1), 0);
+    assert_int_equal(bitnet_gguf_open(&gguf, path, NULL, &err), BITNET_FORMAT);
+    assert_text_has(err.text, "tensor 'c': data ends at byte 5368709");
+    temp_dir_remove(&dir);
+}
 
 static int write_sample(void **state)
 {
@@ -166,6 +208,7 @@ int main(void)
         cmocka_unit_test(a_hundred_thousand_keys_load_in_under_a_second),
         cmocka_unit_test(a_hundred_thousand_tensors_load_in_under_a_second),
         cmocka_unit_test(the_largest_numbers_of_keys_and_tensors_load),
+        cmocka_unit_test(a_file_of_more_than_4_gib_is_addressed_to_its_last_byte),
         cmocka_unit_test_setup_teardown(any_failing_allocation_is_out_of_memory, write_sample,
                                         remove_sample),
         cmocka_unit_test_setup_teardown(any_failing_read_is_told_with_the_path, write_sample,
