@@ -1,7 +1,9 @@
 /* A tokenizer from a model folder. Comes in: a path; goes out: the tokenizer of its tokenizer.json,
- * with special ids, flags and chat template from the files beside it. Which file says what is
- * tokenizers.md section 13: tokenizer_config.json names special tokens by text, which must be among
- * the added tokens; config.json fills gaps by id; generation_config.json adds what ends a reply. */
+ * or of its tokenizer.model, with special ids, flags and chat template from the files beside it.
+ * Which file says what is tokenizers.md section 13: tokenizer_config.json names special tokens by
+ * text, which must be among the added tokens; config.json fills gaps by id; generation_config.json
+ * adds what ends a reply. */
+#include "added.h"
 #include "hf.h"
 
 #include <bitnet/alloc.h>
@@ -11,6 +13,7 @@
 
 #define MAX_TOKENIZER_JSON ((size_t)128 << 20)
 #define MAX_CONFIG         ((size_t)16 << 20)
+#define MAX_MODEL          ((size_t)64 << 20)
 #define MAX_EOG            64
 
 /* One JSON file of the folder; `root` is NULL when the file is absent. */
@@ -120,10 +123,12 @@ static void read_flags(struct bitnet_tokenizer *tokenizer, const struct bitnet_j
     if (bos && bos->kind == BITNET_JSON_BOOL) {
         tokenizer->add_bos_is_given = true;
         tokenizer->add_bos_token = bos->boolean;
+        if (!tokenizer->hf) tokenizer->special.add_bos = bos->boolean;
     }
     if (eos && eos->kind == BITNET_JSON_BOOL) {
         tokenizer->add_eos_is_given = true;
         tokenizer->add_eos_token = eos->boolean;
+        if (!tokenizer->hf) tokenizer->special.add_eos = eos->boolean;
     }
     if (space && space->kind == BITNET_JSON_BOOL && tokenizer->kind == BITNET_TOKENIZER_SPM) {
         tokenizer->add_space_prefix_is_given = true;
@@ -213,52 +218,133 @@ static enum bitnet_status check_size(const struct bitnet_tokenizer *tokenizer,
 }
 
 struct folder {
-    struct document tokenizer_config, config, generation;
-    struct bitnet_str json;
+    const char *dir;
+    struct document tokenizer_config, config, generation, added;
+    struct bitnet_str json;  /* tokenizer.json; NULL: there is none */
+    struct bitnet_str model; /* tokenizer.model or spiece.model; NULL: there is none */
 };
 
-static enum bitnet_status fill(struct bitnet_tokenizer *tokenizer, const char *dir, size_t n_vocab,
-                               const struct folder *folder, struct bitnet_error *err)
+static void folder_close(struct folder *folder)
 {
-    enum bitnet_status status = BITNET_OK;
-    if (!n_vocab) status = check_size(tokenizer, folder->config.root, err);
-    if (!status) status = tokenizer_finish_json(tokenizer, n_vocab, err);
+    bitnet_free((void *)(uintptr_t)folder->json.at);
+    bitnet_free((void *)(uintptr_t)folder->model.at);
+    document_close(&folder->tokenizer_config);
+    document_close(&folder->config);
+    document_close(&folder->generation);
+    document_close(&folder->added);
+}
+
+static enum bitnet_status folder_open(struct folder *folder, struct bitnet_error *err)
+{
+    const char *dir = folder->dir;
+    enum bitnet_status status =
+        read_text(dir, "tokenizer.json", MAX_TOKENIZER_JSON, false, &folder->json, err);
+    if (!status) status = read_text(dir, "tokenizer.model", MAX_MODEL, false, &folder->model, err);
+    if (!status && !folder->model.at)
+        status = read_text(dir, "spiece.model", MAX_MODEL, false, &folder->model, err);
+    if (!status && !folder->json.at && !folder->model.at)
+        return bitnet_hint(err,
+                           bitnet_fail(err, BITNET_NOT_FOUND, "%s: there is no tokenizer", dir),
+                           "looked for tokenizer.json, tokenizer.model and spiece.model");
     if (!status)
-        status = read_special(tokenizer, folder->tokenizer_config.root, folder->config.root, err);
-    if (!status) read_flags(tokenizer, folder->tokenizer_config.root);
-    if (!status) status = read_templates(tokenizer, dir, folder->tokenizer_config.root, err);
-    if (!status) status = tokenizer_find_eog(tokenizer, err);
-    if (!status) status = read_eog(tokenizer, folder->generation.root, err);
+        status = document_open(&folder->tokenizer_config, dir, "tokenizer_config.json", err);
+    if (!status) status = document_open(&folder->config, dir, "config.json", err);
+    if (!status) status = document_open(&folder->generation, dir, "generation_config.json", err);
+    if (!status && !folder->json.at)
+        status = document_open(&folder->added, dir, "added_tokens.json", err);
     return status;
+}
+
+static struct bitnet_bytes bytes_of(struct bitnet_str text)
+{
+    return (struct bitnet_bytes){(const uint8_t *)text.at, text.n};
+}
+
+/* A protobuf begins with its first piece; anything else under this name is said to be what it is.
+ */
+static bool is_sentencepiece(struct bitnet_str text)
+{
+    return text.n && text.at[0] == 0x0A;
+}
+
+static enum bitnet_status make_from_model(struct bitnet_tokenizer **tokenizer,
+                                          const struct folder *folder, size_t n_vocab,
+                                          struct bitnet_error *err)
+{
+    const char *hint = NULL, *what = bitnet_file_accident(bytes_of(folder->model), &hint);
+    enum bitnet_status status = BITNET_OK;
+    if (what && !is_sentencepiece(folder->model)) {
+        status = bitnet_fail(err, BITNET_FORMAT, "%s", what);
+        return hint ? bitnet_hint(err, status, "%s", hint) : status;
+    }
+    status = tokenizer_read_spm(tokenizer, bytes_of(folder->model), err);
+    if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
+    if (!status)
+        status = added_apply(*tokenizer, n_vocab, folder->added.root, folder->tokenizer_config.root,
+                             err);
+    return status ? status : tokenizer_finish(*tokenizer, err);
+}
+
+/* The .model beside a tokenizer.json has the scores that a GGUF needs; what is merged by rank has
+ * none of its own. */
+static enum bitnet_status adopt_scores(struct bitnet_tokenizer *tokenizer,
+                                       const struct folder *folder, const struct bitnet_log *log,
+                                       struct bitnet_error *err)
+{
+    struct spm_model model = {0};
+    bool adopted = false;
+    if (tokenizer->kind != BITNET_TOKENIZER_SPM || !is_sentencepiece(folder->model))
+        return BITNET_OK;
+    enum bitnet_status status = spm_model_read(&model, bytes_of(folder->model), err);
+    if (status) return bitnet_error_prefix(err, status, "tokenizer.model");
+    status = added_adopt(tokenizer, &model, folder->tokenizer_config.root, &adopted, err);
+    if (!status && !adopted)
+        bitnet_log_say(log, BITNET_LOG_WARNING,
+                       "%s: tokenizer.model holds other tokens than tokenizer.json and is not used",
+                       folder->dir);
+    spm_model_free(&model);
+    return status;
+}
+
+static enum bitnet_status make_from_json(struct bitnet_tokenizer **tokenizer,
+                                         const struct folder *folder, size_t n_vocab,
+                                         const struct bitnet_log *log, struct bitnet_error *err)
+{
+    enum bitnet_status status = tokenizer_read_json(tokenizer, folder->json, log, err);
+    if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
+    if (!status) status = adopt_scores(*tokenizer, folder, log, err);
+    return status ? status : tokenizer_finish_json(*tokenizer, n_vocab, err);
+}
+
+static enum bitnet_status read_beside(struct bitnet_tokenizer *tokenizer,
+                                      const struct folder *folder, struct bitnet_error *err)
+{
+    const struct bitnet_json *config = folder->tokenizer_config.root;
+    enum bitnet_status status = read_special(tokenizer, config, folder->config.root, err);
+    if (!status) read_flags(tokenizer, config);
+    if (!status) status = read_templates(tokenizer, folder->dir, config, err);
+    if (!status) status = tokenizer_find_eog(tokenizer, err);
+    return status ? status : read_eog(tokenizer, folder->generation.root, err);
 }
 
 enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer, const char *dir,
                                              size_t n_vocab, const struct bitnet_log *log,
                                              struct bitnet_error *err)
 {
-    struct folder folder = {0};
+    struct folder folder = {.dir = dir};
     *tokenizer = NULL;
-    enum bitnet_status status =
-        read_text(dir, "tokenizer.json", MAX_TOKENIZER_JSON, true, &folder.json, err);
+    enum bitnet_status status = folder_open(&folder, err);
+    const char *name = folder.json.at ? "tokenizer.json" : "tokenizer.model";
     if (!status) {
-        status = tokenizer_read_json(tokenizer, folder.json, log, err);
-        if (status) bitnet_error_prefix(err, status, "%s/tokenizer.json", dir);
-    }
-    if (!status)
-        status = document_open(&folder.tokenizer_config, dir, "tokenizer_config.json", err);
-    if (!status) status = document_open(&folder.config, dir, "config.json", err);
-    if (!status) status = document_open(&folder.generation, dir, "generation_config.json", err);
-    if (!status) {
-        status = fill(*tokenizer, dir, n_vocab, &folder, err);
-        if (status) bitnet_error_prefix(err, status, "%s/tokenizer.json", dir);
+        status = folder.json.at ? make_from_json(tokenizer, &folder, n_vocab, log, err)
+                                : make_from_model(tokenizer, &folder, n_vocab, err);
+        if (!status) status = read_beside(*tokenizer, &folder, err);
+        if (status) bitnet_error_prefix(err, status, "%s/%s", dir, name);
     }
     if (status) {
         bitnet_tokenizer_free(*tokenizer);
         *tokenizer = NULL;
     }
-    bitnet_free((void *)(uintptr_t)folder.json.at);
-    document_close(&folder.tokenizer_config);
-    document_close(&folder.config);
-    document_close(&folder.generation);
+    folder_close(&folder);
     return status;
 }

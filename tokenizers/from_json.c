@@ -2,6 +2,7 @@
  * Face's rules, whose tokens have the types that a GGUF needs. Source: tokenizers.md sections 11
  * and 13; limits: reliability.md section 4. Ids must be dense and spellings different; nothing that
  * changes ids is skipped. */
+#include "added.h"
 #include "hf.h"
 
 #include <bitnet/alloc.h>
@@ -158,17 +159,6 @@ static enum bitnet_status list_added(struct source *source, const struct bitnet_
     return ok ? BITNET_OK : bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
 }
 
-/* "<pad>", "<|...|>" and their like are control tokens to llama.cpp's converter, whatever the file
- * says of them. */
-static bool looks_special(struct bitnet_str text)
-{
-    return bitnet_str_is(text, "<pad>") || bitnet_str_is(text, "<mask>") ||
-           bitnet_str_is(text, "<2mass>") || bitnet_str_is(text, "[@BOS@]") ||
-           (bitnet_str_starts(text, "<|") && bitnet_str_ends(text, "|>")) ||
-           (bitnet_str_starts(text, "<\xEF\xBD\x9C") && bitnet_str_ends(text, "\xEF\xBD\x9C>")) ||
-           (bitnet_str_starts(text, "<unused") && bitnet_str_ends(text, ">"));
-}
-
 static enum bitnet_status add_entry(struct source *source, const struct entry *entry)
 {
     struct bitnet_tokenizer *tokenizer = source->tokenizer;
@@ -188,7 +178,7 @@ static enum bitnet_status add_entry(struct source *source, const struct entry *e
                            id, text.n, VOCAB_MAX_TOKEN_BYTES);
     if (!status && entry->added) {
         status = list_added(source, entry->added, text, id, &is_special);
-        type = is_special || looks_special(text) ? BITNET_TOKEN_CONTROL : BITNET_TOKEN_USER;
+        type = is_special || added_looks_special(text) ? BITNET_TOKEN_CONTROL : BITNET_TOKEN_USER;
     } else if (tokenizer->hf->byte_fallback && byte_of_token(text) >= 0) {
         type = BITNET_TOKEN_BYTE;
     }

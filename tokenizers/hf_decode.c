@@ -291,7 +291,8 @@ static bool gather(const struct bitnet_tokenizer *tokenizer, const int32_t *ids,
     for (size_t i = 0; i < n; i++) {
         enum bitnet_token_type type = bitnet_token_type(tokenizer, ids[i]);
         if (type == BITNET_TOKEN_UNUSED || type == BITNET_TOKEN_UNDEFINED) continue;
-        if (!with_special && type == BITNET_TOKEN_CONTROL) continue;
+        if (!with_special && (type == BITNET_TOKEN_CONTROL || type == BITNET_TOKEN_UNKNOWN))
+            continue;
         if (!bitnet_buf_add_str(&out->text, bitnet_token_text(tokenizer, ids[i])) ||
             !end_string(out))
             return false;

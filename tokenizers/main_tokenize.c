@@ -1,5 +1,5 @@
-/* bitnet tokenize: text -> token ids, and back. MODEL is a GGUF file, a model folder or a
- * tokenizer.json. Results on standard output, talk on standard error. */
+/* bitnet tokenize: text -> token ids, and back. MODEL is a GGUF file, a model folder, a
+ * tokenizer.json or a SentencePiece .model. Results on standard output, talk on standard error. */
 #include "bitnet/alloc.h"
 #include "bitnet/args.h"
 #include "bitnet/file.h"
@@ -49,15 +49,18 @@ static enum bitnet_status open_gguf(struct call *call, const struct bitnet_log *
     return status;
 }
 
-static enum bitnet_status open_json(struct call *call, const struct bitnet_log *log,
+/* A tokenizer.json, or a SentencePiece .model. */
+static enum bitnet_status open_file(struct call *call, const struct bitnet_log *log, bool is_json,
                                     struct bitnet_error *err)
 {
-    struct bitnet_str json;
-    enum bitnet_status status = bitnet_read_file(call->model, (size_t)128 << 20, &json, err);
+    struct bitnet_str file;
+    enum bitnet_status status = bitnet_read_file(call->model, (size_t)128 << 20, &file, err);
     if (status) return status;
-    status = bitnet_tokenizer_from_json(&call->tokenizer, json, log, err);
+    struct bitnet_bytes bytes = {(const uint8_t *)file.at, file.n};
+    status = is_json ? bitnet_tokenizer_from_json(&call->tokenizer, file, log, err)
+                     : bitnet_tokenizer_from_spm(&call->tokenizer, bytes, err);
     if (status) bitnet_error_prefix(err, status, "%s", call->model);
-    bitnet_free((void *)(uintptr_t)json.at);
+    bitnet_free((void *)(uintptr_t)file.at);
     return status;
 }
 
@@ -66,7 +69,9 @@ static enum bitnet_status open_model(struct call *call, struct bitnet_error *err
     const struct bitnet_log *log = call->quiet ? NULL : &warnings;
     if (bitnet_path_is_dir(call->model))
         return bitnet_tokenizer_from_dir(&call->tokenizer, call->model, 0, log, err);
-    if (bitnet_str_ends(bitnet_str_of(call->model), ".json")) return open_json(call, log, err);
+    struct bitnet_str path = bitnet_str_of(call->model);
+    if (bitnet_str_ends(path, ".json")) return open_file(call, log, true, err);
+    if (bitnet_str_ends(path, ".model")) return open_file(call, log, false, err);
     return open_gguf(call, log, err);
 }
 
@@ -215,8 +220,9 @@ static enum bitnet_status print_tokens(struct call *call, struct bitnet_error *e
 static enum bitnet_status run(struct call *call, struct bitnet_error *err)
 {
     if (!call->model)
-        return bitnet_hint(err, bitnet_fail(err, BITNET_USAGE, "no model given"),
-                           "-m MODEL, a GGUF file, a model folder or a tokenizer.json");
+        return bitnet_hint(
+            err, bitnet_fail(err, BITNET_USAGE, "no model given"),
+            "-m MODEL, a GGUF file, a model folder, a tokenizer.json or a tokenizer.model");
     if (call->ids + call->pieces + call->json + call->count > 1)
         return bitnet_fail(err, BITNET_USAGE,
                            "--ids, --pieces, --json and --count exclude each other");
@@ -233,7 +239,7 @@ int bitnet_tokenize_main(int argc, char **argv)
     struct call call = {0};
     const struct bitnet_option options[] = {
         {"-m, --model", "MODEL", BITNET_OPTION_TEXT, &call.model,
-         "a GGUF file, a model folder or a tokenizer.json", 0, 0},
+         "a GGUF file, a model folder, a tokenizer.json or a tokenizer.model", 0, 0},
         {"-p, --prompt", "TEXT", BITNET_OPTION_TEXT, &call.prompt, "the text", 0, 0},
         {"-f, --file", "FILE", BITNET_OPTION_TEXT, &call.file, "read the text from a file", 0, 0},
         {"--stdin", NULL, BITNET_OPTION_FLAG, &call.from_stdin, "read the text from standard input",

@@ -161,6 +161,11 @@ enum bitnet_status bitnet_tokenizer_to_gguf(const struct bitnet_tokenizer *token
     if (tokenizer->kind != BITNET_TOKENIZER_BPE && !is_spm)
         return bitnet_fail(err, BITNET_UNSUPPORTED,
                            "only BPE and SentencePiece vocabularies are written into a GGUF");
+    if (tokenizer->words.is_sentencepiece &&
+        (tokenizer->words.map.trie.n || tokenizer->words.merge_spaces))
+        return bitnet_fail(err, BITNET_UNSUPPORTED,
+                           "this SentencePiece model normalizes text, which llama.cpp does not do "
+                           "for BPE");
     if (!tokenizer->pre)
         return bitnet_hint(
             err,

@@ -152,6 +152,72 @@ TEST(starcoder_read_and_written_again_is_unchanged)
     check_again("starcoder");
 }
 
+/* The folder of a Llama-2-like model: tokenizer.model, and tokens that other files add. */
+TEST(a_folder_with_a_model_file_becomes_the_converters_gguf)
+{
+    static const char config[] = "{\"bos_token\":\"<s>\",\"eos_token\":\"</"
+                                 "s>\",\"add_bos_token\":true,\"add_eos_token\":false}";
+    static const char added[] = "{\"<pad>\":32000}", model[] = "{\"vocab_size\":32002}";
+    struct temp_dir dir;
+    struct bitnet_tokenizer *tokenizer;
+    struct bitnet_error err;
+    skip_without_data("llama2-tokenizer.model");
+    struct bitnet_str file = cases_file("spm/llama2-tokenizer.model");
+    temp_dir_make(&dir);
+    temp_dir_write(&dir, "tokenizer.model", file.at, file.n);
+    temp_dir_write(&dir, "tokenizer_config.json", config, sizeof config - 1);
+    temp_dir_write(&dir, "added_tokens.json", added, sizeof added - 1);
+    temp_dir_write(&dir, "config.json", model, sizeof model - 1);
+    if (bitnet_tokenizer_from_dir(&tokenizer, dir.path, 32002, NULL, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(bitnet_tokenizer_size(tokenizer), 32002);
+    assert_true(bitnet_str_is(bitnet_token_text(tokenizer, 32000), "<pad>"));
+    assert_int_equal(bitnet_token_type(tokenizer, 32000), BITNET_TOKEN_USER);
+    assert_true(bitnet_str_is(bitnet_token_text(tokenizer, 32001), "[PAD32001]"));
+    assert_int_equal(bitnet_token_type(tokenizer, 32001), BITNET_TOKEN_UNUSED);
+
+    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-llama-spm.gguf");
+    must_start_alike(got, want, "tokenizer.ggml.tokens", 32000);
+    must_start_alike(got, want, "tokenizer.ggml.scores", 32000);
+    must_start_alike(got, want, "tokenizer.ggml.token_type", 32000);
+    assert_int_equal(value_of(got, "tokenizer.ggml.bos_token_id")->u64, 1);
+    assert_int_equal(value_of(got, "tokenizer.ggml.eos_token_id")->u64, 2);
+    assert_true(value_of(got, "tokenizer.ggml.add_bos_token")->boolean);
+    assert_false(value_of(got, "tokenizer.ggml.add_eos_token")->boolean);
+    bitnet_gguf_close(got);
+    bitnet_gguf_close(want);
+    bitnet_tokenizer_free(tokenizer);
+    bitnet_free((void *)(uintptr_t)file.at);
+    temp_dir_remove(&dir);
+}
+
+/* With both files there, ids are those of tokenizer.json and scores those of the .model. */
+TEST(a_model_file_beside_a_tokenizer_json_gives_it_its_scores)
+{
+    struct temp_dir dir;
+    struct bitnet_tokenizer *tokenizer;
+    struct bitnet_error err;
+    skip_without_data("llama2");
+    struct bitnet_str model = cases_file("spm/llama2-tokenizer.model");
+    struct bitnet_str json = cases_file("hf/llama2/tokenizer.json");
+    temp_dir_make(&dir);
+    temp_dir_write(&dir, "tokenizer.model", model.at, model.n);
+    temp_dir_write(&dir, "tokenizer.json", json.at, json.n);
+    if (bitnet_tokenizer_from_dir(&tokenizer, dir.path, 0, NULL, &err)) fail_msg("%s", err.text);
+    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-llama-spm.gguf");
+    must_start_alike(got, want, "tokenizer.ggml.tokens", 32000);
+    must_start_alike(got, want, "tokenizer.ggml.scores", 32000);
+    must_start_alike(got, want, "tokenizer.ggml.token_type", 32000);
+    bitnet_gguf_close(got);
+    bitnet_gguf_close(want);
+    bitnet_tokenizer_free(tokenizer);
+    bitnet_free((void *)(uintptr_t)model.at);
+    bitnet_free((void *)(uintptr_t)json.at);
+    temp_dir_remove(&dir);
+}
+
 /* ------------------------------------------------------------------ stories260K */
 
 static void must_tokenize(const struct bitnet_tokenizer *tokenizer, const char *text, bool special,
@@ -197,6 +263,8 @@ int main(void)
         cmocka_unit_test(phi_2_tokenizer_json_begins_like_gpt_2),
         cmocka_unit_test(llama_2_read_and_written_again_is_unchanged),
         cmocka_unit_test(starcoder_read_and_written_again_is_unchanged),
+        cmocka_unit_test(a_folder_with_a_model_file_becomes_the_converters_gguf),
+        cmocka_unit_test(a_model_file_beside_a_tokenizer_json_gives_it_its_scores),
         cmocka_unit_test(stories260k_gives_the_stored_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
