@@ -3,6 +3,8 @@
  * followed here, certificates are always checked, encodings are neither asked for nor undone. */
 #include "transport.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -41,6 +43,38 @@ uint64_t hub_now_ms(void)
 const char *hub_transport_version(void)
 {
     return "libcurl/" LIBCURL_VERSION;
+}
+
+/* OpenSSL writes to sockets without a flag against SIGPIPE, and libcurl would have to change what
+ * the whole process does about it: we hold the signal back in this thread, and swallow our own. */
+struct held_pipe {
+    sigset_t before;
+    bool was_pending;
+};
+
+static struct held_pipe hold_pipe(void)
+{
+    struct held_pipe held;
+    sigset_t pipe_only, pending;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &held.before);
+    sigemptyset(&pending);
+    sigpending(&pending);
+    held.was_pending = sigismember(&pending, SIGPIPE) == 1;
+    return held;
+}
+
+static void release_pipe(const struct held_pipe *held)
+{
+    sigset_t pipe_only;
+    const struct timespec at_once = {0};
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    if (!held->was_pending)
+        while (sigtimedwait(&pipe_only, NULL, &at_once) == SIGPIPE) {
+        }
+    pthread_sigmask(SIG_SETMASK, &held->before, NULL);
 }
 
 static bool copy_text(const char **out, const char *text)
@@ -91,6 +125,7 @@ static void free_headers(struct hub_line *line)
 void hub_transport_free(struct hub_transport *t)
 {
     if (!t) return;
+    struct held_pipe held = hold_pipe();
     while (t->lines) {
         struct hub_line *line = t->lines;
         t->lines = line->next;
@@ -103,6 +138,7 @@ void hub_transport_free(struct hub_transport *t)
         bitnet_free(line);
     }
     if (t->multi) curl_multi_cleanup(t->multi);
+    release_pipe(&held);
     bitnet_free((void *)(uintptr_t)t->options.user_agent);
     bitnet_free((void *)(uintptr_t)t->options.ca_file);
     bitnet_free((void *)(uintptr_t)t->options.ca_dir);
@@ -259,7 +295,10 @@ static void detach(struct hub_transport *t, struct hub_line *line)
 
 void hub_call_stop(struct hub_transport *t, struct hub_call *call)
 {
-    if (call->line) detach(t, call->line);
+    if (!call->line) return;
+    struct held_pipe held = hold_pipe();
+    detach(t, call->line);
+    release_pipe(&held);
 }
 
 /* --- what became of it --- */
@@ -323,6 +362,7 @@ static void drop_stalled(struct hub_transport *t)
 void hub_transport_step(struct hub_transport *t, unsigned wait_ms)
 {
     int running = 0, left = 0;
+    struct held_pipe held = hold_pipe();
     curl_multi_perform(t->multi, &running);
     CURLMsg *message = curl_multi_info_read(t->multi, &left);
     if (!message) {
@@ -342,6 +382,7 @@ void hub_transport_step(struct hub_transport *t, unsigned wait_ms)
         message = curl_multi_info_read(t->multi, &left);
     }
     drop_stalled(t);
+    release_pipe(&held);
 }
 
 void hub_transport_wake(struct hub_transport *t)

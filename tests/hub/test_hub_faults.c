@@ -426,6 +426,47 @@ TEST(a_closed_port_is_a_network_failure_with_the_host_named)
     assert_text_has(rig->err.text, "127.0.0.1:1");
 }
 
+/* --- TLS --- */
+
+static enum bitnet_status pull_over_tls(enum fake_tls kind, bool trusted, struct rig *rig)
+{
+    const char *ca = temp_dir_file(&rig->dir, "ca.pem");
+    struct fake_hub *tls = fake_hub_start_tls(kind, ca);
+    struct fake_hub *plain = rig->fake;
+    fake_hub_put(tls, "config.json", "{}", 2, false);
+    fake_hub_put(tls, "model.safetensors", rig_large, RIG_LARGE, true);
+    snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "config.json");
+    rig->settings.endpoint = fake_hub_endpoint(tls);
+    rig->settings.ca_file = trusted ? ca : NULL;
+    rig->settings.token = "hf_secret";
+    rig->fake = tls;
+    enum bitnet_status status = rig_pull(rig);
+    if (!status) { /* 8: the large file is behind a redirect to plain http */
+        struct bitnet_error first = rig->err;
+        snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "model.safetensors");
+        assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+        assert_text_has(rig->err.text, "downgrade");
+        assert_int_equal(fake_hub_n_requests(tls, FAKE_CDN, NULL), 0);
+        rig->err = first;
+    }
+    rig->fake = plain;
+    rig->settings.endpoint = rig->settings.ca_file = NULL;
+    fake_hub_stop(tls);
+    return status;
+}
+
+/* 81, 8 */
+TEST(a_certificate_is_always_checked)
+{
+    struct rig *rig = *state;
+    assert_int_equal(pull_over_tls(FAKE_TLS_GOOD, false, rig), BITNET_NETWORK);
+    assert_text_has(rig->err.hint, "SSL_CERT_FILE");
+    assert_int_equal(pull_over_tls(FAKE_TLS_EXPIRED, true, rig), BITNET_NETWORK);
+    assert_int_equal(pull_over_tls(FAKE_TLS_OTHER_NAME, true, rig), BITNET_NETWORK);
+    assert_int_equal(rig_count(rig, "blobs"), 0);
+    assert_int_equal(pull_over_tls(FAKE_TLS_GOOD, true, rig), BITNET_OK);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -458,6 +499,7 @@ int main(void)
         CASE(slow_but_steady_connections_are_left_alone),
         CASE(a_rate_limit_of_our_own_holds),
         CASE(a_closed_port_is_a_network_failure_with_the_host_named),
+        CASE(a_certificate_is_always_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 #include <unistd.h>
 
 #include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 enum { FILES_MAX = 12000, RULES_MAX = 32, LOG_MAX = 60000, REQUEST_BYTES = 16384 };
 
@@ -50,6 +54,7 @@ struct fake_hub {
     int url_life;
     const char *tree;
     uint64_t rate;
+    SSL_CTX *tls; /* of the hub origin, or NULL */
 };
 
 static void die(const char *what)
@@ -163,13 +168,15 @@ struct answer {
     bool has_token, keep;
     int status;
     uint64_t sent;
+    SSL *ssl; /* or NULL */
 };
 
 static bool send_all(struct answer *a, const void *bytes, size_t n)
 {
     const char *at = bytes;
     while (n > 0) {
-        ssize_t w = send(a->fd, at, n < 65536 ? n : 65536, MSG_NOSIGNAL);
+        size_t part = n < 65536 ? n : 65536;
+        ssize_t w = a->ssl ? SSL_write(a->ssl, at, (int)part) : send(a->fd, at, part, MSG_NOSIGNAL);
         if (w <= 0) return false;
         at += w;
         n -= (size_t)w;
@@ -655,8 +662,9 @@ static bool read_request(struct answer *a)
     while (n < sizeof head - 1) {
         struct pollfd p = {.fd = a->fd, .events = POLLIN};
         if (a->hub->is_over) return false;
-        if (poll(&p, 1, 50) == 0) continue;
-        ssize_t r = recv(a->fd, head + n, 1, 0); /* slow and simple */
+        if (!(a->ssl && SSL_pending(a->ssl)) && poll(&p, 1, 50) == 0) continue;
+        /* slow and simple */
+        ssize_t r = a->ssl ? SSL_read(a->ssl, head + n, 1) : recv(a->fd, head + n, 1, 0);
         if (r <= 0) return false;
         head[n += (size_t)r] = 0;
         if (n >= 4 && memcmp(head + n - 4, "\r\n\r\n", 4) == 0) break;
@@ -683,10 +691,16 @@ static void *serve(void *user)
     struct fake_hub *h = a->hub;
     int one = 1;
     setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    while (read_request(a)) {
+    if (a->origin == FAKE_HUB && h->tls) {
+        a->ssl = SSL_new(h->tls);
+        SSL_set_fd(a->ssl, a->fd);
+    }
+    bool is_open = !a->ssl || SSL_accept(a->ssl) == 1;
+    while (is_open && read_request(a)) {
         answer(a);
         if (!a->keep) break;
     }
+    SSL_free(a->ssl);
     close(a->fd);
     free(a);
     pthread_mutex_lock(&h->lock);
@@ -731,12 +745,51 @@ static void open_listener(struct fake_hub *h, enum fake_origin origin)
         listen(fd, 128) != 0 || getsockname(fd, (struct sockaddr *)&address, &n) != 0)
         die("listen");
     h->listener[origin] = fd;
-    snprintf(h->url[origin], sizeof h->url[origin], "http://127.0.0.1:%d", ntohs(address.sin_port));
+    bool is_tls = origin == FAKE_HUB && h->tls;
+    snprintf(h->url[origin], sizeof h->url[origin], "http%s://127.0.0.1:%d", is_tls ? "s" : "",
+             ntohs(address.sin_port));
 }
 
-struct fake_hub *fake_hub_start(void)
+/* --- certificates --- */
+
+static X509 *make_certificate(EVP_PKEY *key, enum fake_tls kind)
+{
+    X509 *x = X509_new();
+    const char *names = kind == FAKE_TLS_OTHER_NAME ? "DNS:other.example" : "IP:127.0.0.1";
+    long day = 24 * 3600;
+    X509_set_version(x, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), -3 * day);
+    X509_gmtime_adj(X509_getm_notAfter(x), kind == FAKE_TLS_EXPIRED ? -day : day);
+    X509_set_pubkey(x, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"fake hub", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
+    X509_add_ext(x, e, -1);
+    X509_EXTENSION_free(e);
+    if (!X509_sign(x, key, EVP_sha256())) die("certificate");
+    return x;
+}
+
+static SSL_CTX *make_tls(enum fake_tls kind, const char *ca_file)
+{
+    signal(SIGPIPE, SIG_IGN); /* SSL_write has no flag against it */
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = make_certificate(key, kind);
+    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+    FILE *f = fopen(ca_file, "w");
+    if (!f || !PEM_write_X509(f, x) || fclose(f) != 0) die(ca_file);
+    if (SSL_CTX_use_certificate(tls, x) != 1 || SSL_CTX_use_PrivateKey(tls, key) != 1) die("tls");
+    X509_free(x);
+    EVP_PKEY_free(key);
+    return tls;
+}
+
+static struct fake_hub *start(SSL_CTX *tls)
 {
     struct fake_hub *h = calloc(1, sizeof *h);
+    h->tls = tls;
     h->files = calloc(FILES_MAX, sizeof h->files[0]);
     h->log = calloc(LOG_MAX, sizeof h->log[0]);
     pthread_mutex_init(&h->lock, NULL);
@@ -748,6 +801,16 @@ struct fake_hub *fake_hub_start(void)
         if (pthread_create(&h->acceptor[o], NULL, accept_all, me) != 0) die("thread");
     }
     return h;
+}
+
+struct fake_hub *fake_hub_start(void)
+{
+    return start(NULL);
+}
+
+struct fake_hub *fake_hub_start_tls(enum fake_tls kind, const char *ca_file)
+{
+    return start(make_tls(kind, ca_file));
 }
 
 void fake_hub_stop(struct fake_hub *h)
@@ -766,6 +829,7 @@ void fake_hub_stop(struct fake_hub *h)
         usleep(5000);
     }
     pthread_mutex_destroy(&h->lock);
+    SSL_CTX_free(h->tls);
     free(h->files);
     free(h->log);
     free(h);

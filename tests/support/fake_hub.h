@@ -60,6 +60,11 @@ struct fake_request {
 struct fake_hub;
 
 struct fake_hub *fake_hub_start(void);
+
+/* The same over TLS, with a certificate made on the spot and written to `ca_file` (PEM). The CDN
+ * origin stays plain, so that a redirect to it is a downgrade. */
+enum fake_tls { FAKE_TLS_GOOD, FAKE_TLS_EXPIRED, FAKE_TLS_OTHER_NAME };
+struct fake_hub *fake_hub_start_tls(enum fake_tls kind, const char *ca_file);
 void fake_hub_stop(struct fake_hub *hub);
 /* "http://127.0.0.1:PORT" */
 const char *fake_hub_endpoint(const struct fake_hub *hub);
