@@ -145,6 +145,27 @@ TEST(more_logits_than_there_is_room_for_are_a_limit)
     bitnet_context_free(context);
 }
 
+/* 2 layers: q 256, k and v 128 each, output 256, gate and up 512 each by 256; down 256 by 512. */
+TEST(costs_count_what_the_mathematics_asks_for)
+{
+    struct bitnet_op_cost costs[BITNET_OP_COUNT] = {{0}};
+    struct bitnet_context *context =
+        new_context((struct bitnet_context_options){.costs = costs, .all_logits = true});
+    assert_int_equal(bitnet_eval(context, tokens, 3, NULL), BITNET_OK);
+    assert_int_equal(bitnet_eval(context, tokens, 1, NULL), BITNET_OK);
+    uint64_t trits = 2 * ((256 + 128 + 128 + 256) * 256 + 3 * 512 * 256);
+    assert_int_equal(costs[BITNET_OP_ternary].ops, 2 * trits * 4);
+    assert_int_equal(costs[BITNET_OP_ternary].calls, 2 * 2 * 4);
+    assert_int_equal(costs[BITNET_OP_head].ops, 2 * 300 * 256 * 4);
+    assert_int_equal(costs[BITNET_OP_head].bytes, 2 * 300 * 256 * 2);
+    assert_int_equal(costs[BITNET_OP_dense].calls, 0);
+    /* queries see 1 + 2 + 3 keys, then 4; 4 heads of 64, a multiplication and an addition for the
+     * score and for the sum of values */
+    assert_int_equal(costs[BITNET_OP_attention].ops, 2 * 4 * (6 + 4) * 4 * 64);
+    assert_true(costs[BITNET_OP_ternary].ms > 0);
+    bitnet_context_free(context);
+}
+
 TEST(reset_forgets_every_token)
 {
     struct bitnet_context *context = new_context((struct bitnet_context_options){0});
@@ -171,6 +192,7 @@ int main(void)
         cmocka_unit_test(a_token_outside_the_vocabulary_is_a_limit),
         cmocka_unit_test(only_the_last_logits_are_kept_unless_all_are_asked_for),
         cmocka_unit_test(more_logits_than_there_is_room_for_are_a_limit),
+        cmocka_unit_test(costs_count_what_the_mathematics_asks_for),
         cmocka_unit_test(reset_forgets_every_token),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

@@ -73,6 +73,12 @@ ppl=$(sed -n 's/.*"perplexity":[[:space:]]*\([0-9.e+]*\).*/\1/p' "$dir/json")
 expect 0 "" "$bitnet" perplexity -m "$dir/tl2.gguf" -f "$dir/text" -c 64 --expect "$ppl" --tol 0.001
 expect 1 "expected 1.0000 within 0.5" "$bitnet" perplexity -m "$dir/model.gguf" -f "$dir/text" -c 64 --expect 1 --tol 0.5
 
+# two models side by side
+expect 0 "" "$bitnet" perplexity -m "$dir/tl2.gguf" --base "$dir/model.gguf" -f "$dir/text" -c 64 --max-divergence 0
+grep -q "^divergence 0.000000 +- 0.000000" "$dir/out" || fail "TL2 diverges from I2_S: $(cat "$dir/out")"
+"$make_model" tiny i2_s "$dir/other.gguf" f16 7
+expect 1 "the divergence is" "$bitnet" perplexity -m "$dir/tl2.gguf" --base "$dir/other.gguf" -f "$dir/text" -c 64 --max-divergence 0
+
 # bench
 "$bitnet" bench -q -m "$dir/model.gguf" -p 16 -n 4 -pg 8,2 -r 2 -o json >"$dir/json" || fail "bench -o json"
 for key in tokens_per_second kernels load_ms peak_rss_bytes '"pp16"' '"tg4"' '"pp8+tg2"'; do

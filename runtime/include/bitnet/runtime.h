@@ -56,8 +56,9 @@ struct bitnet_context;
 /* What a step is made of, for measuring. */
 #define BITNET_OP_LIST(X)                                                                          \
     X(embed)                                                                                       \
-    X(angles) X(norm) X(quantize) X(ternary) X(dense) X(head) X(rope) X(remember) X(attention)     \
-        X(gate) X(add)
+    X(angles)                                                                                      \
+    X(norm) X(quantize) X(ternary) X(dense) X(head) X(rope) X(remember) X(attention) X(gate)       \
+        X(add)
 enum bitnet_op {
 #define X(name) BITNET_OP_##name,
     BITNET_OP_LIST(X)
@@ -177,6 +178,29 @@ struct bitnet_perplexity_result {
 enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bitnet_str text,
                                      const struct bitnet_perplexity_options *options,
                                      struct bitnet_perplexity_result *result,
+                                     struct bitnet_error *err);
+
+/* ------------------------------------------------------------------ two models side by side */
+
+/* How far a model's predictions are from those of a base model, over the positions that
+ * bitnet_perplexity() scores. For one checkpoint in two ternary types every number that measures a
+ * difference is exactly 0. */
+struct bitnet_divergence_result {
+    double mean, standard_error; /* Kullback-Leibler divergence of the model from the base, nats */
+    double max, p99, median;
+    double perplexity, base_perplexity;
+    double same_best;  /* share of positions where both find the same token most likely */
+    double rms_change; /* of the probability of the token that really came next */
+    size_t n_equal;    /* positions whose logits are the same bits */
+    size_t n_scored, n_chunks, n_tokens;
+};
+
+/* `options` as for bitnet_perplexity(); progress tells the mean so far. FORMAT when the two models
+ * do not turn the text into the same tokens. */
+enum bitnet_status bitnet_divergence(const struct bitnet_model *model,
+                                     const struct bitnet_model *base, struct bitnet_str text,
+                                     const struct bitnet_perplexity_options *options,
+                                     struct bitnet_divergence_result *result,
                                      struct bitnet_error *err);
 
 /* ------------------------------------------------------------------ measuring speed */
