@@ -6,14 +6,35 @@
 
 /* ------------------------------------------------------------------ the table */
 
-static size_t slot_of(const struct merge_table *table, uint32_t left, uint32_t right)
+static uint64_t hash_of(uint32_t left, uint32_t right)
 {
     uint64_t h = ((uint64_t)left << 32 | right) * UINT64_C(0x9E3779B97F4A7C15);
-    size_t mask = table->n_slots - 1, i = (size_t)(h >> 24) & mask;
+    return h ^ h >> 29;
+}
+
+static uint64_t *filter_word(const struct merge_table *table, uint64_t hash, uint64_t *bit)
+{
+    size_t index = (size_t)(hash >> 20) & (8 * table->n_slots - 1);
+    *bit = UINT64_C(1) << (index & 63);
+    return &table->filter[index / 64];
+}
+
+static size_t slot_of(const struct merge_table *table, uint32_t left, uint32_t right)
+{
+    size_t mask = table->n_slots - 1, i = (size_t)(hash_of(left, right) >> 24) & mask;
     while (table->slots[i].rank_plus_1 &&
            (table->slots[i].left != left || table->slots[i].right != right))
         i = (i + 1) & mask;
     return i;
+}
+
+/* Stores a slot unless its pair is there. */
+static void put(struct merge_table *table, struct merge_slot slot)
+{
+    uint64_t bit, *word = filter_word(table, hash_of(slot.left, slot.right), &bit);
+    struct merge_slot *place = &table->slots[slot_of(table, slot.left, slot.right)];
+    *word |= bit;
+    if (!place->rank_plus_1) *place = slot;
 }
 
 bool merge_table_reserve(struct merge_table *table, size_t n)
@@ -31,12 +52,18 @@ bool merge_table_reserve(struct merge_table *table, size_t n)
     struct merge_table bigger = *table;
     bigger.n_slots = n_slots;
     bigger.slots = bitnet_alloc(n_slots, sizeof *bigger.slots);
-    if (!bigger.slots) return false;
+    bigger.filter = bitnet_alloc(n_slots / 8, sizeof *bigger.filter);
+    if (!bigger.slots || !bigger.filter) {
+        bitnet_free(bigger.slots);
+        bitnet_free(bigger.filter);
+        return false;
+    }
     for (size_t i = 0; i < table->n_slots; i++) {
         struct merge_slot slot = table->slots[i];
-        if (slot.rank_plus_1) bigger.slots[slot_of(&bigger, slot.left, slot.right)] = slot;
+        if (slot.rank_plus_1) put(&bigger, slot);
     }
     bitnet_free(table->slots);
+    bitnet_free(table->filter);
     *table = bigger;
     return true;
 }
@@ -45,8 +72,7 @@ bool merge_table_add(struct merge_table *table, uint32_t left, uint32_t right, u
 {
     size_t n = table->n + 1u;
     if (n > table->cap && !merge_table_reserve(table, n < 256 ? 256 : 2 * n)) return false;
-    struct merge_slot *slot = &table->slots[slot_of(table, left, right)];
-    if (!slot->rank_plus_1) *slot = (struct merge_slot){left, right, (uint32_t)n, result};
+    put(table, (struct merge_slot){left, right, (uint32_t)n, result});
     table->rules[table->n][0] = left;
     table->rules[table->n][1] = right;
     table->n++;
@@ -56,7 +82,8 @@ bool merge_table_add(struct merge_table *table, uint32_t left, uint32_t right, u
 const struct merge_slot *merge_table_find(const struct merge_table *table, uint32_t left,
                                           uint32_t right)
 {
-    if (!table->n_slots) return NULL;
+    uint64_t bit;
+    if (!table->n_slots || !(*filter_word(table, hash_of(left, right), &bit) & bit)) return NULL;
     const struct merge_slot *slot = &table->slots[slot_of(table, left, right)];
     return slot->rank_plus_1 ? slot : NULL;
 }
@@ -64,6 +91,7 @@ const struct merge_slot *merge_table_find(const struct merge_table *table, uint3
 void merge_table_free(struct merge_table *table)
 {
     bitnet_free(table->slots);
+    bitnet_free(table->filter);
     bitnet_free(table->rules);
     *table = (struct merge_table){0};
 }
