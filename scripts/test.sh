@@ -66,16 +66,14 @@ stage_hostile() { # malformed files from outside the repository, plain and sanit
     ninja -C "$out/test" --quiet bitnet
     ninja -C "$out/sanitize" --quiet bitnet
     [ -f "$out/hostile/manifest.tsv" ] || python3 "$shared/make_hostile.py" "$out/hostile" >"$out/hostile.log"
-    local folder options
+    local folder run
     for folder in test sanitize; do
-        options=
-        [ "$folder" = test ] || options=-a
-        # shellcheck disable=SC2086
-        "$shared/run_hostile.sh" $options -f gguf "$out/hostile" -- \
-            "$out/$folder/bitnet" gguf validate --deep {}
-        # shellcheck disable=SC2086
-        "$shared/run_hostile.sh" $options -f safetensors,index,config,tokenizer "$out/hostile" -- \
-            "$out/$folder/bitnet" convert --qtype f16 {dir} -o {out}
+        run=$shared/run_hostile.sh
+        [ "$folder" = test ] || run="$run -a -t 60" # sanitized programs are slow, not hung
+        local bitnet=$out/$folder/bitnet
+        $run -f gguf "$out/hostile" -- "$bitnet" gguf validate --deep {}
+        $run -f safetensors,index,config "$out/hostile" -- "$bitnet" convert --qtype f16 {dir} -o {out}
+        $run -f tokenizer "$out/hostile" -- "$bitnet" tokenize -m {dir} -p "some text"
     done
 }
 
