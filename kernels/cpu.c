@@ -132,7 +132,8 @@ static const struct { const char *name; uint32_t mask; } levels[] = {
     /* kernel sets */
     {"scalar", 0},                  {"ssse3", LEVEL_SSSE3},
     {"avx2", LEVEL_AVX2},           {"avxvnni", LEVEL_AVXVNNI},
-    {"avx512", LEVEL_AVX512},       {"avx512vnni", LEVEL_VBMI},
+    {"avx512", LEVEL_AVX512},       {"avx512vnni", LEVEL_AVX512VNNI},
+    {"avx512vbmi", LEVEL_VBMI},
     {"amx", LEVEL_AMX},             {"neon", LEVEL_NEON},
     {"dotprod", LEVEL_DOTPROD},     {"i8mm", LEVEL_I8MM},
     {"native", UINT32_MAX},

@@ -121,7 +121,7 @@ struct matrix {
     prepare_fn *prepare;
     load_fn *load;
     const uint8_t *w;
-    size_t cols, row_bytes;
+    size_t cols, row_bytes, block_bytes; /* block_bytes: of BLOCK columns */
 };
 
 INLINE void multiply_add(const vec w[VEC_REGS], const float *x, struct lanes *acc)
@@ -162,9 +162,8 @@ static void last_columns(const struct bitnet_codec *codec, const uint8_t *row, s
 /* The same place of the rows that come next. */
 INLINE void prefetch_next(const struct matrix *m, const uint8_t *row, size_t n_rows, size_t c)
 {
-    const size_t begin = m->row_bytes * c / m->cols, n = m->row_bytes * BLOCK / m->cols;
-    const uint8_t *next = row + n_rows * m->row_bytes + begin;
-    for (size_t at = 0; at < n; at += 64) vec_prefetch(next + at);
+    const uint8_t *next = row + n_rows * m->row_bytes + c / BLOCK * m->block_bytes;
+    for (size_t at = 0; at < m->block_bytes; at += 64) vec_prefetch(next + at);
 }
 
 /* `n_rows` rows (a constant) times one token. */
@@ -315,7 +314,8 @@ INLINE void dense(const struct bitnet_codec *codec, prepare_fn *prepare, load_fn
                   size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
 {
     const struct bitnet_layout layout = {.type = codec->type, .rows = 1, .cols = cols};
-    const struct matrix m = {codec, prepare, load, w, cols, bitnet_rows_bytes(&layout, 1)};
+    const size_t row_bytes = bitnet_rows_bytes(&layout, 1);
+    const struct matrix m = {codec, prepare, load, w, cols, row_bytes, row_bytes * BLOCK / cols};
     while (n_tokens > 2) {
         const size_t n = n_tokens < TOKENS ? n_tokens : TOKENS;
         dense_many(&m, row_begin, row_end, x, x_stride, n, y, y_stride);

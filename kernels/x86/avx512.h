@@ -22,4 +22,7 @@ bitnet_add_fn bitnet_avx512_add;
 bitnet_rescale_fn bitnet_avx512_rescale;
 bitnet_to_f16_fn bitnet_avx512_to_f16;
 
+/* With VBMI. */
+bitnet_dense_fn bitnet_avx512vbmi_dense_q6_k;
+
 #endif
