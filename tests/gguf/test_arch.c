@@ -11,6 +11,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "temp_dir.h"
+
 static struct bitnet_error err;
 
 static struct bitnet_gguf *open_model(const struct model_change *change, struct spell *s)
@@ -322,6 +324,50 @@ TEST(numbers_that_contradict_each_other_are_refused)
     assert_text_has(err.text, "norm epsilon: nan (must be positive)");
 }
 
+/* Numbers as keys, read back: what convert writes is what everybody reads. */
+TEST(numbers_written_are_the_numbers_read)
+{
+    const struct bitnet_hparams cases[] = {
+        {2, 8, 16, 2, 1, 4, 4, MODEL_TOKENS, 64, 1e-5f, 1e4f, 1.0f},
+        {30, 2560, 6912, 20, 5, 128, 128, 128256, 4096, 1e-6f, 500000.0f, 4.0f},
+        {1, 640, 2048, 4, 1, 256, 64, 10, 1, 1e-6f, 1e6f, 1.0f}, /* heads wider than the model */
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct temp_dir dir;
+        struct bitnet_gguf_writer *writer;
+        struct bitnet_gguf *gguf;
+        struct bitnet_hparams h;
+        const struct bitnet_arch *arch;
+        const uint64_t dims[2] = {cases[i].n_embd, cases[i].n_vocab};
+        temp_dir_make(&dir);
+        const char *path = temp_dir_file(&dir, "h.gguf");
+        if (bitnet_gguf_writer_new(&writer, path, NULL, &err)) fail_msg("%s", err.text);
+        bitnet_gguf_put_str(writer, "general.architecture", BITNET_STR("bitnet-b1.58"));
+        bitnet_gguf_put_str(writer, "tokenizer.ggml.model", BITNET_STR("none"));
+        bitnet_hparams_to_gguf(&cases[i], bitnet_arch_by_name(BITNET_STR("bitnet-b1.58")), writer);
+        static uint8_t zeros[1 << 20];
+        if (bitnet_gguf_tensor_declare(writer, BITNET_STR("token_embd.weight"), BITNET_DTYPE_q8_0,
+                                       (const uint64_t[]){32, dims[1]}, 2, &err) ||
+            bitnet_gguf_begin(writer, &err))
+            fail_msg("%s", err.text);
+        for (uint64_t left = 34 * dims[1]; left > 0;) {
+            size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
+            if (bitnet_gguf_tensor_write(writer, zeros, n, &err)) fail_msg("%s", err.text);
+            left -= n;
+        }
+        if (bitnet_gguf_finish(writer, &err) || bitnet_gguf_open(&gguf, path, NULL, &err) ||
+            bitnet_hparams_from_gguf(&h, &arch, gguf, &err))
+            fail_msg("%s", err.text);
+        assert_memory_equal(&h, &cases[i], sizeof h);
+        bool has_length = (uint64_t)h.n_heads * h.head_dim != h.n_embd;
+        assert_int_equal(bitnet_gguf_find(gguf, BITNET_STR("bitnet-b1.58.attention.key_length")) !=
+                             NULL,
+                         has_length);
+        bitnet_gguf_close(gguf);
+        temp_dir_remove(&dir);
+    }
+}
+
 /* ------------------------------------------------------------------ tensors */
 
 TEST(missing_tensors_are_named)
@@ -587,6 +633,29 @@ TEST(a_vocabulary_that_contradicts_itself_is_refused)
     must_accept((struct model_change){.drop_key = "tokenizer.ggml.model", .put_key = kind_none});
 }
 
+static void too_many_tokens(struct spell *s)
+{
+    spell_key_array(s, "tokenizer.ggml.tokens", BITNET_GGUF_STRING, 2097153);
+    spell_zeros(s, (size_t)8 * 2097153);
+}
+
+static void too_many_merges(struct spell *s)
+{
+    spell_key_array(s, "tokenizer.ggml.merges", BITNET_GGUF_STRING, 4194305);
+    spell_zeros(s, (size_t)8 * 4194305);
+}
+
+TEST(vocabularies_beyond_the_limits_are_refused)
+{
+    must_refuse(
+        (struct model_change){.drop_key = "tokenizer.ggml.tokens", .put_key = too_many_tokens},
+        BITNET_LIMIT, "2097153 tokens (limit 2097152)");
+    must_refuse((struct model_change){.is_bpe = true,
+                                      .drop_key = "tokenizer.ggml.merges",
+                                      .put_key = too_many_merges},
+                BITNET_LIMIT, "4194305 merges (limit 4194304)");
+}
+
 /* A vocabulary without byte types, so that only the texts are judged. */
 TEST(tokens_must_be_different_and_not_too_long)
 {
@@ -642,11 +711,13 @@ int main(void)
         cmocka_unit_test(missing_keys_are_named),
         cmocka_unit_test(bad_numbers_are_refused_with_key_and_range),
         cmocka_unit_test(numbers_that_contradict_each_other_are_refused),
+        cmocka_unit_test(numbers_written_are_the_numbers_read),
         cmocka_unit_test(missing_tensors_are_named),
         cmocka_unit_test(tensors_of_the_wrong_shape_or_type_are_refused),
         cmocka_unit_test(a_tensor_that_would_change_the_result_is_not_passed_over),
         cmocka_unit_test(a_scale_beside_a_linear_layer_is_one_number),
         cmocka_unit_test(a_vocabulary_that_contradicts_itself_is_refused),
+        cmocka_unit_test(vocabularies_beyond_the_limits_are_refused),
         cmocka_unit_test(tokens_must_be_different_and_not_too_long),
         cmocka_unit_test(merges_are_two_pieces_and_a_space),
         cmocka_unit_test(any_failing_allocation_is_out_of_memory),

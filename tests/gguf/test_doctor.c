@@ -402,6 +402,94 @@ TEST(every_difference_of_tensors_is_said)
            "tensor 'output_norm.weight': shape 8 x 1 x 1 x 1 in A, 16 x 1 x 1 x 1 in B", 1);
 }
 
+/* Pairs of values of one type, written out. */
+TEST(values_of_every_type_are_shown)
+{
+    static const char *const sets[][3] = {
+        {"k=u8:1", "k=u8:2", "key 'k': u8 1 in A, u8 2 in B"},
+        {"k=i8:-1", "k=i8:2", "key 'k': i8 -1 in A, i8 2 in B"},
+        {"k=u64:18446744073709551615", "k=i64:-1",
+         "key 'k': u64 18446744073709551615 in A, i64 -1 in B"},
+        {"k=f32:0.1", "k=f64:0.1", "key 'k': f32 0.100000001 in A, f64 0.10000000000000001 in B"},
+        {"k=bool:true", "k=bool:false", "key 'k': bool true in A, bool false in B"},
+        {"k=string:x", "k=u8:1", "key 'k': string 'x' in A, u8 1 in B"},
+        {"k=u8:1", "tokenizer.ggml.tokens=u8:1",
+         "key 'tokenizer.ggml.tokens': array of 264 string in A, u8 1 in B"},
+    };
+    for (size_t i = 0; i < COUNT(sets); i++) {
+        const struct bitnet_gguf_edit a = set(sets[i][0]), b = set(sets[i][1]);
+        struct bitnet_gguf_diff diff = {.say = hear};
+        MUST(bitnet_gguf_edit_file(gguf, &a, 1, NULL, in_dir("b.gguf"), true, &err));
+        MUST(bitnet_gguf_edit_file(gguf, &b, 1, NULL, in_dir("c.gguf"), true, &err));
+        struct bitnet_gguf *x = open_file("b.gguf"), *y = open_file("c.gguf");
+        said[0] = '\0';
+        assert_int_equal(bitnet_gguf_compare(x, y, &diff, &err), BITNET_CHECK);
+        assert_text_has(said, sets[i][2]);
+        bitnet_gguf_close(x);
+        bitnet_gguf_close(y);
+    }
+}
+
+static enum bitnet_status judge(const struct bitnet_gguf *a, const struct bitnet_tensor *in_a,
+                                const struct bitnet_gguf *b, const struct bitnet_tensor *in_b,
+                                struct bitnet_error *e)
+{
+    assert_true(a != b && bitnet_str_equal(in_a->name, in_b->name));
+    if (bitnet_str_is(in_a->name, "output_norm.weight"))
+        return bitnet_fail(e, BITNET_CHECK, "another flavour");
+    if (bitnet_str_is(in_a->name, "blk.0.attn_q.weight"))
+        return bitnet_fail(e, BITNET_UNSUPPORTED, "cannot be tasted");
+    return BITNET_OK;
+}
+
+TEST(another_judge_of_tensors_is_asked_and_its_failure_is_no_difference)
+{
+    struct bitnet_gguf *b = open_file("a.gguf");
+    struct bitnet_gguf_diff diff = {.say = hear, .compare = judge, .only = "output_norm.weight"};
+    said[0] = '\0';
+    assert_int_equal(bitnet_gguf_compare(gguf, b, &diff, &err), BITNET_CHECK);
+    assert_string_equal(said, "tensor 'output_norm.weight': another flavour\n");
+    diff.only = NULL;
+    assert_int_equal(bitnet_gguf_compare(gguf, b, &diff, &err), BITNET_UNSUPPORTED);
+    assert_text_has(err.text, "tensor 'blk.0.attn_q.weight': cannot be tasted");
+    bitnet_gguf_close(b);
+}
+
+/* Every byte of one tensor turned around. */
+static bool is_output_norm(void *user, const struct bitnet_tensor *tensor)
+{
+    (void)user;
+    return bitnet_str_is(tensor->name, "output_norm.weight");
+}
+
+static enum bitnet_status turn(void *user, const struct bitnet_tensor *tensor, uint8_t *out,
+                               struct bitnet_error *e)
+{
+    bool *must_fail = user;
+    if (*must_fail) return bitnet_fail(e, BITNET_FORMAT, "will not turn");
+    for (size_t i = 0; i < tensor->data.n; i++) out[i] = (uint8_t)~tensor->data.at[i];
+    return BITNET_OK;
+}
+
+TEST(a_transform_changes_the_tensors_it_applies_to)
+{
+    bool must_fail = false;
+    const struct bitnet_gguf_transform t = {is_output_norm, turn, &must_fail};
+    struct bitnet_gguf_diff diff = {.say = hear};
+    MUST(bitnet_gguf_edit_file(gguf, NULL, 0, &t, in_dir("b.gguf"), false, &err));
+    struct bitnet_gguf *b = open_file("b.gguf");
+    said[0] = '\0';
+    assert_int_equal(bitnet_gguf_compare(gguf, b, &diff, &err), BITNET_CHECK);
+    assert_text_has(said, "tensor 'output_norm.weight': 32 of 32 bytes differ, the first is 0");
+    assert_int_equal(diff.n_differences, 1);
+    bitnet_gguf_close(b);
+    must_fail = true;
+    assert_int_equal(bitnet_gguf_edit_file(gguf, NULL, 0, &t, in_dir("c.gguf"), false, &err),
+                     BITNET_FORMAT);
+    assert_text_has(err.text, "tensor 'output_norm.weight': will not turn");
+    assert_false(bitnet_path_exists(in_dir("c.gguf")));
+}
+
 TEST(bytes_that_differ_are_counted_and_shown)
 {
     struct spell s = {0};
@@ -457,6 +545,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_without_tensors_is_not_split, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_difference_of_keys_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_difference_of_tensors_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(values_of_every_type_are_shown, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            another_judge_of_tensors_is_asked_and_its_failure_is_no_difference, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_transform_changes_the_tensors_it_applies_to, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(bytes_that_differ_are_counted_and_shown, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,12 +81,42 @@ TEST(doubts_about_a_model_are_said)
     must_warn((struct model_change){.drop_key = "general.file_type", .put_key = file_type_guessed},
               NULL);
     must_warn((struct model_change){.drop_key = "general.file_type"}, NULL);
+    must_warn((struct model_change){.architecture = "bitnet", .is_bpe = true},
+              "mend: repair --fix activation");
+    must_warn((struct model_change){.architecture = "bitnet"}, NULL);
     must_warn(
         (struct model_change){
             .alter_tensor = "output_norm.weight", .n_dims = 1, .dims = {8}, .type = 1},
         "tensor 'output_norm.weight' is F16; other runtimes expect F32 norms");
     must_warn((struct model_change){.extra_tensor = "some.thing", .n_dims = 1, .dims = {8}},
               "tensor 'some.thing' is not used by the architecture 'llama'");
+}
+
+/* Many tensors that nobody needs are one warning. */
+TEST(strangers_are_counted_not_listed)
+{
+    struct spell s = {0}, keys = {0};
+    struct bitnet_gguf *gguf;
+    model_spell(&s, &(struct model_change){.extra_tensor = "x.1", .n_dims = 1, .dims = {8}});
+    if (bitnet_gguf_open_mem(&gguf, spell_bytes(&s), NULL, &err)) fail_msg("%s", err.text);
+    /* one more info at the end of the list: the data section moves by whole alignments */
+    size_t data = (size_t)bitnet_gguf_position(gguf, bitnet_gguf_tensor_at(gguf, 0));
+    const struct bitnet_tensor *last =
+        bitnet_gguf_tensor_at(gguf, bitnet_gguf_tensor_count(gguf) - 1);
+    size_t end_of_infos =
+        (size_t)((const uint8_t *)last->name.at - s.at) + last->name.n + 4 + 8 + 12;
+    uint64_t offset = last->offset + 32;
+    spell_raw(&keys, s.at, end_of_infos);
+    spell_tensor(&keys, "x.2", 1, (const uint64_t[]){8}, 0, offset);
+    spell_pad(&keys, 32);
+    spell_raw(&keys, s.at + data, s.n - data);
+    spell_zeros(&keys, 32);
+    bitnet_store_u64(keys.at + 8, bitnet_gguf_tensor_count(gguf) + 1);
+    bitnet_gguf_close(gguf);
+    if (validate(&keys, BITNET_GGUF_LEVEL_MODEL)) fail_msg("%s", err.text);
+    assert_string_equal(said, "tensor 'x.1' and 1 more are not used by the architecture 'llama'\n");
+    spell_free(&s);
+    spell_free(&keys);
 }
 
 TEST(doubts_about_a_container_are_said)
@@ -132,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_model_gives_no_warning),
         cmocka_unit_test(doubts_about_a_model_are_said),
+        cmocka_unit_test(strangers_are_counted_not_listed),
         cmocka_unit_test(doubts_about_a_container_are_said),
         cmocka_unit_test(the_summary_counts_what_is_there),
     };

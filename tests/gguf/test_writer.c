@@ -289,11 +289,35 @@ TEST(wrong_tensors_are_told_at_once)
     assert_int_equal(
         bitnet_gguf_tensor_declare(writer, BITNET_STR("u"), BITNET_DTYPE_f32, huge, 2, &err),
         BITNET_LIMIT);
+    const uint64_t nearly[1] = {UINT64_C(1) << 60};
+    assert_int_equal(
+        bitnet_gguf_tensor_declare(writer, BITNET_STR("w"), BITNET_DTYPE_f32, nearly, 1, &err),
+        BITNET_LIMIT);
+    assert_text_has(err.text, "tensor 'w': the file becomes too large");
+    bitnet_gguf_abort(writer);
+    begin(NULL);
     MUST(bitnet_gguf_tensor_declare(writer, BITNET_STR("v"), BITNET_DTYPE_f32, dims, 1, &err));
     assert_int_equal(
         bitnet_gguf_tensor_declare(writer, BITNET_STR("v"), BITNET_DTYPE_f32, dims, 1, &err),
         BITNET_FORMAT);
     assert_text_has(err.text, "tensor 'v' appears twice");
+    bitnet_gguf_abort(writer);
+}
+
+TEST(more_tensors_than_readers_take_are_refused)
+{
+    static const uint64_t dims[1] = {1};
+    char name[32];
+    begin(NULL);
+    for (unsigned i = 0; i < 262144; i++) {
+        snprintf(name, sizeof name, "t%u", i);
+        MUST(bitnet_gguf_tensor_declare(writer, bitnet_str_of(name), BITNET_DTYPE_f32, dims, 1,
+                                        &err));
+    }
+    assert_int_equal(
+        bitnet_gguf_tensor_declare(writer, BITNET_STR("u"), BITNET_DTYPE_f32, dims, 1, &err),
+        BITNET_LIMIT);
+    assert_text_has(err.text, "more than 262144 tensors");
     bitnet_gguf_abort(writer);
 }
 
@@ -419,6 +443,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bad_alignment_is_a_wrong_call, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(wrong_keys_are_told_at_begin, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(wrong_tensors_are_told_at_once, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(more_tensors_than_readers_take_are_refused, make_dir,
+                                        remove_dir),
         cmocka_unit_test_setup_teardown(an_unfinished_file_is_never_published, make_dir,
                                         remove_dir),
         cmocka_unit_test_setup_teardown(an_existing_file_stays_unless_told_otherwise, make_dir,
