@@ -117,7 +117,8 @@ static const struct shape shapes[] = {
 static enum bitnet_dtype type_of(const struct zoo *zoo, const struct shape *shape)
 {
     if (!shape->rows) return BITNET_DTYPE_f32;
-    return strncmp(shape->name, "blk", 3) == 0 ? zoo->type : BITNET_DTYPE_f16;
+    if (strncmp(shape->name, "blk", 3) == 0) return zoo->type;
+    return zoo->llama3 ? BITNET_DTYPE_tq1_0 : BITNET_DTYPE_f16; /* 128256 rows: small ones */
 }
 
 /* Sound bytes of any of the types used here: zeros are zeros, but for I2_S, whose zero is code 1.

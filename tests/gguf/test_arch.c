@@ -335,7 +335,7 @@ TEST(numbers_written_are_the_numbers_read)
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct temp_dir dir;
         struct bitnet_gguf_writer *writer;
-        struct bitnet_gguf *gguf;
+        struct bitnet_gguf *gguf = NULL;
         struct bitnet_hparams h;
         const struct bitnet_arch *arch;
         const uint64_t dims[2] = {cases[i].n_embd, cases[i].n_vocab};
