@@ -269,13 +269,12 @@ static enum bitnet_status find_files(struct pull *p, struct bitnet_error *err)
     return guess_tree(p, status, err);
 }
 
+/* Only beside a snapshot: a repository's folder with nothing else in it would be called broken. */
 static void remember_absence(struct pull *p)
 {
-    if (p->options->dry_run || is_local(p) || p->tree_is_guess) return;
-    if (p->repo.dir < 0 &&
-        hub_repo_open(&p->repo, p->hub->settings.cache_dir, p->ref, true, NULL) != BITNET_OK)
-        return;
-    hub_mark_absent(&p->repo, p->commit, p->selection.missing);
+    if (p->options->dry_run || is_local(p) || p->tree_is_guess || p->repo.dir < 0) return;
+    if (hub_exists(p->repo.dir, "snapshots"))
+        hub_mark_absent(&p->repo, p->commit, p->selection.missing);
 }
 
 static enum bitnet_status choose(struct pull *p, struct bitnet_error *err)

@@ -127,6 +127,11 @@ TEST(what_is_not_there_is_named_with_the_nearest_name)
 {
     struct rig *rig = *state;
     char name[300];
+    snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "confg.json");
+    assert_int_equal(rig_pull(rig), BITNET_NOT_FOUND);
+    assert_false(rig_exists(rig, "")); /* no folder for a marker alone */
+    rig->options.ref.file[0] = 0;
+    assert_int_equal(rig_pull(rig), BITNET_OK);
     snprintf(rig->options.ref.revision, sizeof rig->options.ref.revision, "v9");
     assert_int_equal(rig_pull(rig), BITNET_NOT_FOUND);
     assert_text_has(rig->err.text, "no such revision");

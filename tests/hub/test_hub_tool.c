@@ -1,0 +1,218 @@
+/* The program itself: exit codes, what is on which stream, JSON that parses, signals. Its path is
+ * the first argument. Numbers in comments are those of the scenario list in the hub's reference. */
+#include "rig.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bitnet/json.h>
+
+static const char *program;
+
+struct ran {
+    int code; /* 128 + n: ended by signal n */
+    char out[65536], err[65536];
+};
+
+static void read_back(FILE *f, char *text, size_t room)
+{
+    rewind(f);
+    text[fread(text, 1, room - 1, f)] = 0;
+    fclose(f);
+}
+
+/* Runs `bitnet hub ARGUMENTS`; after stop_ms (when not 0) it gets SIGINT. */
+static struct ran *run(struct rig *rig, unsigned stop_ms, const char *const *arguments)
+{
+    static struct ran ran;
+    const char *argv[32] = {program, "hub"};
+    size_t n = 2;
+    for (; *arguments && n < 31; arguments++) argv[n++] = *arguments;
+    FILE *out = tmpfile(), *err = tmpfile();
+    int status, pid = fork();
+    if (pid == 0) {
+        dup2(fileno(out), 1);
+        dup2(fileno(err), 2);
+        setenv("HF_ENDPOINT", fake_hub_endpoint(rig->fake), 1);
+        setenv("HF_HUB_CACHE", rig->cache, 1);
+        setenv("HF_TOKEN", "hf_secret", 1);
+        execv(program, (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    if (stop_ms) {
+        struct timespec t = {.tv_sec = stop_ms / 1000, .tv_nsec = stop_ms % 1000 * 1000000L};
+        nanosleep(&t, NULL);
+        kill(pid, SIGINT);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    read_back(out, ran.out, sizeof ran.out);
+    read_back(err, ran.err, sizeof ran.err);
+    assert_null(strstr(ran.out, "hf_secret")); /* 93 */
+    assert_null(strstr(ran.err, "hf_secret"));
+    for (const char *c = ran.err; *c; c++) /* 92: not a terminal */
+        assert_true((unsigned char)*c >= 0x20 || *c == '\n');
+    return &ran;
+}
+#define RUN(rig, ...) run(rig, 0, (const char *const[]){__VA_ARGS__, NULL})
+
+/* 1, 92 */
+TEST(a_pull_prints_the_folder_and_nothing_else)
+{
+    struct rig *rig = *state;
+    char want[500];
+    snprintf(want, sizeof want, "%s/models--org--model/snapshots/%s\n", rig->cache,
+             fake_hub_head(rig->fake));
+    struct ran *r = RUN(rig, "pull", "org/model");
+    assert_int_equal(r->code, 0);
+    assert_string_equal(r->out, want);
+    r = RUN(rig, "pull", "org/model", "config.json", "--quiet");
+    assert_text_has(r->out, "/config.json\n");
+    assert_string_equal(r->err, "");
+    r = RUN(rig, "path", "org/model");
+    assert_string_equal(r->out, want);
+    rig_lint(rig, true);
+}
+
+TEST(json_is_one_object_per_line_and_parses)
+{
+    struct rig *rig = *state;
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){.origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000});
+    struct ran *r = RUN(rig, "pull", "org/model", "--json");
+    assert_int_equal(r->code, 0);
+    unsigned n_lines = 0;
+    for (char *line = r->out; *line;) {
+        char *end = strchr(line, '\n');
+        struct bitnet_arena arena = {0};
+        const struct bitnet_json *root;
+        assert_non_null(end);
+        assert_int_equal(bitnet_json_parse(&root, (struct bitnet_str){line, (size_t)(end - line)},
+                                           NULL, &arena, NULL),
+                         BITNET_OK);
+        assert_non_null(bitnet_json_get(root, "event"));
+        bitnet_arena_free(&arena);
+        line = end + 1;
+        n_lines++;
+    }
+    assert_true(n_lines >= 4); /* plan, retry, two files, done */
+    assert_text_has(r->out, "\"event\":\"retry\"");
+    assert_text_has(r->out, "\"event\":\"done\"");
+    static const char *const verbs[] = {"ls", "du"};
+    for (size_t i = 0; i < COUNT(verbs); i++) {
+        struct bitnet_arena arena = {0};
+        const struct bitnet_json *root;
+        r = RUN(rig, verbs[i], "--json");
+        assert_int_equal(bitnet_json_parse(&root, bitnet_str_of(r->out), NULL, &arena, NULL),
+                         BITNET_OK);
+        assert_int_equal(bitnet_json_get(root, "repos")->n_children, 1);
+        bitnet_arena_free(&arena);
+    }
+}
+
+TEST(exit_codes_are_as_documented)
+{
+    struct rig *rig = *state;
+    static const struct {
+        const char *arguments[5];
+        int code;
+    } cases[] = {
+        {{"--help"}, 0},
+        {{"pull", "--help"}, 0},
+        {{"nothing"}, 2},
+        {{"pull"}, 2},
+        {{"pull", "../x"}, 2},
+        {{"pull", "org/model", "--no-such-option"}, 2},
+        {{"pull", "org/model", "--jobs", "0"}, 2},
+        {{"pull", "org/model@v9"}, 4},
+        {{"pull", "org/absent"}, 4},
+        {{"pull", "org/model", "absent.json"}, 4},
+        {{"path", "org/model"}, 4},
+        {{"show", "org/model"}, 4},
+        {{"rm", "org/model"}, 4},
+        {{"verify"}, 0},
+        {{"ls"}, 0},
+        {{"prune"}, 0},
+        {{"pull", "org/model", "--offline"}, 11},
+        {{"pull", "org/model", "--dry-run"}, 0},
+        {{"pull", "org/model", "--revision", "main"}, 0},
+        {{"pull", "org/model@main", "--revision", "main"}, 2},
+        {{"verify", "org/model", "--rehash"}, 0},
+        {{"export", "org/model", "/nonexistent/x.tar.zst"}, 4},
+        {{"import", "/nonexistent/x.tar.zst"}, 4},
+        {{"rm", "org/model@main"}, 0},
+        {{"path", "org/model"}, 4},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct ran *r = run(rig, 0, cases[i].arguments);
+        if (r->code != cases[i].code)
+            fail_msg("%s %s: %d instead of %d: %s", cases[i].arguments[0],
+                     cases[i].arguments[1] ? cases[i].arguments[1] : "", r->code, cases[i].code,
+                     r->err);
+        if (r->code) assert_text_has(r->err, "bitnet-hub: error: ");
+    }
+}
+
+/* 24 */
+TEST(a_hash_that_is_wrong_ends_with_six)
+{
+    struct rig *rig = *state;
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_FLIP, .n = 5});
+    struct ran *r = RUN(rig, "pull", "org/model");
+    assert_int_equal(r->code, 6);
+    assert_string_equal(r->out, "");
+    assert_text_has(r->err, "the hash of what");
+}
+
+/* 16 */
+TEST(an_interrupt_keeps_what_is_there_and_tells_the_shell)
+{
+    struct rig *rig = *state;
+    fake_hub_set_rate(rig->fake, 4 << 20);
+    struct ran *r = run(rig, 400, (const char *const[]){"pull", "org/model", NULL});
+    assert_int_equal(r->code, 128 + SIGINT);
+    assert_text_has(r->err, "goes on from here");
+    assert_true(rig_count(rig, ".bitnet-hub/partial") > 0);
+    fake_hub_set_rate(rig->fake, 0);
+    fake_hub_clear(rig->fake);
+    assert_int_equal(RUN(rig, "pull", "org/model")->code, 0);
+    assert_true(fake_hub_bytes(rig->fake, FAKE_CDN, NULL) < RIG_LARGE);
+    rig_lint(rig, true);
+}
+
+TEST(a_damaged_file_is_repaired_by_verify_and_pull)
+{
+    struct rig *rig = *state;
+    char name[300];
+    assert_int_equal(RUN(rig, "pull", "org/model")->code, 0);
+    snprintf(name, sizeof name, "hub/models--org--model/blobs/%s",
+             fake_hub_etag(rig->fake, "config.json"));
+    temp_dir_write(&rig->dir, name, "{\"model_type\": \"bitnot\"}\n", 25);
+    struct ran *r = RUN(rig, "verify", "org/model", "--repair");
+    assert_int_equal(r->code, 6);
+    assert_text_has(r->out, "'config.json': damaged");
+    assert_int_equal(RUN(rig, "pull", "org/model")->code, 0);
+    assert_int_equal(RUN(rig, "verify", "org/model", "--rehash")->code, 0);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_pull_prints_the_folder_and_nothing_else),
+        CASE(json_is_one_object_per_line_and_parses),
+        CASE(exit_codes_are_as_documented),
+        CASE(a_hash_that_is_wrong_ends_with_six),
+        CASE(an_interrupt_keeps_what_is_there_and_tells_the_shell),
+        CASE(a_damaged_file_is_repaired_by_verify_and_pull),
+    };
+    if (argc != 2) return 2;
+    program = argv[1];
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
