@@ -93,7 +93,7 @@ static void write_tensor(struct bitnet_gguf_writer *w, const struct bitnet_tenso
     bool is_trits = t->type == BITNET_DTYPE_i2_s;
     if (is_trits && fault->as_f16) {
         size_t n = (size_t)(t->dims[0] * t->dims[1]);
-        struct bitnet_layout layout = {t->type, t->dims[1], t->dims[0], {0, 0, 0}};
+        struct bitnet_layout layout = {.type = t->type, .rows = t->dims[1], .cols = t->dims[0]};
         int8_t *trits = malloc(n);
         uint16_t *halves = malloc(2 * n);
         float scale = 0;
