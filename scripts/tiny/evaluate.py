@@ -92,8 +92,10 @@ def main():
     args.add_argument("--ctx", type=int, nargs="+", default=[512, 256])
     args.add_argument("--dtype", nargs="+", default=["float32"])
     args.add_argument("--ask", type=int, default=0)
+    args.add_argument("--threads", type=int, default=1, help="the model is small: more help only on an idle machine")
     opt = args.parse_args()
 
+    torch.set_num_threads(opt.threads)
     with open(opt.text, encoding="utf-8", newline="") as f:
         text = f.read()
     result = {}
