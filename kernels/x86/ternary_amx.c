@@ -134,25 +134,29 @@ static void multiply_tokens(const struct job *j, size_t n_tokens, bool two_panel
     multiply_of(j, whole, two_tiles, two_panels);
 }
 
-/* One or two full panels times all tokens. */
+/* n_panels full panels times all tokens. A stretch of columns meets all panels before the next
+ * stretch begins, so that its activations stay in the second cache. */
 static void multiply_panels(const uint8_t *w, size_t n_panels, size_t cols, const int8_t *x,
                             size_t x_stride, size_t n_tokens, int32_t *y, size_t y_stride)
 {
     _Alignas(64) int8_t b[2][STRETCH_STEPS * STEP_BYTES];
-    const size_t n_steps = panel_cols(cols) / PANEL_COLS;
+    const size_t n_steps = panel_cols(cols) / PANEL_COLS, panel_bytes = bitnet_panel_bytes(cols);
     for (size_t step = 0; step < n_steps; step += STRETCH_STEPS) {
         const size_t n = n_steps - step < STRETCH_STEPS ? n_steps - step : STRETCH_STEPS;
-        for (size_t p = 0; p < n_panels; p++) {
-            unpack(w + p * bitnet_panel_bytes(cols) + step * PANEL_STEP_BYTES, n, b[p]);
+        for (size_t p = 0; p < n_panels; p += 2) {
+            const bool two_panels = p + 1 < n_panels;
+            const uint8_t *from = w + p * panel_bytes + step * PANEL_STEP_BYTES;
+            unpack(from, n, b[0]);
+            if (two_panels) unpack(from + panel_bytes, n, b[1]);
+            const struct job j = {.x = x + step * PANEL_COLS,
+                                  .b = {b[0], b[1]},
+                                  .y = y + p * PANEL_ROWS,
+                                  .x_stride = x_stride,
+                                  .y_stride = y_stride,
+                                  .n_steps = n,
+                                  .first_stretch = step == 0};
+            multiply_tokens(&j, n_tokens, two_panels);
         }
-        const struct job j = {.x = x + step * PANEL_COLS,
-                              .b = {b[0], b[1]},
-                              .y = y,
-                              .x_stride = x_stride,
-                              .y_stride = y_stride,
-                              .n_steps = n,
-                              .first_stretch = step == 0};
-        multiply_tokens(&j, n_tokens, n_panels == 2);
     }
 }
 
@@ -160,15 +164,14 @@ static void matmul(const uint8_t *w, size_t rows, size_t cols, size_t panel_begi
                    const int8_t *x, size_t x_stride, size_t n_tokens, int32_t *y, size_t y_stride)
 {
     assert(((uintptr_t)x | x_stride) % 64 == 0);
-    const size_t full = n_tokens < FEW_TOKENS ? panel_begin : rows / PANEL_ROWS;
+    const size_t full = rows / PANEL_ROWS, end = panel_end < full ? panel_end : full;
     size_t p = panel_begin;
-    while (p < panel_end && p < full) {
-        const size_t n = p + 1 < panel_end && p + 1 < full ? 2 : 1;
-        multiply_panels(w + p * bitnet_panel_bytes(cols), n, cols, x, x_stride, n_tokens,
+    if (n_tokens >= FEW_TOKENS && p < end) {
+        multiply_panels(w + p * bitnet_panel_bytes(cols), end - p, cols, x, x_stride, n_tokens,
                         y + p * PANEL_ROWS, y_stride);
-        p += n;
+        _tile_release();
+        p = end;
     }
-    if (p > panel_begin) _tile_release();
     if (p < panel_end) {
         bitnet_avx512vnni_ternary.matmul(w, rows, cols, p, panel_end, x, x_stride, n_tokens, y,
                                          y_stride);
