@@ -13,6 +13,7 @@
 #include "bitnet/certificate.h"
 #include "bitnet/file.h"
 #include "bitnet/gguf.h"
+#include "bitnet/hub.h"
 #include "bitnet/text.h"
 
 /* --- signals --- */
@@ -330,13 +331,39 @@ int main_report_error(const struct main_arguments *a, const struct bitnet_error 
     return err->status == BITNET_CANCELLED && stop_signal ? 128 + (int)stop_signal : code;
 }
 
-int main_plan_and_run(enum main_source from, const struct main_arguments *a,
-                      struct bitnet_convert_options *options)
+/* --- where it is from --- */
+
+static const char *read_environment(void *user, const char *name)
+{
+    (void)user;
+    return getenv(name);
+}
+
+/* Fetching stops when we are asked to stop. */
+static bool watch_fetching(void *user, const struct bitnet_hub_event *event)
+{
+    const struct main_arguments *a = user;
+    if (event->kind == BITNET_HUB_PROGRESS && !a->quiet && isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[Kfetching %s: %" PRIu64 " of %" PRIu64 " MB",
+                event->file ? event->file : "", event->done_bytes / 1000000,
+                event->total_bytes / 1000000);
+    return !stop_signal;
+}
+
+/* MODEL is a path, or a repository that the hub fetches. */
+static enum bitnet_status find_source(struct main_arguments *a, struct bitnet_arena *arena,
+                                      const struct bitnet_log *log, struct bitnet_error *err)
+{
+    const struct bitnet_hub_model_options options = {
+        .lookup = read_environment, .event = watch_fetching, .event_user = a, .log = log};
+    return bitnet_hub_model(a->source, &options, arena, &a->source, err);
+}
+
+static int plan_and_run(enum main_source from, const struct main_arguments *a,
+                        struct bitnet_convert_options *options)
 {
     struct bitnet_error err = {0};
     struct bitnet_plan *plan = NULL;
-    const struct bitnet_log log = {.say = say};
-    if (!a->quiet) options->log = &log;
     if (!a->quiet && !a->dry_run && isatty(STDERR_FILENO)) options->progress = show_progress;
 
     enum bitnet_status status = from == MAIN_FROM_GGUF
@@ -356,5 +383,18 @@ int main_plan_and_run(enum main_source from, const struct main_arguments *a,
         print_text(plan, path, a);
     bitnet_plan_free(plan);
     if (fflush(stdout) != 0 && code == 0) code = bitnet_status_exit_code(BITNET_IO);
+    return code;
+}
+
+int main_plan_and_run(enum main_source from, struct main_arguments *a,
+                      struct bitnet_convert_options *options)
+{
+    struct bitnet_error err = {0};
+    struct bitnet_arena arena = {0};
+    const struct bitnet_log log = {.say = say};
+    if (!a->quiet) options->log = &log;
+    enum bitnet_status status = find_source(a, &arena, options->log, &err);
+    int code = status ? main_report_error(a, &err) : plan_and_run(from, a, options);
+    bitnet_arena_free(&arena);
     return code;
 }

@@ -63,9 +63,10 @@ void main_handle_signals(const char *name);
 /* Words into options. USAGE, naming the option. */
 enum bitnet_status main_make_options(struct bitnet_convert_options *options,
                                      struct main_arguments *a, struct bitnet_error *err);
-/* Makes the plan (from a folder, or a GGUF), runs it unless --dry-run, reports; the exit code. */
+/* Finds the source (a path, or a repository that the hub fetches), makes the plan, runs it unless
+ * --dry-run, reports; the exit code. */
 enum main_source { MAIN_FROM_FOLDER, MAIN_FROM_GGUF };
-int main_plan_and_run(enum main_source from, const struct main_arguments *a,
+int main_plan_and_run(enum main_source from, struct main_arguments *a,
                       struct bitnet_convert_options *options);
 /* Prints the error; the exit code. */
 int main_report_error(const struct main_arguments *a, const struct bitnet_error *err);

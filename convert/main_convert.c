@@ -21,10 +21,12 @@ static enum bitnet_status parse(struct main_arguments *a, int argc, char **argv,
     };
     const struct bitnet_command command = {
         .name = NAME,
-        .synopsis = "MODEL_DIR --qtype TYPE [-o OUT.gguf]",
-        .summary = "Converts a Hugging Face checkpoint to GGUF. The file is read back and compared "
+        .synopsis = "MODEL --qtype TYPE [-o OUT.gguf]",
+        .summary = "Converts a Hugging Face checkpoint (a folder, or a repository that is fetched "
+                   "first) to GGUF. The file is read back and compared "
                    "with its source before it gets its name.",
         .examples = "bitnet convert ./bitnet-b1.58-2B-4T --qtype i2_s -o model.gguf\n"
+                    "bitnet convert microsoft/bitnet-b1.58-2B-4T --qtype i2_s\n"
                     "bitnet convert ./model --qtype tl2 --tile 256,96,32\n"
                     "bitnet convert ./model --qtype f16 --dry-run\n",
         .options = options,

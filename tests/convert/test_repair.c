@@ -321,6 +321,7 @@ TEST(published_tiles_are_recorded_and_unknown_ones_refused)
                              128);
             assert_int_equal(bitnet_gguf_find(mended, BITNET_STR("bitnet.tl.1536x1536.bmm"))->u64,
                              64);
+            assert_int_equal(bitnet_gguf_find(mended, BITNET_STR("bitnet.tl.version"))->u64, 1);
             bitnet_gguf_close(mended);
         }
         bitnet_gguf_close(gguf);
