@@ -191,6 +191,8 @@ static enum bitnet_status record_tile(struct repair *r, const struct bitnet_layo
 
 static enum bitnet_status repair_tiles(struct repair *r, struct bitnet_error *err)
 {
+    const struct bitnet_str version = BITNET_STR("bitnet.tl.version");
+    size_t n_before = r->n_edits;
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < bitnet_gguf_tensor_count(r->gguf) && !status; i++) {
         const struct bitnet_tensor *tensor = bitnet_gguf_tensor_at(r->gguf, i);
@@ -202,7 +204,8 @@ static enum bitnet_status repair_tiles(struct repair *r, struct bitnet_error *er
         else
             bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(tensor->name));
     }
-    return status;
+    bool is_new = r->n_edits > n_before && !bitnet_gguf_find(r->gguf, version);
+    return status || !is_new ? status : set_value(r, version, u32_value(1), err);
 }
 
 /* ------------------------------------------------------------------ I2_S layout */

@@ -30,7 +30,10 @@ static enum bitnet_status find_tile(const struct bitnet_gguf *gguf, struct bitne
                                     struct bitnet_error *err)
 {
     struct bitnet_tile *tile = &layout->tile;
-    enum bitnet_status status = tile_number(gguf, layout, "bm", &tile->rows, err);
+    uint64_t version = 1; /* of the keys: docs/metadata.md */
+    enum bitnet_status status =
+        bitnet_gguf_u64(gguf, "bitnet.tl.version", 1, 1, BITNET_GGUF_OPTIONAL, &version, err);
+    if (!status) status = tile_number(gguf, layout, "bm", &tile->rows, err);
     if (!status) status = tile_number(gguf, layout, "bk", &tile->cols, err);
     if (!status) status = tile_number(gguf, layout, "bmm", &tile->sub_rows, err);
     if (status || (tile->rows && tile->cols && tile->sub_rows)) return status;

@@ -27,6 +27,7 @@ const char *bitnet_dialect_name(enum bitnet_dialect dialect)
 
 bool bitnet_dialect_from_name(struct bitnet_str name, enum bitnet_dialect *dialect)
 {
+    if (bitnet_str_is(name, "llama.cpp")) name = BITNET_STR("ggml"); /* one numbering */
     for (unsigned d = 0; d < BITNET_DIALECT_COUNT; d++) {
         if (!bitnet_str_is(name, dialect_names[d])) continue;
         *dialect = (enum bitnet_dialect)d;

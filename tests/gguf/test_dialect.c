@@ -194,6 +194,8 @@ TEST(dialects_have_names)
     enum bitnet_dialect dialect = BITNET_DIALECT_COUNT;
     assert_true(bitnet_dialect_from_name(BITNET_STR("bitnet.cpp"), &dialect));
     assert_int_equal(dialect, BITNET_DIALECT_BITNETCPP);
+    assert_true(bitnet_dialect_from_name(BITNET_STR("llama.cpp"), &dialect));
+    assert_int_equal(dialect, BITNET_DIALECT_GGML);
     assert_string_equal(bitnet_dialect_name(BITNET_DIALECT_IK), "ik");
     assert_string_equal(bitnet_dialect_name(BITNET_DIALECT_COUNT), "unknown");
     assert_false(bitnet_dialect_from_name(BITNET_STR("llama"), &dialect));

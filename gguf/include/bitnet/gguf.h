@@ -92,7 +92,7 @@ enum bitnet_status bitnet_gguf_open_mem(struct bitnet_gguf **gguf, struct bitnet
                                         struct bitnet_error *err);
 void bitnet_gguf_close(struct bitnet_gguf *gguf); /* NULL is fine */
 
-/* "ggml", "bitnet.cpp", "ik": the words of --dialect. */
+/* "ggml", "bitnet.cpp", "ik": the words of --dialect. ("llama.cpp" is understood as "ggml".) */
 const char *bitnet_dialect_name(enum bitnet_dialect dialect);
 bool bitnet_dialect_from_name(struct bitnet_str name, enum bitnet_dialect *dialect);
 
