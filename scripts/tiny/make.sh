@@ -19,5 +19,6 @@ mkdir -p "$work" "$out"
 "$python" scripts/tiny/export.py --trained "$work" --out "$out"
 "$python" scripts/tiny/grammar.py --seed 900001 --stories 250 >"$out/heldout.txt"
 "$python" scripts/tiny/evaluate.py --model "$out" --text "$out/heldout.txt" --ctx 512 256 \
-    --dtype float32 bfloat16 --ask 200 | tee "$work/evaluation.json"
+    --dtype float32 bfloat16 --ask 200 >"$work/evaluation.json"
+cat "$work/evaluation.json"
 "$python" scripts/oracle/record_tiny.py
