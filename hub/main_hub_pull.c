@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../runtime/tools.h"
+
 enum { DRAW_MS = 100, PLAIN_MS = 10000, BAR_WIDTH = 24 };
 
 /* The first signal asks the pull to stop and keep what it has; the second leaves at once. */
@@ -165,6 +167,30 @@ static void print_result_json(const struct bitnet_hub_snapshot *s)
     printf("]}\n");
 }
 
+/* What `pull --qtype` does with a snapshot: the converter itself, with its own words and exit code,
+ * as if it had been called with this folder. */
+struct conversion {
+    const char *type, *out;
+    int code;
+};
+
+static void convert(const struct hub_tool *tool, const struct bitnet_hub_ref *ref, const char *path,
+                    struct conversion *c)
+{
+    const char *slash = strrchr(ref->repo, '/');
+    const char *argv[12] = {"bitnet-convert", path,     "--qtype",
+                            c->type,          "--name", slash ? slash + 1 : ref->repo};
+    int n = 6;
+    if (c->out) {
+        argv[n++] = "-o";
+        argv[n++] = c->out;
+    }
+    if (tool->json) argv[n++] = "--json";
+    if (tool->quiet) argv[n++] = "--quiet";
+    fflush(stdout);
+    c->code = bitnet_convert_main(n, (char **)(uintptr_t)argv);
+}
+
 static enum bitnet_status print_result(const struct hub_tool *tool, bool dry_run,
                                        const struct bitnet_hub_snapshot *s,
                                        struct bitnet_error *err)
@@ -185,7 +211,7 @@ static bool wants_progress(void)
 }
 
 static enum bitnet_status run(struct hub_tool *tool, struct bitnet_hub_pull_options *pull,
-                              struct bitnet_error *err)
+                              struct conversion *conversion, struct bitnet_error *err)
 {
     struct bitnet_hub_snapshot snapshot;
     bool has_revision;
@@ -199,7 +225,10 @@ static enum bitnet_status run(struct hub_tool *tool, struct bitnet_hub_pull_opti
     catch_signals();
     status = bitnet_hub_pull(tool->hub, pull, &snapshot, err);
     clear_line(&talk);
-    if (!status) status = print_result(tool, pull->dry_run, &snapshot, err);
+    if (!status && conversion->type && !pull->dry_run)
+        convert(tool, &pull->ref, snapshot.path, conversion);
+    else if (!status)
+        status = print_result(tool, pull->dry_run, &snapshot, err);
     bitnet_hub_snapshot_free(&snapshot);
     return status;
 }
@@ -208,6 +237,7 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
 {
     struct hub_tool tool = {0};
     struct bitnet_hub_pull_options pull = {0};
+    struct conversion conversion = {0};
     struct bitnet_args_list include = {0}, exclude = {0};
     uint64_t jobs = 0, rate = 0, lock_timeout = 0, max_wait = 0, max_stall = 0;
     const struct bitnet_option options[] = {
@@ -223,6 +253,10 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
          "plain files into this folder instead of the cache", 0, 0},
         {"--dry-run", NULL, BITNET_OPTION_FLAG, &pull.dry_run, "only say what would be fetched", 0,
          0},
+        {"--qtype", "TYPE", BITNET_OPTION_TEXT, &conversion.type,
+         "then convert to GGUF with this type, and verify (see `bitnet convert --help`)", 0, 0},
+        {"-o, --outfile", "FILE", BITNET_OPTION_TEXT, &conversion.out,
+         "with --qtype: where to write the GGUF", 0, 0},
         {"--offline", NULL, BITNET_OPTION_FLAG, &tool.offline, "ask nobody; exit 11 if incomplete",
          0, 0},
         {"--token-file", "FILE", BITNET_OPTION_TEXT, &tool.token_file,
@@ -265,7 +299,7 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
         tool.settings.max_stall_ms = max_stall * 1000;
         tool.settings.log = NULL; /* everything is told as an event */
         status = bitnet_hub_new(&tool.hub, &tool.settings, err);
-        if (!status) status = run(&tool, &pull, err);
+        if (!status) status = run(&tool, &pull, &conversion, err);
     }
     hub_tool_close(&tool);
     if (status == BITNET_CANCELLED && stop_signal) { /* so that a shell sees why we ended */
@@ -273,5 +307,6 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
         signal(stop_signal, SIG_DFL);
         raise(stop_signal);
     }
+    if (!status && conversion.code) exit(conversion.code); /* the converter has said why */
     return status;
 }

@@ -5,11 +5,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <bitnet/json.h>
+
+#include "../convert/checkpoint.h"
 
 static const char *program;
 
@@ -200,6 +203,42 @@ TEST(a_damaged_file_is_repaired_by_verify_and_pull)
     assert_int_equal(RUN(rig, "verify", "org/model", "--rehash")->code, 0);
 }
 
+static void serve_file(struct rig *rig, const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof path, "checkpoint/%s", name);
+    FILE *f = fopen(temp_dir_file(&rig->dir, path), "rb");
+    assert_non_null(f);
+    char *bytes = malloc(8 << 20);
+    size_t n = fread(bytes, 1, 8 << 20, f);
+    fclose(f);
+    fake_hub_put(rig->fake, name, bytes, n, strstr(name, "safetensors") != NULL);
+}
+
+TEST(one_command_pulls_converts_and_verifies)
+{
+    struct rig *rig = *state;
+    struct cp_spec spec = cp_spec_small(CP_BITNET_B158, CP_MASTERS);
+    struct checkpoint *cp = cp_new(&spec);
+    const char *folder = temp_dir_file(&rig->dir, "checkpoint");
+    const char *out = temp_dir_file(&rig->dir, "model.gguf");
+    assert_int_equal(mkdir(folder, 0755), 0);
+    cp_write(cp, folder);
+    cp_free(cp);
+    serve_file(rig, "config.json");
+    serve_file(rig, "tokenizer.json");
+    serve_file(rig, "model.safetensors");
+    struct ran *r = RUN(rig, "pull", "org/model", "--qtype", "i2_s", "-o", out);
+    if (r->code) fail_msg("%s", r->err);
+    FILE *f = fopen(out, "rb");
+    char magic[5] = "";
+    assert_non_null(f);
+    assert_int_equal(fread(magic, 1, 4, f), 4);
+    assert_string_equal(magic, "GGUF");
+    fclose(f);
+    assert_int_equal(RUN(rig, "pull", "org/model", "--qtype", "nothing", "-o", out)->code, 2);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(int argc, char **argv)
@@ -211,6 +250,7 @@ int main(int argc, char **argv)
         CASE(a_hash_that_is_wrong_ends_with_six),
         CASE(an_interrupt_keeps_what_is_there_and_tells_the_shell),
         CASE(a_damaged_file_is_repaired_by_verify_and_pull),
+        CASE(one_command_pulls_converts_and_verifies),
     };
     if (argc != 2) return 2;
     program = argv[1];

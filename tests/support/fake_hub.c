@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,7 @@ struct fake_hub {
     int listener[2];
     pthread_t acceptor[2];
     unsigned n_connections;
-    bool is_over;
+    atomic_bool is_over;
     char url[2][64];
     struct file *files;
     size_t n_files;
