@@ -173,6 +173,12 @@ INLINE float vec_sum(const vec v[VEC_REGS])
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 
+/* The trees of several keys, each times `scale`. */
+INLINE void vec_sum_keys(vec acc[ATTENTION_KEYS][VEC_REGS], float scale, float *sums)
+{
+    UNROLL for (size_t k = 0; k < ATTENTION_KEYS; k++) sums[k] = vec_sum(acc[k]) * scale;
+}
+
 INLINE float vec_largest(vec v)
 {
     return vmaxvq_f32(v);

@@ -97,7 +97,11 @@ INLINE void scores_of(const float *q, const float *k, size_t k_stride, size_t di
             }
         }
     }
-    UNROLL for (size_t p = 0; p < n; p++) scores[p] = vec_sum(acc[p]) * scale;
+    if (n == KEY_TILE) {
+        vec_sum_keys(acc, scale, scores);
+    } else {
+        UNROLL for (size_t p = 0; p < n; p++) scores[p] = vec_sum(acc[p]) * scale;
+    }
 }
 
 static void score_keys(const struct job *j, size_t first, size_t n, float *buffer)
@@ -195,7 +199,7 @@ static void sum_values(const struct job *j, size_t first, size_t n, float *buffe
 
 static void attend(const struct job *j)
 {
-    float buffer[KEYS * DIM_MAX];
+    _Alignas(64) float buffer[KEYS * DIM_MAX];
     const size_t n_all = j->n_keys + j->n_tokens - 1;
     for (size_t p = 0; p < n_all; p += KEYS) {
         score_keys(j, p, n_all - p < KEYS ? n_all - p : KEYS, buffer);

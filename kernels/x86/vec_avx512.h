@@ -153,6 +153,31 @@ INLINE float vec_sum(const vec v[VEC_REGS])
     return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 
+/* The trees of eight keys at once, each times `scale`: halving two registers and adding the halves
+ * side by side does for two trees what one costs. */
+INLINE void vec_sum_keys(vec acc[ATTENTION_KEYS][VEC_REGS], float scale, float *sums)
+{
+    __m512 s[8];
+    UNROLL for (size_t k = 0; k < 8; k++) s[k] = _mm512_add_ps(acc[k][0], acc[k][1]);
+    UNROLL for (size_t k = 0; k < 4; k++)
+    { /* lanes 0 .. 7 of two keys */
+        s[k] = _mm512_add_ps(_mm512_shuffle_f32x4(s[2 * k], s[2 * k + 1], 0x44),
+                             _mm512_shuffle_f32x4(s[2 * k], s[2 * k + 1], 0xee));
+    }
+    UNROLL for (size_t k = 0; k < 2; k++)
+    { /* lanes 0 .. 3 of four keys */
+        s[k] = _mm512_add_ps(_mm512_shuffle_f32x4(s[2 * k], s[2 * k + 1], 0x88),
+                             _mm512_shuffle_f32x4(s[2 * k], s[2 * k + 1], 0xdd));
+    }
+    const __m512d a = _mm512_castps_pd(s[0]), b = _mm512_castps_pd(s[1]);
+    const __m512 two = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                                     _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    const __m512 one = _mm512_add_ps(_mm512_moveldup_ps(two), _mm512_movehdup_ps(two));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m256 sorted = _mm512_castps512_ps256(_mm512_permutexvar_ps(order, one));
+    _mm256_storeu_ps(sums, _mm256_mul_ps(sorted, _mm256_set1_ps(scale)));
+}
+
 INLINE float vec_largest(vec v)
 {
     return _mm512_reduce_max_ps(v);

@@ -79,7 +79,13 @@ static void run(const struct bitnet_kernel_set *set, void *ctx)
 static void time_shape(struct check *c, size_t n_tokens, size_t n_keys, const char *what)
 {
     struct problem p = make(c, 4, n_tokens, n_keys, 128);
-    p.out = check_floats(c, q_floats(&p), 1);
+    const size_t n_cached = (n_keys + n_tokens) * 128;
+    p.q_stride = 4 * 128; /* what is timed lies as a caller would have it */
+    p.kv_stride = 128;
+    p.q = memcpy(check_buffer(c, 4 * n_tokens * p.q_stride, 64), p.q, 4 * q_floats(&p));
+    p.out = check_buffer(c, 4 * n_tokens * p.q_stride, 64);
+    p.k = memset(check_buffer(c, 2 * n_cached, 64), 0x3a, 2 * n_cached);
+    p.v = memset(check_buffer(c, 2 * n_cached, 64), 0x3a, 2 * n_cached);
     const double keys = (double)(n_keys + n_tokens / 2), n = 4.0 * (double)n_tokens * keys * 128;
     check_time(c, what, 2 * 2 * 128 * keys, 4 * n, run, &p);
     check_release(c);
