@@ -16,7 +16,7 @@ static struct bitnet_tokenizer *with_pre(const struct bitnet_gguf *gguf, const c
 {
     struct temp_dir dir;
     struct bitnet_gguf_writer *writer;
-    struct bitnet_gguf *changed;
+    struct bitnet_gguf *changed = NULL;
     struct bitnet_tokenizer *tokenizer;
     struct bitnet_error err = {0};
     temp_dir_make(&dir);

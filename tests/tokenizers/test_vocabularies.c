@@ -120,8 +120,8 @@ static struct bitnet_tokenizer *through_gguf(const struct bitnet_tokenizer *toke
 {
     struct temp_dir dir;
     struct bitnet_gguf_writer *writer;
-    struct bitnet_gguf *gguf;
-    struct bitnet_tokenizer *again;
+    struct bitnet_gguf *gguf = NULL;
+    struct bitnet_tokenizer *again = NULL;
     struct bitnet_error err = {0};
     temp_dir_make(&dir);
     const char *path = temp_dir_file(&dir, "vocabulary.gguf");
