@@ -44,9 +44,9 @@ enum bitnet_role {
 };
 
 enum bitnet_tensor_kind {
-    BITNET_TENSOR_EMBED,  /* token embedding or output matrix: --embd-type, --output-type */
-    BITNET_TENSOR_NORM,   /* small vector, always f32 in the file */
-    BITNET_TENSOR_LINEAR  /* the matrices that BitNet makes ternary: --qtype */
+    BITNET_TENSOR_EMBED, /* token embedding or output matrix: --embd-type, --output-type */
+    BITNET_TENSOR_NORM,  /* small vector, always f32 in the file */
+    BITNET_TENSOR_LINEAR /* the matrices that BitNet makes ternary: --qtype */
 };
 
 /* What a converter does to the rows of a tensor. */

@@ -39,9 +39,8 @@ struct bitnet_ternary_path {
      * zeros to a multiple of 128 columns and 64-byte aligned (x_stride is a multiple of 64); y is
      * [n_tokens][y_stride]. Sums fit int32 as long as 127 * cols < 2^31, that is cols < 16.9
      * million; the limits of a model stop at 8388608. */
-    void (*matmul)(const uint8_t *w, size_t rows, size_t cols, size_t panel_begin,
-                   size_t panel_end, const int8_t *x, size_t x_stride, size_t n_tokens, int32_t *y,
-                   size_t y_stride);
+    void (*matmul)(const uint8_t *w, size_t rows, size_t cols, size_t panel_begin, size_t panel_end,
+                   const int8_t *x, size_t x_stride, size_t n_tokens, int32_t *y, size_t y_stride);
 };
 
 /* q[c] = round_half_even(x[c] * s), s = (float)(127 / max(max |x|, 1e-5)) with the quotient formed

@@ -57,8 +57,7 @@ struct bitnet_context;
 #define BITNET_OP_LIST(X)                                                                          \
     X(embed)                                                                                       \
     X(angles)                                                                                      \
-    X(norm) X(quantize) X(ternary) X(dense) X(head) X(rope) X(remember) X(attention) X(gate)       \
-        X(add)
+    X(norm) X(quantize) X(ternary) X(dense) X(head) X(rope) X(remember) X(attention) X(gate) X(add)
 enum bitnet_op {
 #define X(name) BITNET_OP_##name,
     BITNET_OP_LIST(X)
