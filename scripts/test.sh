@@ -77,11 +77,12 @@ stage_hostile() { # malformed files from outside the repository, plain and sanit
     done
 }
 
-stage_arm() { # cross-built, run under emulation
-    scripts/packages.sh build test cross
-    configure "$out/arm" -DCMAKE_TOOLCHAIN_FILE="$PWD/scripts/cmake/aarch64.cmake"
+stage_arm() { # cross-built, run under emulation; programs that time or fuzz are left to the host
+    scripts/packages.sh build test arm
+    configure "$out/arm" --toolchain scripts/cmake/aarch64.cmake -DBITNET_HUB=OFF
     build "$out/arm"
-    run_tests "$out/arm" -L arm
+    run_tests "$out/arm" -R 'kernels|test_codec|convert.test_convert|test_forward|test_llamacpp|gguf' \
+        -LE "$not_quick|structure|fuzz_corpus"
 }
 
 stage_oracle() { # other people's programs, live
