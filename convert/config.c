@@ -199,8 +199,42 @@ static enum bitnet_status positive(const char *key, double value, float *out,
     return bitnet_fail(err, BITNET_FORMAT, "'%s': %g (must be positive)", key, value);
 }
 
+static bool has_role(const struct bitnet_arch *arch, enum bitnet_role role)
+{
+    for (size_t i = 0; i < arch->n_roles; i++)
+        if (arch->roles[i].role == role) return true;
+    return false;
+}
+
+/* The stretch of Llama 3.1 and later. */
+static enum bitnet_status read_stretch(struct config *config, const struct bitnet_json *scaling,
+                                       struct bitnet_error *err)
+{
+    struct rope_stretch *s = &config->stretch;
+    uint64_t original = 0;
+    enum bitnet_status status =
+        bitnet_json_f64(scaling, "factor", BITNET_REQUIRED, &s->factor, err);
+    if (!status)
+        status =
+            bitnet_json_f64(scaling, "low_freq_factor", BITNET_REQUIRED, &s->low_freq_factor, err);
+    if (!status)
+        status = bitnet_json_f64(scaling, "high_freq_factor", BITNET_REQUIRED, &s->high_freq_factor,
+                                 err);
+    if (!status)
+        status = bitnet_json_u64(scaling, "original_max_position_embeddings", 1, CONTEXT_MAX,
+                                 BITNET_REQUIRED, &original, err);
+    if (status) return status;
+    s->original_context = (uint32_t)original;
+    if (s->factor >= 1 && s->low_freq_factor > 0 && s->high_freq_factor > s->low_freq_factor)
+        return BITNET_OK;
+    return bitnet_fail(err, BITNET_FORMAT,
+                       "factor %g, low_freq_factor %g and high_freq_factor %g make no sense "
+                       "together",
+                       s->factor, s->low_freq_factor, s->high_freq_factor);
+}
+
 /* "rope_scaling" of older files and "rope_parameters" of newer ones say the same. */
-static enum bitnet_status read_scaling(struct bitnet_hparams *h, const struct bitnet_json *scaling,
+static enum bitnet_status read_scaling(struct config *config, const struct bitnet_json *scaling,
                                        const char *name, struct bitnet_error *err)
 {
     struct bitnet_str type = BITNET_STR("default");
@@ -210,23 +244,28 @@ static enum bitnet_status read_scaling(struct bitnet_hparams *h, const struct bi
     enum bitnet_status status = bitnet_json_str(scaling, "type", BITNET_OPTIONAL, &type, err);
     if (!status) status = bitnet_json_str(scaling, "rope_type", BITNET_OPTIONAL, &type, err);
     if (status || bitnet_str_is(type, "default")) return status;
+    if (bitnet_str_is(type, "llama3") && has_role(config->arch, BITNET_ROLE_ROPE_FREQS)) {
+        status = read_stretch(config, scaling, err);
+        return status ? bitnet_error_prefix(err, status, "'%s'", name) : BITNET_OK;
+    }
     if (!bitnet_str_is(type, "linear"))
         return bitnet_fail(err, BITNET_UNSUPPORTED, "'%s' of type %s is not supported", name,
                            BITNET_QUOTE(type));
     double factor = 1.0;
     status = bitnet_json_f64(scaling, "factor", BITNET_REQUIRED, &factor, err);
-    return status ? status : positive("factor", factor, &h->rope_scale, err);
+    return status ? status : positive("factor", factor, &config->hparams.rope_scale, err);
 }
 
-static enum bitnet_status read_rope(struct bitnet_hparams *h, const struct bitnet_json *root,
+static enum bitnet_status read_rope(struct config *config, const struct bitnet_json *root,
                                     struct bitnet_error *err)
 {
+    struct bitnet_hparams *h = &config->hparams;
     const struct bitnet_json *newer = bitnet_json_get(root, "rope_parameters");
     double base = ROPE_BASE_DEFAULT;
     h->rope_scale = 1.0f;
-    enum bitnet_status status = read_scaling(h, newer, "rope_parameters", err);
+    enum bitnet_status status = read_scaling(config, newer, "rope_parameters", err);
     if (!status)
-        status = read_scaling(h, bitnet_json_get(root, "rope_scaling"), "rope_scaling", err);
+        status = read_scaling(config, bitnet_json_get(root, "rope_scaling"), "rope_scaling", err);
     if (!status) status = bitnet_json_f64(root, "rope_theta", BITNET_OPTIONAL, &base, err);
     if (!status && newer && newer->kind == BITNET_JSON_OBJECT)
         status = bitnet_json_f64(newer, "rope_theta", BITNET_OPTIONAL, &base, err);
@@ -241,7 +280,7 @@ static enum bitnet_status read_numbers(struct config *config, const struct bitne
     enum bitnet_status status = read_shape(h, root, err);
     if (!status) status = bitnet_json_f64(root, "rms_norm_eps", BITNET_REQUIRED, &eps, err);
     if (!status) status = positive("rms_norm_eps", eps, &h->norm_eps, err);
-    if (!status) status = read_rope(h, root, err);
+    if (!status) status = read_rope(config, root, err);
     if (!status)
         status =
             bitnet_json_bool(root, "tie_word_embeddings", BITNET_OPTIONAL, &config->is_tied, err);
@@ -425,6 +464,20 @@ void config_free(struct config *config)
 {
     bitnet_arena_free(&config->arena);
     *config = (struct config){0};
+}
+
+/* Long waves are slowed down by the factor, short ones are left alone, and between them one goes
+ * over into the other. (transformers, _compute_llama3_parameters, as a quotient of frequencies) */
+float config_rope_divisor(const struct config *config, uint32_t i)
+{
+    const struct rope_stretch *s = &config->stretch;
+    double exponent = 2.0 * i / config->hparams.n_rot;
+    double wavelength = 6.283185307179586 * pow((double)config->hparams.rope_base, exponent);
+    double waves = s->original_context / wavelength; /* that fit into the original context */
+    if (waves > s->high_freq_factor) return 1.0f;
+    if (waves < s->low_freq_factor) return (float)s->factor;
+    double smooth = (waves - s->low_freq_factor) / (s->high_freq_factor - s->low_freq_factor);
+    return (float)(1.0 / ((1.0 - smooth) / s->factor + smooth));
 }
 
 /* transformers compares a module's full name and each part of it. */

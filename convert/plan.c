@@ -312,10 +312,38 @@ static enum bitnet_status fail_missing(struct bitnet_plan *plan,
     return bitnet_hint(err, BITNET_FORMAT, "'tie_word_embeddings' of config.json is not true");
 }
 
+/* Divisors of the rope frequencies: no tensor of the checkpoint, but computed from config.json. */
+static enum bitnet_status add_rope_divisors(struct bitnet_plan *plan,
+                                            const struct bitnet_tensor_role *role,
+                                            struct bitnet_error *err)
+{
+    struct bitnet_plan_row *row = &plan->rows[plan->n];
+    struct plan_item *item = &plan->items[plan->n];
+    uint32_t n = plan->config.hparams.n_rot / 2;
+    uint8_t *bytes = bitnet_arena_alloc(&plan->arena, n, sizeof(float));
+    if (!bytes) return no_memory(err);
+    for (uint32_t i = 0; i < n; i++)
+        bitnet_store_f32(bytes + 4 * i, config_rope_divisor(&plan->config, i));
+    item->weight =
+        (struct weight){.dtype = ST_F32, .data = {bytes, n * sizeof(float)}, .rows = 1, .cols = n};
+    row->source = BITNET_STR("config.json");
+    row->source_dtype = weight_kind_text(&item->weight);
+    row->type = BITNET_DTYPE_f32;
+    row->n_dims = 1;
+    row->dims[0] = n;
+    row->dims[1] = row->dims[2] = row->dims[3] = 1;
+    enum bitnet_status status = set_names(plan, row, role, 0, err);
+    if (!status) status = plan_set_layout(plan, item, row, err);
+    plan->n += !status;
+    return status;
+}
+
 static enum bitnet_status plan_role(struct bitnet_plan *plan, const struct bitnet_tensor_role *role,
                                     uint32_t layer, bool *used, struct bitnet_error *err)
 {
     char text[256];
+    if (role->role == BITNET_ROLE_ROPE_FREQS && plan->config.stretch.factor != 0)
+        return add_rope_divisors(plan, role, err);
     if (!role->source) return BITNET_OK;
     int n = snprintf(text, sizeof text, role->source, layer);
     struct bitnet_str name = {text, (size_t)n};

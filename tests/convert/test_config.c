@@ -207,6 +207,26 @@ TEST(rope_is_read_from_old_and_new_files_and_never_guessed)
             "'partial_rotary_factor' 0.5");
 }
 
+TEST(frequencies_of_llama_3_1_are_stretched_by_wavelength)
+{
+#define S(more)                                                                                    \
+    "{" LLAMA BASE ",\"head_dim\":128,\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":"    \
+    "\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0" more "}}"
+    assert_int_equal(parse(S(",\"original_max_position_embeddings\":8192")), BITNET_OK);
+    /* 1 / base^(2i/d) over what transformers 5.23 computes for Llama-3.1-8B */
+    static const struct {
+        uint32_t i;
+        double divisor;
+    } expected[] = {{0, 1.0}, {28, 1.0}, {29, 1.2074839}, {32, 2.6945302}, {35, 8.0}, {63, 8.0}};
+    for (size_t k = 0; k < COUNT(expected); k++) {
+        double got = (double)config_rope_divisor(&config, expected[k].i);
+        if (got < expected[k].divisor * 0.999 || got > expected[k].divisor * 1.001)
+            fail_msg("frequency %u: %g, expected %g", expected[k].i, got, expected[k].divisor);
+    }
+    REFUSES(BITNET_FORMAT, S(""), "original_max_position_embeddings");
+#undef S
+}
+
 TEST(special_token_ids_must_be_ids)
 {
     assert_int_equal(parse("{" LLAMA BASE ",\"bos_token_id\":1,\"eos_token_id\":[2,299]}"),
@@ -264,6 +284,7 @@ int main(void)
         cmocka_unit_test(names_the_number_that_is_missing_or_out_of_range),
         cmocka_unit_test(numbers_must_agree_with_each_other),
         cmocka_unit_test(rope_is_read_from_old_and_new_files_and_never_guessed),
+        cmocka_unit_test(frequencies_of_llama_3_1_are_stretched_by_wavelength),
         cmocka_unit_test(special_token_ids_must_be_ids),
         cmocka_unit_test(refuses_text_that_is_no_object),
         cmocka_unit_test(survives_the_failure_of_each_allocation),

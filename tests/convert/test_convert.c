@@ -376,6 +376,27 @@ TEST(modules_that_are_kept_stay_floats)
     cp_free(cp);
 }
 
+TEST(stretched_rope_becomes_a_tensor_of_divisors)
+{
+    struct cp_spec spec = cp_spec_small(CP_LLAMA, CP_PACKED_DIVIDE);
+    struct checkpoint *cp = cp_new(&spec);
+    struct bitnet_convert_options options = options_for(BITNET_DTYPE_i2_s);
+    struct bitnet_gguf *gguf = NULL;
+    strcpy(strrchr(cp->config, '}'),
+           ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
+           "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":64}}");
+    cp_write(cp, dir.path);
+    expect_ok(convert_with(&options, NULL));
+    expect_ok(bitnet_gguf_open(&gguf, out_path(), NULL, &err));
+    const struct bitnet_tensor *t = bitnet_gguf_find_tensor(gguf, BITNET_STR("rope_freqs.weight"));
+    assert_non_null(t);
+    assert_int_equal(t->dims[0], spec.head_dim / 2);
+    assert_true(bitnet_load_f32(t->data.at) == 1.0f);
+    assert_true(bitnet_load_f32(t->data.at + t->data.n - 4) == 8.0f);
+    bitnet_gguf_close(gguf);
+    cp_free(cp);
+}
+
 TEST(the_file_name_tells_name_size_and_type)
 {
     struct cp_spec spec = cp_spec_small(CP_LLAMA, CP_PACKED_DIVIDE);
@@ -703,6 +724,7 @@ int main(void)
         T(rounding_is_reported),
         T(types_of_embedding_and_output_can_be_chosen),
         T(modules_that_are_kept_stay_floats),
+        T(stretched_rope_becomes_a_tensor_of_divisors),
         T(the_file_name_tells_name_size_and_type),
         T(refuses_to_destroy_a_model_that_is_not_ternary),
         T(refuses_a_width_that_the_type_cannot_hold),
