@@ -219,6 +219,59 @@ static enum bitnet_status refuse_dispute(const struct bitnet_tensor *tensor, uns
                        dialect_names[a], dialect_names[b]);
 }
 
+/* ------------------------------------------------------------------ who else says I2_S */
+
+/* BitNet-rs calls two formats of its own I2_S, under the same number. Read as bitnet.cpp's they
+ * would be noise, but their sizes give them away. (formats.md 2.6) */
+static const struct {
+    uint64_t bytes, weights; /* of a block */
+    const char *what;
+} private_i2_s[] = {
+    {10, 32, "blocks of 32 weights with their own scale"},
+    {64, 256, "codes without a scale"},
+};
+
+static bool fills(uint64_t n_bytes, uint64_t room, uint64_t alignment)
+{
+    return n_bytes <= room && room - n_bytes < alignment;
+}
+
+static enum bitnet_status refuse_private_i2_s(const struct bitnet_tensor *tensor, uint64_t room,
+                                              uint64_t alignment, struct bitnet_error *err)
+{
+    uint64_t n_bytes, n = 1;
+    if (bitnet_tensor_bytes(tensor->type, tensor->dims, tensor->n_dims, &n_bytes, err))
+        return BITNET_OK; /* the layout check will say it */
+    for (uint32_t i = 0; i < tensor->n_dims; i++) n *= tensor->dims[i];
+    if (fills(n_bytes, room, alignment)) return BITNET_OK;
+    for (size_t i = 0; i < sizeof private_i2_s / sizeof private_i2_s[0]; i++)
+        if (n % private_i2_s[i].weights == 0 &&
+            fills(n / private_i2_s[i].weights * private_i2_s[i].bytes, room, alignment))
+            return bitnet_fail(
+                err, BITNET_UNSUPPORTED,
+                "tensor %s: I2_S as BitNet-rs means it (%s), which is another format",
+                BITNET_QUOTE(tensor->name), private_i2_s[i].what);
+    return BITNET_OK;
+}
+
+static enum bitnet_status check_i2_s(const struct bitnet_gguf *gguf, struct bitnet_error *err)
+{
+    size_t n = gguf->n_tensors, i = 0;
+    while (i < n && gguf->tensors[i].type != BITNET_DTYPE_i2_s) i++;
+    if (i == n) return BITNET_OK;
+    uint64_t *rooms = bitnet_alloc(n, sizeof *rooms);
+    if (!rooms) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
+    enum bitnet_status status = gguf_measure_rooms(gguf, rooms, err);
+    for (; i < n && !status; i++)
+        if (gguf->tensors[i].type == BITNET_DTYPE_i2_s)
+            status = refuse_private_i2_s(&gguf->tensors[i], rooms[i],
+                                         gguf->parts[gguf->tensors[i].part].alignment, err);
+    bitnet_free(rooms);
+    return status;
+}
+
+/* ------------------------------------------------------------------ the whole */
+
 enum bitnet_status gguf_resolve_types(struct bitnet_gguf *gguf,
                                       const struct bitnet_gguf_options *options,
                                       struct bitnet_error *err)
@@ -242,5 +295,5 @@ enum bitnet_status gguf_resolve_types(struct bitnet_gguf *gguf,
     gguf->dialect = (enum bitnet_dialect)first_of(set);
     for (size_t i = 0; i < gguf->n_tensors; i++)
         gguf->tensors[i].type = type_in(gguf->dialect, gguf->tensors[i].type_number);
-    return BITNET_OK;
+    return check_i2_s(gguf, err);
 }

@@ -5,6 +5,7 @@
 #include "bitnet/check.h"
 #include "bitnet/version.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <string.h>
 
@@ -57,19 +58,65 @@ enum bitnet_status call_flush(struct bitnet_error *err)
 
 /* ------------------------------------------------------------------ validate */
 
+static const char *levels_text(const struct call *call, enum bitnet_gguf_level level)
+{
+    if (call->deep) return "structure, model, data";
+    return level == BITNET_GGUF_LEVEL_STRUCTURE ? "structure" : "structure, model";
+}
+
 static enum bitnet_status judge(const struct call *call, enum bitnet_gguf_level level,
-                                struct bitnet_error *err)
+                                const struct bitnet_log *log, struct bitnet_error *err)
 {
     struct bitnet_gguf *gguf = NULL;
     enum bitnet_status status = call_open(call, call->operands[0], &gguf, err);
-    if (!status) status = bitnet_gguf_validate(gguf, level, call_log(call), err);
-    if (!status && call->deep) status = bitnet_check_data(gguf, call_log(call), err);
-    if (!status && !call->quiet)
-        printf("%s: ok (%s)\n", call->operands[0],
-               call->deep                             ? "structure, model, data"
-               : level == BITNET_GGUF_LEVEL_STRUCTURE ? "structure"
-                                                      : "structure, model");
+    if (!status) status = bitnet_gguf_validate(gguf, level, log, err);
+    if (!status && call->deep) status = bitnet_check_data(gguf, log, err);
     bitnet_gguf_close(gguf);
+    return status;
+}
+
+/* Warnings become lines of the JSON list `user`. */
+static void keep_warning(void *user, enum bitnet_log_level level, const char *text)
+{
+    if (level == BITNET_LOG_WARNING) cJSON_AddItemToArray(user, cJSON_CreateString(text));
+}
+
+static cJSON *json_error(const struct bitnet_error *err)
+{
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "status", bitnet_status_name(err->status));
+    cJSON_AddStringToObject(item, "text", err->text);
+    cJSON_AddStringToObject(item, "hint", err->hint);
+    return item;
+}
+
+/* The verdict on standard output; the status is that of the file. */
+static enum bitnet_status judge_json(const struct call *call, enum bitnet_gguf_level level,
+                                     struct bitnet_error *err)
+{
+    json_begin();
+    cJSON *root = cJSON_CreateObject(), *warnings_list = cJSON_CreateArray();
+    const struct bitnet_log log = {.say = keep_warning, .user = warnings_list};
+    enum bitnet_status status = judge(call, level, &log, err);
+    cJSON_AddStringToObject(root, "schema", "bitnet-gguf-validate");
+    cJSON_AddNumberToObject(root, "schema_version", 1);
+    cJSON_AddStringToObject(root, "file", call->operands[0]);
+    cJSON_AddStringToObject(root, "levels", levels_text(call, level));
+    cJSON_AddBoolToObject(root, "ok", !status);
+    cJSON_AddItemToObject(root, "warnings", warnings_list);
+    cJSON_AddItemToObject(root, "error", status ? json_error(err) : cJSON_CreateNull());
+    struct bitnet_error printing = {0};
+    if (!json_print(root, &printing)) return status;
+    *err = printing;
+    return printing.status;
+}
+
+static enum bitnet_status judge_text(const struct call *call, enum bitnet_gguf_level level,
+                                     struct bitnet_error *err)
+{
+    enum bitnet_status status = judge(call, level, call_log(call), err);
+    if (!status && !call->quiet)
+        printf("%s: ok (%s)\n", call->operands[0], levels_text(call, level));
     return status;
 }
 
@@ -83,6 +130,7 @@ enum bitnet_status verb_validate(int argc, char **argv, struct bitnet_error *err
         {"--dialect", "NAME", BITNET_OPTION_TEXT, &call.dialect,
          "whose type numbers: ggml, bitnet.cpp or ik (default: from evidence)", 0, 0},
         {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &call.quiet, "no warnings, exit code only", 0, 0},
+        {"--json", NULL, BITNET_OPTION_FLAG, &call.json, "the verdict as JSON", 0, 0},
     };
     const struct bitnet_command command = {
         .name = NAME " validate",
@@ -96,11 +144,15 @@ enum bitnet_status verb_validate(int argc, char **argv, struct bitnet_error *err
         .max_operands = 1};
     enum bitnet_status status = call_parse(&call, &command, argc, argv, err);
     if (status || call.is_done) return status;
-    if (!call.level || strcmp(call.level, "model") == 0)
-        return judge(&call, BITNET_GGUF_LEVEL_MODEL, err);
-    if (strcmp(call.level, "structure") == 0) return judge(&call, BITNET_GGUF_LEVEL_STRUCTURE, err);
-    return bitnet_fail(err, BITNET_USAGE, "--level %s (allowed: structure, model)",
-                       BITNET_QUOTE(bitnet_str_of(call.level)));
+    bool is_structure = call.level && strcmp(call.level, "structure") == 0;
+    if (call.level && !is_structure && strcmp(call.level, "model") != 0)
+        return bitnet_fail(err, BITNET_USAGE, "--level %s (allowed: structure, model)",
+                           BITNET_QUOTE(bitnet_str_of(call.level)));
+    enum bitnet_gguf_level level =
+        is_structure ? BITNET_GGUF_LEVEL_STRUCTURE : BITNET_GGUF_LEVEL_MODEL;
+    status = call.json ? judge_json(&call, level, err) : judge_text(&call, level, err);
+    if (status) return status;
+    return call_flush(err);
 }
 
 /* ------------------------------------------------------------------ verbs */

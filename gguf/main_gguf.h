@@ -48,6 +48,11 @@ enum bitnet_status verb_merge(int argc, char **argv, struct bitnet_error *err);
 void print_escaped(FILE *out, struct bitnet_str text);
 void print_value(FILE *out, const struct bitnet_gguf_value *value, bool full);
 void print_tensor(FILE *out, const struct bitnet_tensor *tensor);
+struct cJSON;
+/* JSON for programs. cJSON drops what it has no memory for without a word; between json_begin and
+ * json_print that is noticed. json_print prints and frees `root`: MEMORY when it is not whole. */
+void json_begin(void);
+enum bitnet_status json_print(struct cJSON *root, struct bitnet_error *err);
 /* A JSON string, or {"hex": ...} for what is no text. */
 struct cJSON *json_text(struct bitnet_str text);
 

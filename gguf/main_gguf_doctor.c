@@ -54,20 +54,21 @@ static enum bitnet_status compare(const struct call *call, cJSON *list, size_t *
 
 static enum bitnet_status compare_json(const struct call *call, struct bitnet_error *err)
 {
+    json_begin();
     size_t n = 0;
-    cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "differences");
+    cJSON *root = cJSON_CreateObject(), *list = cJSON_CreateArray();
+    enum bitnet_status status = compare(call, list, &n, err);
     cJSON_AddStringToObject(root, "schema", "bitnet-gguf-diff");
     cJSON_AddNumberToObject(root, "schema_version", 1);
-    enum bitnet_status status =
-        list ? compare(call, list, &n, err) : bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    bool is_result = !status || status == BITNET_CHECK;
-    bool is_whole = list && cJSON_GetArraySize(list) == (int)n;
-    char *text = is_result && is_whole ? cJSON_Print(root) : NULL;
-    if (text) puts(text);
-    if (is_result && !text) status = bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    cJSON_free(text);
-    cJSON_Delete(root);
-    return status;
+    cJSON_AddItemToObject(root, "differences", list);
+    if (status && status != BITNET_CHECK) {
+        cJSON_Delete(root);
+        return status;
+    }
+    struct bitnet_error printing = {0};
+    if (!json_print(root, &printing)) return status;
+    *err = printing;
+    return printing.status;
 }
 
 enum bitnet_status verb_diff(int argc, char **argv, struct bitnet_error *err)
@@ -145,6 +146,7 @@ static enum bitnet_status print_hash(const struct call *call, const struct bitne
 static enum bitnet_status print_hash_json(const struct call *call, const struct bitnet_gguf *gguf,
                                           struct bitnet_error *err)
 {
+    json_begin();
     struct hex hex;
     uint8_t digest[BITNET_DIGEST_BYTES];
     cJSON *root = cJSON_CreateObject(), *list = cJSON_CreateArray();
@@ -157,12 +159,11 @@ static enum bitnet_status print_hash_json(const struct call *call, const struct 
     cJSON_AddNumberToObject(root, "schema_version", 1);
     cJSON_AddStringToObject(root, "file", call->operands[0]);
     cJSON_AddStringToObject(root, "kind", call->logical ? "logical" : "raw");
-    cJSON_AddStringToObject(root, "sha256", status ? "" : hex_of(digest, &hex));
     cJSON_AddItemToObject(root, "tensors", list);
-    char *text = status ? NULL : cJSON_Print(root);
-    if (text) puts(text);
-    if (!status && !text) status = bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    cJSON_free(text);
+    if (!status) {
+        cJSON_AddStringToObject(root, "sha256", hex_of(digest, &hex));
+        return json_print(root, err);
+    }
     cJSON_Delete(root);
     return status;
 }

@@ -150,8 +150,9 @@ static void *json_alloc(size_t n)
     return p;
 }
 
-static void json_init(void)
+void json_begin(void)
 {
+    json_failed = false;
     cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = json_alloc, .free_fn = free});
 }
 
@@ -258,15 +259,14 @@ static cJSON *json_tensors(const struct bitnet_gguf *gguf)
     return list;
 }
 
-/* Prints and frees `root`. */
-static enum bitnet_status print_json(cJSON *root, struct bitnet_error *err)
+enum bitnet_status json_print(struct cJSON *root, struct bitnet_error *err)
 {
     char *text = cJSON_Print(root);
     cJSON_Delete(root);
-    if (!text || json_failed) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    puts(text);
+    bool is_whole = text && !json_failed;
+    if (is_whole) puts(text);
     cJSON_free(text);
-    return BITNET_OK;
+    return is_whole ? BITNET_OK : bitnet_fail(err, BITNET_MEMORY, "out of memory");
 }
 
 /* ------------------------------------------------------------------ dump */
@@ -302,13 +302,13 @@ static void dump_text(const struct call *call, const struct bitnet_gguf *gguf)
 static enum bitnet_status dump_json(const struct call *call, const struct bitnet_gguf *gguf,
                                     struct bitnet_error *err)
 {
-    json_init();
+    json_begin();
     cJSON *root = json_head(gguf), *pairs = cJSON_AddArrayToObject(root, "metadata");
     for (size_t i = 0; i < bitnet_gguf_pair_count(gguf); i++)
         if (is_wanted(call, bitnet_gguf_pair_at(gguf, i)->key))
             cJSON_AddItemToArray(pairs, json_pair(bitnet_gguf_pair_at(gguf, i), call->full));
     if (call->n_operands == 1) cJSON_AddItemToObject(root, "tensors", json_tensors(gguf));
-    return print_json(root, err);
+    return json_print(root, err);
 }
 
 enum bitnet_status verb_dump(int argc, char **argv, struct bitnet_error *err)
@@ -465,7 +465,7 @@ static enum bitnet_status show_json(const struct call *call, const struct bitnet
 {
     struct bitnet_gguf_summary summary;
     char bits[32];
-    json_init();
+    json_begin();
     bitnet_gguf_summarize(gguf, &summary);
     snprintf(bits, sizeof bits, "%.4f", bits_per_weight(&summary));
     cJSON *root = json_head(gguf);
@@ -480,7 +480,7 @@ static enum bitnet_status show_json(const struct call *call, const struct bitnet
     cJSON_AddStringToObject(root, "main_type", bitnet_dtype_info(summary.main_type)->label);
     cJSON_AddItemToObject(root, "types", json_types(&summary));
     if (call->tensors) cJSON_AddItemToObject(root, "tensors", json_tensors(gguf));
-    return print_json(root, err);
+    return json_print(root, err);
 }
 
 enum bitnet_status verb_show(int argc, char **argv, struct bitnet_error *err)

@@ -189,6 +189,34 @@ TEST(every_number_of_every_dialect_is_read_back)
         }
 }
 
+/* Two I2_S matrices with the given room each, then a float tensor. */
+static enum bitnet_status open_i2_s(uint64_t room, struct bitnet_error *err)
+{
+    struct spell s = {0};
+    struct bitnet_gguf *gguf;
+    spell_header(&s, 3, 3, 0);
+    spell_matrix(&s, "a", 256, 4, 36, 0);
+    spell_matrix(&s, "b", 256, 4, 36, room);
+    spell_matrix(&s, "c", 8, 1, 0, 2 * room);
+    spell_pad(&s, 32);
+    spell_zeros(&s, 2 * room + 32);
+    enum bitnet_status status = bitnet_gguf_open_mem(&gguf, spell_bytes(&s), NULL, err);
+    bitnet_gguf_close(gguf);
+    spell_free(&s);
+    return status;
+}
+
+TEST(other_formats_that_are_called_i2_s_are_told_apart)
+{
+    struct bitnet_error err = {0};
+    assert_int_equal(open_i2_s(1024 / 4 + 32, &err), BITNET_OK);
+    assert_int_equal(open_i2_s(1024 / 32 * 10, &err), BITNET_UNSUPPORTED);
+    assert_text_has(err.text, "tensor 'a': I2_S as BitNet-rs means it (blocks of 32 weights");
+    assert_int_equal(open_i2_s(1024 / 4, &err), BITNET_UNSUPPORTED);
+    assert_text_has(err.text, "(codes without a scale)");
+    assert_int_equal(open_i2_s(1024, &err), BITNET_OK); /* a gap is a gap */
+}
+
 TEST(dialects_have_names)
 {
     enum bitnet_dialect dialect = BITNET_DIALECT_COUNT;
@@ -213,6 +241,7 @@ int main(void)
         cmocka_unit_test(types_that_no_dialect_has_together_are_refused),
         cmocka_unit_test(numbers_without_a_type_are_explained),
         cmocka_unit_test(every_number_of_every_dialect_is_read_back),
+        cmocka_unit_test(other_formats_that_are_called_i2_s_are_told_apart),
         cmocka_unit_test(dialects_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,6 +68,9 @@ expect 0 "llama.gguf: ok (structure, model)" validate llama.gguf
 expect 0 "llama.gguf: ok (structure, model, data)" validate --deep llama.gguf
 expect 0 "scalars.gguf: ok (structure)" validate --level structure scalars.gguf
 expect 0 "general.file_type is 1, but most weights are I2_S" validate b158_i2_s.gguf
+expect 0 '"ok":	true' validate --json llama.gguf
+expect 0 '"warnings":	["general.file_type is 1' validate --json b158_i2_s.gguf
+expect 3 '"status":	"FORMAT"' validate --json cut.gguf
 expect 0 "I2_S" show --tensors b158_i2_s.gguf
 expect 0 "not a model that we can run" show scalars.gguf
 expect 0 '"schema_version":	1' show --json llama.gguf
