@@ -1,6 +1,7 @@
 /* The codecs of ggml's types against the gguf Python package: random blocks and their numbers,
  * recorded in tests/golden/kernels by scripts/golden/make_ggml_types.py. Equal bit by bit. And the
  * two types that package does not know, against numbers worked out by hand. */
+#include <bitnet/alloc.h>
 #include <bitnet/arena.h>
 #include <bitnet/file.h>
 #include <bitnet/json.h>
@@ -67,6 +68,7 @@ static void every_type_of_ggml_decodes_as_the_gguf_package_does(void **state)
     assert_true(types && types->n_children == 14);
     for (const struct bitnet_json *e = types->child; e; e = e->next) check_type(e);
     bitnet_arena_free(&arena);
+    bitnet_free((void *)text.at);
 }
 
 /* Digits of 64 weights 2, 1, 0, 2, 1, 0, ... in the order of the drawing in quant/iq1_bn.c: byte =

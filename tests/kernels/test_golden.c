@@ -3,6 +3,7 @@
  * formats.md tells how an f32 matrix becomes trits and scale for the types that take those.
  *
  * Without that folder the tests skip by name; test_quant.c tests the codecs without it. */
+#include <bitnet/alloc.h>
 #include <bitnet/arena.h>
 #include <bitnet/cpu.h>
 #include <bitnet/file.h>
@@ -91,7 +92,7 @@ static float *new_floats(struct bitnet_str file, size_t n)
     assert_int_equal(b.n, 4 * n);
     float *x = malloc(4 * n);
     floats_of(b, x);
-    free((void *)b.at);
+    bitnet_free((void *)b.at);
     return x;
 }
 
@@ -192,7 +193,7 @@ static struct ternary ternary_source(const struct bitnet_json *entry)
             t.trits[i] =
                 packed ? (int8_t)((b.at[i / 4] >> (2 * (i % 4)) & 3) - 1) : (int8_t)b.at[i];
         }
-        free((void *)b.at);
+        bitnet_free((void *)b.at);
     }
     if (has_scale) t.scale = (float)scale;
     return t;
@@ -277,7 +278,7 @@ static void encoding_gives_the_peers_bytes(void **state)
             check_encode_trits(e, m);
         }
         seen[m.layout.type]++;
-        free((void *)m.bytes.at);
+        bitnet_free((void *)m.bytes.at);
     }
     const char *const types[] = {"f16",   "bf16",  "i2_s",  "q4_0",   "q8_0",     "q6_k",
                                  "iq2_s", "tq1_0", "tq2_0", "iq2_bn", "iq2_bn_r4"};
@@ -316,7 +317,7 @@ static void decoding_and_encoding_trits_returns_the_file(void **state)
             free(scales);
             free(trits);
         }
-        free((void *)m.bytes.at);
+        bitnet_free((void *)m.bytes.at);
     }
     const char *const types[] = {"i2_s", "tq1_0", "tq2_0", "iq2_bn", "iq2_bn_r4"};
     assert_seen(types, sizeof types / sizeof types[0], 10);
@@ -347,7 +348,7 @@ static void i2_s_is_read_in_the_orders_b_and_c_too(void **state)
         n_seen[m.layout.order]++;
         free(trits);
         free_ternary(want);
-        free((void *)m.bytes.at);
+        bitnet_free((void *)m.bytes.at);
     }
     for (int i = 0; i < 3; i++) assert_true(n_seen[i] >= 10);
 }
@@ -387,7 +388,7 @@ static void decoding_gives_the_peers_numbers(void **state)
         seen[m.layout.type]++;
         free(got);
         free(want);
-        free((void *)m.bytes.at);
+        bitnet_free((void *)m.bytes.at);
     }
     const char *const types[] = {"f16",  "bf16",  "i2_s",  "q4_0",  "q8_0",
                                  "q6_k", "iq2_s", "tq1_0", "tq2_0", "iq2_bn_r4"};
@@ -459,7 +460,7 @@ static void check_product(const struct bitnet_kernel_set *set, const struct bitn
     free(want);
     free_activations(a);
     free(trits);
-    free((void *)m.bytes.at);
+    bitnet_free((void *)m.bytes.at);
 }
 
 static void products_equal_the_peers_on_every_set(void **state)
@@ -505,7 +506,7 @@ static void activations_are_quantized_as_the_peers_do(void **state)
             }
         }
         n_seen++;
-        free((void *)want.at);
+        bitnet_free((void *)want.at);
         free_activations(a);
     }
     assert_true(n_seen >= 12);
