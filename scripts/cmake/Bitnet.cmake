@@ -6,6 +6,11 @@ set(BITNET_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prot
     -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral -Wimplicit-fallthrough)
 set(BITNET_FLAGS -ffp-contract=off -fno-strict-aliasing -fwrapv -fno-common
     -fno-delete-null-pointer-checks -fstack-protector-strong -fno-semantic-interposition)
+# gcc 12 for AArch64 crashes in its vectorizer on several of our files (vect_transform_reduction).
+if(CMAKE_C_COMPILER_ID STREQUAL GNU AND CMAKE_C_COMPILER_VERSION VERSION_LESS 13 AND
+   CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    list(APPEND BITNET_FLAGS -fno-tree-vectorize)
+endif()
 if(BITNET_WERROR)
     list(APPEND BITNET_WARNINGS -Werror)
 endif()
