@@ -295,10 +295,9 @@ static enum bitnet_status explain_auth(const struct bitnet_hub *hub, const char 
         bitnet_fail(err, BITNET_AUTH, "%s is gated: %s", what,
                     hub->settings.token ? "this token's account is not on the list"
                                         : "a token of an account with access is needed");
-        return bitnet_hint(err, BITNET_AUTH,
-                           "ask for access on the page of the repository (%s/...), then set "
-                           "HF_TOKEN (now: %s)",
-                           hub->settings.endpoint, token_source(hub));
+        return bitnet_hint(err, BITNET_AUTH, "ask for access at %s/%s, then set HF_TOKEN (now: %s)",
+                           hub->settings.endpoint, hub->ref ? hub->ref->repo : "",
+                           token_source(hub));
     }
     if (strstr(r->error_message, "Access to this resource is disabled"))
         return bitnet_fail(err, BITNET_AUTH, "%s was disabled by the server", what);

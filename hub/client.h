@@ -18,7 +18,8 @@ struct bitnet_hub {
     uint64_t random;
     char warned[8][32]; /* topics of X-HF-Warning that were told already */
     size_t n_warned;
-    bitnet_hub_event_fn *event; /* of the pull under way, or NULL */
+    const struct bitnet_hub_ref *ref; /* what the pull under way is about, or NULL */
+    bitnet_hub_event_fn *event;       /* of the pull under way, or NULL */
     void *event_user;
     bool is_stopped; /* the callback said stop */
 };

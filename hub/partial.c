@@ -24,16 +24,16 @@ enum {
 
 /* --- finding what is there --- */
 
-static bool data_name(char out[HUB_NAME_MAX], const struct hub_partial_place *place,
+static bool data_name(char *out, size_t room, const struct hub_partial_place *place,
                       const char *stem)
 {
-    return snprintf(out, HUB_NAME_MAX, "%s/%s.incomplete", place->data, stem) < HUB_NAME_MAX;
+    return snprintf(out, room, "%s/%s.incomplete", place->data, stem) < (int)room;
 }
 
-static bool journal_name(char out[HUB_NAME_MAX], const struct hub_partial_place *place,
+static bool journal_name(char *out, size_t room, const struct hub_partial_place *place,
                          const char *stem)
 {
-    return snprintf(out, HUB_NAME_MAX, "%s/%s.journal", place->journal, stem) < HUB_NAME_MAX;
+    return snprintf(out, room, "%s/%s.journal", place->journal, stem) < (int)room;
 }
 
 static bool read_journal(const struct hub_partial_place *place, const char *name,
@@ -94,7 +94,8 @@ static const struct hub_ranges *usable(const struct best *best, const char *stem
     struct stat st;
     if (strcmp(j->etag, best->etag) != 0 || j->size != best->size) return NULL;
     if (hub_journal_is_alive(j)) return NULL;
-    if (!data_name(name, best->place, stem) || hub_stat(best->place->dir, name, &st) != 0)
+    if (!data_name(name, sizeof name, best->place, stem) ||
+        hub_stat(best->place->dir, name, &st) != 0)
         return NULL;
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_ino != j->inode || (uint64_t)st.st_dev != j->device)
         return NULL;
@@ -108,7 +109,8 @@ static bool consider(void *user, const char *stem)
     struct best *best = user;
     struct hub_journal j;
     char name[HUB_NAME_MAX];
-    if (!journal_name(name, best->place, stem) || !read_journal(best->place, name, &j)) return true;
+    if (!journal_name(name, sizeof name, best->place, stem) || !read_journal(best->place, name, &j))
+        return true;
     const struct hub_ranges *r = usable(best, stem, &j);
     uint64_t bytes = r ? hub_ranges_total(r) : 0;
     if (bytes > best->bytes) {
@@ -169,7 +171,7 @@ static void move_all(struct hub_partial *p, const struct best *best, bool punch,
                      struct hub_ranges *have)
 {
     char name[HUB_NAME_MAX];
-    data_name(name, best->place, best->stem);
+    data_name(name, sizeof name, best->place, best->stem);
     int from = hub_open_file(best->place->dir, name, punch ? O_RDWR : O_RDONLY, 0);
     if (from < 0) return;
     uint8_t *block = bitnet_alloc(BLOCK_BYTES, 1);
@@ -189,13 +191,14 @@ static bool is_tight(const struct best *best)
 static void remove_journal(const struct best *best)
 {
     char name[HUB_NAME_MAX];
-    if (journal_name(name, best->place, best->stem)) hub_unlink(best->place->dir, name);
+    if (journal_name(name, sizeof name, best->place, best->stem))
+        hub_unlink(best->place->dir, name);
 }
 
 static void remove_old(const struct best *best)
 {
     char name[HUB_NAME_MAX];
-    if (data_name(name, best->place, best->stem)) hub_unlink(best->place->dir, name);
+    if (data_name(name, sizeof name, best->place, best->stem)) hub_unlink(best->place->dir, name);
     remove_journal(best);
 }
 
@@ -219,7 +222,8 @@ static uint64_t blocks_of(const struct best *best)
 {
     char name[HUB_NAME_MAX];
     struct stat st;
-    if (!data_name(name, best->place, best->stem) || hub_stat(best->place->dir, name, &st) != 0)
+    if (!data_name(name, sizeof name, best->place, best->stem) ||
+        hub_stat(best->place->dir, name, &st) != 0)
         return 0;
     return (uint64_t)st.st_blocks * 512;
 }
@@ -266,7 +270,8 @@ static int create(struct hub_partial *p, const struct hub_partial_place *place, 
     for (int attempt = 0; attempt < 100; attempt++) {
         hub_random_hex(random);
         snprintf(stem, sizeof stem, "%s.%s", etag, random);
-        if (!data_name(p->name, place, stem) || !journal_name(p->journal_name, place, stem))
+        if (!data_name(p->name, sizeof p->name, place, stem) ||
+            !journal_name(p->journal_name, sizeof p->journal_name, place, stem))
             return ENAMETOOLONG;
         p->fd = hub_open_file(place->dir, p->name, O_RDWR | O_CREAT | O_EXCL, 0666);
         if (p->fd >= 0) break;
@@ -345,12 +350,13 @@ static bool sweep_one(void *user, const char *stem)
     const struct hub_partial_place *place = ((const struct sweep *)user)->place;
     struct hub_journal j;
     char name[HUB_NAME_MAX];
-    if (!journal_name(name, place, stem) || !read_journal(place, name, &j)) return true;
+    if (!journal_name(name, sizeof name, place, stem) || !read_journal(place, name, &j))
+        return true;
     bool is_dead = !hub_journal_is_alive(&j);
     hub_journal_clear(&j);
     if (!is_dead) return true;
     hub_unlink(place->dir, name);
-    if (data_name(name, place, stem)) hub_unlink(place->dir, name);
+    if (data_name(name, sizeof name, place, stem)) hub_unlink(place->dir, name);
     return true;
 }
 
@@ -374,7 +380,7 @@ static void tell_found(const struct hub_partial_place *place, const char *file, 
     struct hub_partial_found found = {.name = file, .bytes = (uint64_t)st->st_blocks * 512};
     struct hub_journal j;
     found.is_alive = is_recent(st);
-    if (journal_name(found.journal_name, place, stem) &&
+    if (journal_name(found.journal_name, sizeof found.journal_name, place, stem) &&
         read_journal(place, found.journal_name, &j)) {
         found.is_ours = true;
         struct hub_owner self;
@@ -420,7 +426,8 @@ static bool look_for_writer(void *user, const char *stem)
     struct writer *w = user;
     struct hub_journal j;
     char name[HUB_NAME_MAX];
-    if (!journal_name(name, w->place, stem) || !read_journal(w->place, name, &j)) return true;
+    if (!journal_name(name, sizeof name, w->place, stem) || !read_journal(w->place, name, &j))
+        return true;
     if (hub_journal_is_alive(&j)) {
         snprintf(w->out, 128, "process %llu on %s", (unsigned long long)j.owner.pid, j.owner.host);
         w->found = true;

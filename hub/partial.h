@@ -13,12 +13,15 @@ struct hub_partial_place {
     const char *journal; /* ".bitnet-hub/partial" */
 };
 
+/* Longer than any name below a partial's folder: the folder, 64 digits, 8 more, an ending. */
+#define HUB_PARTIAL_NAME_MAX 192
+
 struct hub_partial {
     int fd;      /* -1: none */
     int journal; /* -1: none (then it can not be taken over later) */
     uint64_t journal_bytes, n_lines;
-    char name[HUB_NAME_MAX];         /* of the data, below the place's folder */
-    char journal_name[HUB_NAME_MAX]; /* of the journal */
+    char name[HUB_PARTIAL_NAME_MAX];         /* of the data, below the place's folder */
+    char journal_name[HUB_PARTIAL_NAME_MAX]; /* of the journal */
 };
 
 /* A new partial for the file with this hash and size, its space reserved. What a dead process left
@@ -47,11 +50,11 @@ void hub_partial_sweep(const struct hub_partial_place *place, const char *etag);
 
 /* One partial as found on disk. */
 struct hub_partial_found {
-    const char *name; /* of the data file, inside the data folder */
-    uint64_t bytes;   /* on disk */
-    bool is_alive;    /* somebody may still be writing it */
-    bool is_ours;     /* it has a journal */
-    char journal_name[HUB_NAME_MAX];
+    const char *name;                              /* of the data file, inside the data folder */
+    uint64_t bytes;                                /* on disk */
+    bool is_alive;                                 /* somebody may still be writing it */
+    bool is_ours;                                  /* it has a journal */
+    char journal_name[HUB_PARTIAL_NAME_MAX + 256]; /* its stem may be anybody's */
 };
 /* Calls `each` for every "*.incomplete" in the data folder. */
 void hub_partial_each(const struct hub_partial_place *place,

@@ -603,9 +603,11 @@ enum bitnet_status bitnet_hub_pull(struct bitnet_hub *hub,
     *snapshot = (struct bitnet_hub_snapshot){0};
     hub->event = options->event;
     hub->event_user = options->user;
+    hub->ref = &options->ref;
     hub->is_stopped = false;
     enum bitnet_status status = run(&p, snapshot, &own);
     hub->event = NULL;
+    hub->ref = NULL;
     clean_up(&p);
     if (status) {
         bitnet_hub_snapshot_free(snapshot);

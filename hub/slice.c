@@ -14,6 +14,14 @@
 
 enum { IGNORED_BYTES_MAX = 64 * 1024 };
 
+static char *copy_text(const char *text)
+{
+    size_t n = strlen(text) + 1;
+    char *copy = bitnet_alloc(n, 1);
+    if (copy) memcpy(copy, text, n);
+    return copy;
+}
+
 /* --- the head --- */
 
 /* A 206 must be what was asked: it may end early, it may not begin elsewhere or go on longer. */
@@ -29,8 +37,8 @@ static bool is_changed(struct hub_slice *s, const struct hub_reply *r)
 {
     struct hub_transfer *t = s->transfer;
     if (!r->raw_etag[0] || s->generation != t->url_generation) return false;
-    if (t->validator[0]) return strcmp(t->validator, r->raw_etag) != 0;
-    memcpy(t->validator, r->raw_etag, sizeof t->validator);
+    if (t->validator) return strcmp(t->validator, r->raw_etag) != 0;
+    t->validator = copy_text(r->raw_etag); /* without memory for it, one check less */
     return false;
 }
 
@@ -162,8 +170,7 @@ static void remember_url(struct hub_slice *s, const char *url)
 {
     struct hub_transfer *t = s->transfer;
     hub_transfer_forget_url(t);
-    t->url = bitnet_alloc(strlen(url) + 1, 1);
-    if (t->url) memcpy(t->url, url, strlen(url) + 1);
+    t->url = copy_text(url);
     t->url_expiry = hub_url_expiry(url);
     s->generation = t->url_generation;
 }
@@ -380,7 +387,7 @@ static void issue(struct hub_slice *s)
     s->ignored_bytes = 0;
     s->asked_from = s->noted = s->mark_pos = s->pos;
     s->start_ms = s->mark_ms = hub_now_ms();
-    bool has_validator = s->has_range && t->validator[0] && s->generation == t->url_generation;
+    bool has_validator = s->has_range && t->validator && s->generation == t->url_generation;
     s->call = (struct hub_call){
         .url = s->url,
         .token = hub_token_for(d->hub, s->url),

@@ -22,7 +22,8 @@ void hub_transfer_forget_url(struct hub_transfer *t)
     bitnet_free(t->url);
     t->url = NULL;
     t->url_expiry = 0;
-    t->validator[0] = 0;
+    bitnet_free(t->validator);
+    t->validator = NULL;
     t->url_generation++;
 }
 

@@ -40,11 +40,11 @@ struct hub_transfer {
     bool is_whole;       /* asked for without a range, from the beginning */
     char *url;           /* where the bytes are: after the redirects; NULL: ask the hub */
     unsigned url_generation;
-    int64_t url_expiry;             /* by the server's clock; 0: not told */
-    int64_t clock_skew;             /* server's clock minus ours */
-    char validator[HUB_HEADER_MAX]; /* strong entity tag at `url` */
-    char host[128];                 /* that sent the last bytes, for messages */
-    uint64_t unsynced_bytes;        /* written since the last sync was asked for */
+    int64_t url_expiry;      /* by the server's clock; 0: not told */
+    int64_t clock_skew;      /* server's clock minus ours */
+    char *validator;         /* strong entity tag at `url`, or NULL */
+    char host[128];          /* that sent the last bytes, for messages */
+    uint64_t unsynced_bytes; /* written since the last sync was asked for */
     uint64_t last_sync_ms;
     uint64_t sync_lines; /* notes covered by the sync that is under way */
     unsigned n_syncs_seen;

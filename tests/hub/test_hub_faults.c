@@ -426,6 +426,22 @@ TEST(a_closed_port_is_a_network_failure_with_the_host_named)
     assert_text_has(rig->err.text, "127.0.0.1:1");
 }
 
+/* 80 */
+TEST(a_proxy_is_used_when_there_is_one_and_its_absence_is_survived)
+{
+    struct rig *rig = *state;
+    snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "config.json");
+    rig->settings.endpoint = "http://127.0.0.1:9"; /* nobody is there; the proxy answers for it */
+    rig->settings.proxy = fake_hub_endpoint(rig->fake);
+    assert_int_equal(rig_pull(rig), BITNET_OK);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, NULL), 3);
+    rig->settings.proxy = "http://127.0.0.1:1";
+    assert_int_equal(rig_pull(rig), BITNET_OK); /* cached and complete */
+    snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "model.safetensors");
+    assert_int_not_equal(rig_pull(rig), BITNET_OK);
+    rig_lint(rig, true);
+}
+
 /* --- TLS --- */
 
 static enum bitnet_status pull_over_tls(enum fake_tls kind, bool trusted, struct rig *rig)
@@ -499,6 +515,7 @@ int main(void)
         CASE(slow_but_steady_connections_are_left_alone),
         CASE(a_rate_limit_of_our_own_holds),
         CASE(a_closed_port_is_a_network_failure_with_the_host_named),
+        CASE(a_proxy_is_used_when_there_is_one_and_its_absence_is_survived),
         CASE(a_certificate_is_always_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,7 +115,7 @@ TEST(a_bad_token_and_a_gate_are_told_apart)
     fake_hub_set_gated(rig->fake, true);
     assert_int_equal(rig_pull(rig), BITNET_AUTH);
     assert_text_has(rig->err.text, "gated");
-    assert_text_has(rig->err.hint, "access");
+    assert_text_has(rig->err.hint, "/org/model, then set HF_TOKEN");
     rig->settings.token = "hf_other";
     assert_int_equal(rig_pull(rig), BITNET_AUTH);
     assert_text_has(rig->err.text, "not on the list");

@@ -674,7 +674,9 @@ static bool read_request(struct answer *a)
     if (!second) return false;
     *space = *second = 0;
     copy_text(a->method, sizeof a->method, head);
-    copy_text(a->target, sizeof a->target, space + 1);
+    const char *target = space + 1; /* a client that takes us for a proxy sends the whole URL */
+    if (strncmp(target, "http://", 7) == 0) target += 7 + strcspn(target + 7, "/");
+    copy_text(a->target, sizeof a->target, target);
     *space = *second = ' ';
     copy_header(head, "range", a->range, sizeof a->range);
     copy_header(head, "if-range", a->if_range, sizeof a->if_range);

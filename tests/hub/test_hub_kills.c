@@ -1,0 +1,64 @@
+/* kill -9 at many random moments of a pull (C1 of the product's list): each time the cache is in
+ * order, and hardly a byte is fetched twice. Takes minutes: label "long". The seed is printed; the
+ * number of kills is the first argument (default 200). */
+#include "rig.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static long n_kills_wanted = 200;
+
+static void sleep_ms(unsigned ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* One file from nothing to complete, killed every now and then; returns the number of kills. */
+static long pull_under_fire(uint32_t *seed)
+{
+    void *fresh;
+    rig_setup(&fresh);
+    struct rig *rig = fresh;
+    long n_kills = 0;
+    fake_hub_set_rate(rig->fake, 4 << 20);
+    for (bool done = false; !done;) {
+        int status, pid = rig_spawn_pull(rig);
+        *seed = *seed * 1664525u + 1013904223u;
+        sleep_ms(20 + (*seed >> 16) % 400);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        done = WIFEXITED(status);
+        if (done) assert_int_equal(WEXITSTATUS(status), 0);
+        n_kills += !done;
+        rig_lint(rig, false);
+    }
+    rig_lint(rig, true);
+    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
+    uint64_t sent = fake_hub_bytes(rig->fake, FAKE_CDN, NULL);
+    /* At most a megabyte per kill that no journal heard of, and what was in socket buffers. */
+    assert_true(sent <= RIG_LARGE + (uint64_t)n_kills * (3u << 20) / 2);
+    assert_int_equal(rig_teardown(&fresh), 0);
+    return n_kills;
+}
+
+TEST(killed_at_many_random_moments)
+{
+    uint32_t seed = (uint32_t)time(NULL);
+    long n = 0;
+    (void)state;
+    print_message("seed %u\n", (unsigned)seed);
+    while (n < n_kills_wanted) n += pull_under_fire(&seed);
+    print_message("%ld kills\n", n);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(killed_at_many_random_moments)};
+    if (argc > 1) n_kills_wanted = strtol(argv[1], NULL, 10);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
