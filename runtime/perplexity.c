@@ -11,12 +11,14 @@
 
 #define DEFAULT_CHUNK 512u
 #define CHUNK_MIN     4u
-#define PIECE_LOGITS  64u
+#define PIECE_MAX     256u        /* positions whose logits exist at a time */
+#define PIECE_BYTES   (64u << 20) /* of logits, for large vocabularies */
 
 struct scoring {
     const struct bitnet_perplexity_options *options;
     struct bitnet_context *context;
     size_t chunk; /* tokens */
+    size_t piece; /* positions scored together */
     double nats, squares;
     size_t n_scored;
 };
@@ -26,7 +28,7 @@ struct score_job {
     const float *logits; /* [n][n_vocab] */
     const int32_t *next; /* [n] */
     size_t n_vocab;
-    double nats[PIECE_LOGITS];
+    double nats[PIECE_MAX];
 };
 
 static void score_rows(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -79,8 +81,8 @@ static enum bitnet_status score_chunk(struct scoring *s, const int32_t *tokens,
     size_t first = s->chunk / 2;
     bitnet_context_reset(s->context);
     enum bitnet_status status = context_eval(s->context, tokens, first, first, err);
-    for (size_t begin = first; begin + 1 < s->chunk && !status; begin += PIECE_LOGITS) {
-        size_t end = begin + PIECE_LOGITS < s->chunk - 1 ? begin + PIECE_LOGITS : s->chunk - 1;
+    for (size_t begin = first; begin + 1 < s->chunk && !status; begin += s->piece) {
+        size_t end = begin + s->piece < s->chunk - 1 ? begin + s->piece : s->chunk - 1;
         status = check_cancel(s, err);
         if (!status) status = score_piece(s, tokens, begin, end, err);
     }
@@ -127,11 +129,12 @@ static enum bitnet_status run_chunks(const struct bitnet_model *model, struct sc
                            s->chunk);
     size_t n_chunks = tokens->n / s->chunk;
     if (s->options->n_chunks && s->options->n_chunks < n_chunks) n_chunks = s->options->n_chunks;
-    uint32_t half = (uint32_t)(s->chunk - s->chunk / 2);
+    size_t rows = PIECE_BYTES / sizeof(float) / model->hparams.n_vocab;
+    s->piece = rows < 16 ? 16 : rows < PIECE_MAX ? rows : PIECE_MAX;
     struct bitnet_context_options context = {.n_context = (uint32_t)s->chunk,
                                              .pool = s->options->pool,
                                              .all_logits = true,
-                                             .n_logits = half < PIECE_LOGITS ? half : PIECE_LOGITS};
+                                             .n_logits = (uint32_t)s->piece};
     enum bitnet_status status = bitnet_context_new(&s->context, model, &context, err);
     if (status) return status;
     int32_t bos = special->add_bos ? special->bos : BITNET_NO_TOKEN;

@@ -45,12 +45,12 @@ static double direct(const struct bitnet_tokens *tokens, size_t chunk, size_t n_
 {
     double nats = 0;
     struct bitnet_context *context;
-    const struct bitnet_context_options options = {.n_context = 256, .all_logits = true};
+    const struct bitnet_context_options options = {.n_context = 560, .all_logits = true};
     assert_int_equal(bitnet_context_new(&context, model, &options, NULL), BITNET_OK);
     *n_scored = 0;
     *squares = 0;
     for (size_t c = 0; c < n_chunks; c++) {
-        int32_t ids[256];
+        int32_t ids[560];
         memcpy(ids, tokens->at + c * chunk, chunk * sizeof *ids);
         ids[0] = 1; /* bos */
         bitnet_context_reset(context);
@@ -99,7 +99,7 @@ TEST(scores_the_second_half_of_each_chunk_as_defined)
     assert_as_defined(32, 0);
     assert_as_defined(33, 0); /* odd: 16 .. 31 */
     assert_as_defined(4, 5);
-    assert_as_defined(200, 2); /* more scored positions than one piece holds */
+    assert_as_defined(560, 2); /* more scored positions than one piece holds */
 }
 
 TEST(threads_do_not_change_a_bit_of_it)
