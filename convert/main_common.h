@@ -15,7 +15,7 @@ struct main_arguments {
     struct bitnet_type_rule rules[64];
     struct bitnet_args_list override_kv;
     struct bitnet_gguf_edit edits[64];
-    uint64_t n_threads, max_memory;
+    uint64_t n_threads, max_memory, split_max_bytes;
     bool dry_run, allow_lossy, force, json, quiet;
 };
 
@@ -43,6 +43,8 @@ struct main_arguments {
          "one more key for the file, or another value for one that a GGUF has", 0, 0}, \
         {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &(a)->max_memory, \
          "not more than this beside the mapped source (512M, 1G)", 0, 0}, \
+        {"--split-max-size", "SIZE", BITNET_OPTION_SIZE, &(a)->split_max_bytes, \
+         "in parts of at most this many bytes of tensors (2G)", 0, 0}, \
         {"--cert", "FILE", BITNET_OPTION_TEXT, &(a)->certificate, \
          "write a certificate: sources, exactness and hashes, for `bitnet gguf verify`", 0, 0}, \
         {"--allow-lossy", NULL, BITNET_OPTION_FLAG, &(a)->allow_lossy, \

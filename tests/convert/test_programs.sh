@@ -93,6 +93,14 @@ a=$("$bitnet" gguf hash --logical "$out") && c=$("$bitnet" gguf hash --logical "
     fail "the default name is not tiny-1.2M-I2_S.gguf: $(ls "$dir/out")"
 rm -f "$dir"/out/*
 
+# in parts, which are the whole again
+expect 0 "" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$dir/out/whole.gguf"
+expect 0 "" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$dir/out/part.gguf" --split-max-size 100K
+[ ! -e "$dir/out/part.gguf" ] && [ "$(ls "$dir"/out/part-*-of-*.gguf | wc -l)" -gt 1 ] || fail "not in parts: $(ls "$dir/out")"
+a=$("$bitnet" gguf hash --logical "$dir/out/whole.gguf") && c=$("$bitnet" gguf hash --logical "$(ls "$dir"/out/part-00001-of-*.gguf)")
+[ "${a%% *}" = "${c%% *}" ] || fail "the parts hold something else: $a $c"
+rm -f "$dir"/out/*
+
 # a stop in the middle: 128 + signal, nothing left
 source_of big b158 masters 0 1024
 n_stopped=0
