@@ -217,6 +217,16 @@ size_t normal_lower(uint32_t c, uint32_t out[2])
     return out[1] ? 2 : 1;
 }
 
+uint32_t normal_upper(uint32_t c)
+{
+    if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 0x20 : c;
+    for (size_t i = 0; i < COUNT(lower_map); i++)
+        if (lower_map[i][1] == c && !lower_map[i][2] &&
+            unicode_bits(lower_map[i][0]) & UNICODE_BIT(CATEGORY_LU))
+            return lower_map[i][0];
+    return c;
+}
+
 bool normal_lower_text(struct bitnet_str text, struct bitnet_buf *out)
 {
     for (size_t at = 0; at < text.n;) {

@@ -14,6 +14,8 @@ enum normal_form { NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD };
 bool normal_apply(enum normal_form form, struct bitnet_str text, struct bitnet_buf *out);
 /* Each character for itself, without context; up to two code points come out. Returns how many. */
 size_t normal_lower(uint32_t c, uint32_t out[2]);
+/* The capital letter whose lower case this is, or `c`. Slow: for single letters. */
+uint32_t normal_upper(uint32_t c);
 bool normal_lower_text(struct bitnet_str text, struct bitnet_buf *out);
 /* The first code point of the canonical decomposition, or `c`: the base letter. */
 uint32_t normal_base(uint32_t c);

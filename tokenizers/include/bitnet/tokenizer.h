@@ -116,6 +116,37 @@ struct bitnet_stream {
 bool bitnet_stream_token(struct bitnet_stream *stream, const struct bitnet_tokenizer *tokenizer,
                          int32_t id, bool with_special, struct bitnet_buf *out);
 
+/* ------------------------------------------------------------------ chat templates */
+
+struct bitnet_chat_message {
+    struct bitnet_str role, content;
+};
+
+/* What a chat template is rendered with. Everything is borrowed for the call. */
+struct bitnet_json;
+struct bitnet_chat {
+    struct bitnet_str text;                     /* the template, in Jinja */
+    const struct bitnet_chat_message *messages; /* [n_messages] */
+    size_t n_messages;
+    const struct bitnet_json *messages_json; /* instead of messages: with tool calls and the like */
+    const struct bitnet_json *tools;         /* NULL: undefined */
+    struct bitnet_str bos_token, eos_token;  /* NULL: undefined */
+    bool add_generation_prompt;
+    struct bitnet_str date; /* what strftime_now() gives; NULL: "" */
+};
+
+/* Appends the prompt, to be tokenized with no_special and parse_special. FORMAT: the template is
+ * damaged, or raises an error itself (its words are in the text); UNSUPPORTED: a construct, filter
+ * or function by name; LIMIT: its budget of steps, memory or output is spent. */
+enum bitnet_status bitnet_chat_render(const struct bitnet_chat *chat, struct bitnet_buf *out,
+                                      struct bitnet_error *err);
+/* The same with the template and the tokens of a vocabulary. UNSUPPORTED when it has none. The
+ * template that bitnet.cpp's converter puts into its files is replaced by the models' own. */
+enum bitnet_status bitnet_chat_prompt(const struct bitnet_tokenizer *tokenizer,
+                                      const struct bitnet_chat_message *messages, size_t n,
+                                      bool add_generation_prompt, struct bitnet_buf *out,
+                                      struct bitnet_error *err);
+
 /* Writes all tokenizer.* keys as llama.cpp's converter does (tokenizers.md section 13). */
 enum bitnet_status bitnet_tokenizer_to_gguf(const struct bitnet_tokenizer *tokenizer,
                                             struct bitnet_gguf_writer *writer,
