@@ -4,10 +4,12 @@
  * ".bitnet-hub" in the repository's folder, where no scan looks. */
 #include "cache.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bitnet/alloc.h>
@@ -23,6 +25,24 @@ void hub_temp_name(char out[HUB_TEMP_MAX])
     char random[9];
     hub_random_hex(random);
     snprintf(out, HUB_TEMP_MAX, HUB_STATE_DIR "/tmp/%s", random);
+}
+
+void hub_clean_temp(const struct hub_repo *repo)
+{
+    enum { DAY_S = 24 * 3600 };
+    int fd = hub_open_dir(repo->dir, HUB_STATE_DIR "/tmp", false);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!list) {
+        if (fd >= 0) close(fd);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(list));) {
+        struct stat st;
+        if (fstatat(dirfd(list), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (!S_ISDIR(st.st_mode) && time(NULL) - st.st_mtime > DAY_S)
+            unlinkat(dirfd(list), e->d_name, 0);
+    }
+    closedir(list);
 }
 
 /* --- opening --- */

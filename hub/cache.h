@@ -75,5 +75,7 @@ bool hub_stamped(const struct hub_repo *repo, const char *etag);
 /* ".bitnet-hub/tmp/<8 hex>": a name for a file to be renamed. */
 #define HUB_TEMP_MAX 64
 void hub_temp_name(char out[HUB_TEMP_MAX]);
+/* Removes such files that are older than a day: their process died. */
+void hub_clean_temp(const struct hub_repo *repo);
 
 #endif

@@ -264,20 +264,52 @@ static void open_journal(struct hub_partial *p, const struct hub_partial_place *
     append(p, &head);
 }
 
-static int create(struct hub_partial *p, const struct hub_partial_place *place, const char *etag)
+static int choose_names(struct hub_partial *p, const struct hub_partial_place *place,
+                        const char *etag)
 {
     char stem[80], random[9];
-    for (int attempt = 0; attempt < 100; attempt++) {
-        hub_random_hex(random);
-        snprintf(stem, sizeof stem, "%s.%s", etag, random);
-        if (!data_name(p->name, sizeof p->name, place, stem) ||
-            !journal_name(p->journal_name, sizeof p->journal_name, place, stem))
-            return ENAMETOOLONG;
-        p->fd = hub_open_file(place->dir, p->name, O_RDWR | O_CREAT | O_EXCL, 0666);
-        if (p->fd >= 0) break;
-        if (errno != EEXIST) return errno;
+    hub_random_hex(random);
+    snprintf(stem, sizeof stem, "%s.%s", etag, random);
+    bool fits = data_name(p->name, sizeof p->name, place, stem) &&
+                journal_name(p->journal_name, sizeof p->journal_name, place, stem);
+    return fits ? 0 : ENAMETOOLONG;
+}
+
+/* The data get their name only when the journal is there, so that a kill in between leaves no file
+ * that nobody can tell from somebody else's download. Not every file system can do it. */
+static bool create_unnamed(struct hub_partial *p, const struct hub_partial_place *place,
+                           const char *etag, uint64_t size)
+{
+    char open_file[64];
+    int folder = hub_open_dir(place->dir, place->data, true);
+    if (folder < 0) return false;
+    p->fd = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    bool named = false;
+    if (p->fd >= 0) {
+        open_journal(p, place, etag, size);
+        snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", p->fd);
+        named =
+            linkat(AT_FDCWD, open_file, folder, strrchr(p->name, '/') + 1, AT_SYMLINK_FOLLOW) == 0;
+        if (!named) hub_partial_done(p, place);
     }
-    return p->fd < 0 ? EEXIST : 0;
+    close(folder);
+    return named;
+}
+
+static int create(struct hub_partial *p, const struct hub_partial_place *place, const char *etag,
+                  uint64_t size)
+{
+    int failed = choose_names(p, place, etag);
+    if (failed || create_unnamed(p, place, etag, size)) return failed;
+    for (int attempt = 0; attempt < 100 && !failed; attempt++) {
+        p->fd = hub_open_file(place->dir, p->name, O_RDWR | O_CREAT | O_EXCL, 0666);
+        if (p->fd >= 0) {
+            open_journal(p, place, etag, size);
+            return 0;
+        }
+        failed = errno == EEXIST ? choose_names(p, place, etag) : errno;
+    }
+    return failed ? failed : EEXIST;
 }
 
 enum bitnet_status hub_partial_open(struct hub_partial *p, const struct hub_partial_place *place,
@@ -285,9 +317,8 @@ enum bitnet_status hub_partial_open(struct hub_partial *p, const struct hub_part
                                     struct bitnet_error *err)
 {
     *p = (struct hub_partial){.fd = -1, .journal = -1};
-    int failed = create(p, place, etag);
+    int failed = create(p, place, etag, size);
     if (failed) return hub_io_error(err, failed, "create", p->name);
-    open_journal(p, place, etag, size);
     if (have) take_over(p, place, etag, size, have);
     failed = hub_io->allocate(p->fd, (off_t)size);
     if (!failed) return BITNET_OK;
@@ -355,8 +386,8 @@ static bool sweep_one(void *user, const char *stem)
     bool is_dead = !hub_journal_is_alive(&j);
     hub_journal_clear(&j);
     if (!is_dead) return true;
-    hub_unlink(place->dir, name);
     if (data_name(name, sizeof name, place, stem)) hub_unlink(place->dir, name);
+    if (journal_name(name, sizeof name, place, stem)) hub_unlink(place->dir, name);
     return true;
 }
 
@@ -364,6 +395,27 @@ void hub_partial_sweep(const struct hub_partial_place *place, const char *etag)
 {
     struct sweep sweep = {.place = place};
     each_journal(place, etag, sweep_one, &sweep);
+}
+
+void hub_partial_sweep_all(const struct hub_partial_place *place,
+                           bool (*is_there)(void *user, const char *etag), void *user)
+{
+    int fd = hub_open_dir(place->dir, place->journal, false);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!list) {
+        if (fd >= 0) close(fd);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(list));) {
+        char etag[65];
+        size_t n = strcspn(e->d_name, ".");
+        if (n >= sizeof etag) continue;
+        memcpy(etag, e->d_name, n);
+        etag[n] = 0;
+        if (hub_is_etag((struct bitnet_str){etag, n}) && is_there(user, etag))
+            hub_partial_sweep(place, etag);
+    }
+    closedir(list);
 }
 
 /* --- for the eyes of the cache commands --- */

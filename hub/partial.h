@@ -47,6 +47,9 @@ void hub_partial_done(struct hub_partial *partial, const struct hub_partial_plac
 
 /* Removes what dead processes left of this file, now that it is there. */
 void hub_partial_sweep(const struct hub_partial_place *place, const char *etag);
+/* The same for every file with a journal that is_there() says is there. */
+void hub_partial_sweep_all(const struct hub_partial_place *place,
+                           bool (*is_there)(void *user, const char *etag), void *user);
 
 /* One partial as found on disk. */
 struct hub_partial_found {

@@ -471,6 +471,22 @@ static void sync_names(const struct pull *p)
     close(blobs);
 }
 
+static bool has_blob(void *user, const char *etag)
+{
+    char name[HUB_NAME_MAX];
+    snprintf(name, sizeof name, "blobs/%s", etag);
+    return hub_exists(((const struct pull *)user)->repo.dir, name);
+}
+
+/* What a process left that died between finishing a file and tidying up. */
+static void tidy(struct pull *p)
+{
+    if (is_local(p)) return;
+    struct hub_place place = cache_place(p);
+    hub_partial_sweep_all(&place.partials, has_blob, p);
+    hub_clean_temp(&p->repo);
+}
+
 static enum bitnet_status publish(struct pull *p, struct bitnet_error *err)
 {
     enum bitnet_status status = check_indexes(p, err);
@@ -485,6 +501,7 @@ static enum bitnet_status publish(struct pull *p, struct bitnet_error *err)
         }
     }
     if (!status) store_tree(p);
+    if (!status) tidy(p);
     return status;
 }
 

@@ -198,6 +198,19 @@ TEST(prune_removes_what_nothing_refers_to_and_dead_partials)
     bitnet_hub_free(hub);
 }
 
+TEST(temporary_files_of_the_dead_go_after_a_day)
+{
+    struct rig *rig = *state;
+    struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    pull(rig);
+    temp_dir_write(&rig->dir, "hub/models--org--model/.bitnet-hub/tmp/00000001", "x", 1);
+    temp_dir_write(&rig->dir, "hub/models--org--model/.bitnet-hub/tmp/00000002", "x", 1);
+    assert_int_equal(utimensat(AT_FDCWD, rig_file(rig, ".bitnet-hub/tmp/00000001"), old, 0), 0);
+    pull(rig);
+    assert_false(rig_exists(rig, ".bitnet-hub/tmp/00000001"));
+    assert_true(rig_exists(rig, ".bitnet-hub/tmp/00000002")); /* somebody may be writing it */
+}
+
 TEST(removing_a_revision_leaves_what_another_one_uses)
 {
     struct rig *rig = *state;
@@ -276,6 +289,7 @@ int main(void)
         CASE(a_damaged_blob_is_found_named_and_fetched_again_alone),
         CASE(files_never_pulled_and_files_unknown_are_told_apart),
         CASE(prune_removes_what_nothing_refers_to_and_dead_partials),
+        CASE(temporary_files_of_the_dead_go_after_a_day),
         CASE(removing_a_revision_leaves_what_another_one_uses),
         CASE(a_link_planted_in_a_snapshot_is_removed_and_not_followed),
         CASE(a_path_is_found_without_a_network),
