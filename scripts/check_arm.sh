@@ -11,8 +11,11 @@ for tool in aarch64-linux-gnu-gcc qemu-aarch64 cmake ninja; do
         exit 77
     fi
 done
-cmake -S "$root" -B "$build" -G Ninja --toolchain scripts/cmake/aarch64.cmake \
-    -DBITNET_TOOLS=OFF -DBITNET_WERROR=ON >/dev/null
+mkdir -p "$build"
+# Warnings about the host's libraries concern programs that are not built here.
+cmake -S "$root" -B "$build" -G Ninja --toolchain "$root/scripts/cmake/aarch64.cmake" \
+    -DBITNET_TOOLS=OFF -DBITNET_WERROR=ON >"$build/configure.log" 2>&1 ||
+    { cat "$build/configure.log" >&2; exit 1; }
 ninja -C "$build" check_kernels >/dev/null
 for cpu in cortex-a57 neoverse-n1 max; do
     echo "== $cpu"
