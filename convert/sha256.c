@@ -39,22 +39,35 @@ static void schedule(const uint8_t *block, uint32_t w[64])
     }
 }
 
+/* One round. Instead of moving the eight words along, the caller names them in turn: after eight
+ * rounds they are back in their places. */
+static inline void round_of(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f,
+                            uint32_t g, uint32_t *h, uint32_t kw)
+{
+    uint32_t t1 = *h + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & f) ^ (~e & g)) + kw;
+    uint32_t t2 = (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+    *d += t1;
+    *h = t1 + t2;
+}
+
 static void compress(uint32_t state[8], const uint8_t *block)
 {
-    uint32_t w[64], s[8];
+    uint32_t w[64];
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     schedule(block, w);
-    memcpy(s, state, sizeof s);
-    for (size_t t = 0; t < 64; t++) {
-        uint32_t e = s[4], a = s[0];
-        uint32_t t1 = s[7] + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & s[5]) ^ (~e & s[6])) +
-                      k[t] + w[t];
-        uint32_t t2 =
-            (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t1;
-        s[0] = t1 + t2;
+    for (size_t t = 0; t < 64; t += 8) {
+        round_of(a, b, c, &d, e, f, g, &h, k[t] + w[t]);
+        round_of(h, a, b, &c, d, e, f, &g, k[t + 1] + w[t + 1]);
+        round_of(g, h, a, &b, c, d, e, &f, k[t + 2] + w[t + 2]);
+        round_of(f, g, h, &a, b, c, d, &e, k[t + 3] + w[t + 3]);
+        round_of(e, f, g, &h, a, b, c, &d, k[t + 4] + w[t + 4]);
+        round_of(d, e, f, &g, h, a, b, &c, k[t + 5] + w[t + 5]);
+        round_of(c, d, e, &f, g, h, a, &b, k[t + 6] + w[t + 6]);
+        round_of(b, c, d, &e, f, g, h, &a, k[t + 7] + w[t + 7]);
     }
-    for (size_t i = 0; i < 8; i++) state[i] += s[i];
+    const uint32_t end[8] = {a, b, c, d, e, f, g, h};
+    for (size_t i = 0; i < 8; i++) state[i] += end[i];
 }
 
 void sha256_init(struct sha256 *hash)
