@@ -248,20 +248,55 @@ static void append(struct hub_partial *p, struct bitnet_buf *line)
     bitnet_buf_free(line);
 }
 
-static void open_journal(struct hub_partial *p, const struct hub_partial_place *place,
-                         const char *etag, uint64_t size)
+/* A file without a name, to be given one when its contents make sense: a kill in between leaves
+ * nothing. -1 where the file system cannot do it. */
+static int open_unnamed(int root, const char *folder)
+{
+    int dir = hub_open_dir(root, folder, true);
+    if (dir < 0) return -1;
+    int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    close(dir);
+    return fd;
+}
+
+static bool give_name(int root, const char *path, int fd)
+{
+    char open_file[64];
+    const char *name;
+    int dir = hub_open_parent(root, path, true, &name);
+    if (dir < 0) return false;
+    snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", fd);
+    bool named = linkat(AT_FDCWD, open_file, dir, name, AT_SYMLINK_FOLLOW) == 0;
+    close(dir);
+    return named;
+}
+
+static void write_head(struct hub_partial *p, const char *etag, uint64_t size)
 {
     struct stat st;
     struct hub_journal j = {.size = size};
-    p->journal = hub_open_file(place->dir, p->journal_name, O_WRONLY | O_CREAT | O_EXCL, 0666);
-    if (p->journal < 0 || fstat(p->fd, &st) != 0) return;
+    struct bitnet_buf head = {.max = 4096};
+    if (fstat(p->fd, &st) != 0) return;
     memcpy(j.etag, etag, strlen(etag) + 1);
     j.device = (uint64_t)st.st_dev;
     j.inode = (uint64_t)st.st_ino;
     hub_owner_self(&j.owner);
-    struct bitnet_buf head = {.max = 4096};
     hub_journal_head(&head, &j);
     append(p, &head);
+}
+
+static void open_journal(struct hub_partial *p, const struct hub_partial_place *place,
+                         const char *etag, uint64_t size)
+{
+    p->journal = open_unnamed(place->dir, place->journal);
+    if (p->journal >= 0) {
+        write_head(p, etag, size);
+        if (give_name(place->dir, p->journal_name, p->journal)) return;
+        close(p->journal);
+        p->journal_bytes = 0;
+    }
+    p->journal = hub_open_file(place->dir, p->journal_name, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    if (p->journal >= 0) write_head(p, etag, size);
 }
 
 static int choose_names(struct hub_partial *p, const struct hub_partial_place *place,
@@ -275,25 +310,17 @@ static int choose_names(struct hub_partial *p, const struct hub_partial_place *p
     return fits ? 0 : ENAMETOOLONG;
 }
 
-/* The data get their name only when the journal is there, so that a kill in between leaves no file
- * that nobody can tell from somebody else's download. Not every file system can do it. */
+/* The data get their name only when the journal is there, so that no file is left that nobody can
+ * tell from somebody else's download. */
 static bool create_unnamed(struct hub_partial *p, const struct hub_partial_place *place,
                            const char *etag, uint64_t size)
 {
-    char open_file[64];
-    int folder = hub_open_dir(place->dir, place->data, true);
-    if (folder < 0) return false;
-    p->fd = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
-    bool named = false;
-    if (p->fd >= 0) {
-        open_journal(p, place, etag, size);
-        snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", p->fd);
-        named =
-            linkat(AT_FDCWD, open_file, folder, strrchr(p->name, '/') + 1, AT_SYMLINK_FOLLOW) == 0;
-        if (!named) hub_partial_done(p, place);
-    }
-    close(folder);
-    return named;
+    p->fd = open_unnamed(place->dir, place->data);
+    if (p->fd < 0) return false;
+    open_journal(p, place, etag, size);
+    if (give_name(place->dir, p->name, p->fd)) return true;
+    hub_partial_done(p, place);
+    return false;
 }
 
 static int create(struct hub_partial *p, const struct hub_partial_place *place, const char *etag,
