@@ -136,6 +136,25 @@ def convert_all(program, model, folder):
     return made
 
 
+def check_split(program, path, folder):
+    """The package reads every part of a set that we split: all tensors there, once, byte for byte."""
+    prefix = os.path.join(folder, "split")
+    subprocess.run([program, "gguf", "split", path, prefix, "--max-size", "1M"], check=True, stdout=subprocess.DEVNULL)
+    parts = [Reader(str(part)) for part in sorted(pathlib.Path(folder).glob("split-*.gguf"))]
+    whole = {tensor.name: tensor for tensor in Reader(path).tensors}
+    n_tensors = len(whole)
+    assert len(parts) > 1, "one part only"
+    for number, part in enumerate(parts):
+        fields = {name: int(part.fields[name].parts[-1][0]) for name in ("split.no", "split.count", "split.tensors.count")}
+        assert fields == {"split.no": number, "split.count": len(parts), "split.tensors.count": n_tensors}, fields
+        for tensor in part.tensors:
+            theirs = whole.pop(tensor.name)
+            assert theirs.tensor_type == tensor.tensor_type and numpy.array_equal(theirs.shape, tensor.shape), tensor.name
+            assert numpy.ascontiguousarray(theirs.data).tobytes() == numpy.ascontiguousarray(tensor.data).tobytes(), tensor.name
+    assert not whole, sorted(whole)
+    print(f"{path}: {len(parts)} parts hold it all")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bitnet", required=True)
@@ -148,6 +167,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             for path in convert_all(options.bitnet, options.convert, folder):
                 check_file(options.bitnet, path)
+            Reader.dialect = "ggml"
+            check_split(options.bitnet, os.path.join(folder, "f16.gguf"), folder)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 #include <bitnet/alloc.h>
 #include <bitnet/arch.h>
 #include <bitnet/arena.h>
+#include <bitnet/doctor.h>
 #include <bitnet/file.h>
 #include <bitnet/gguf.h>
 #include <bitnet/json.h>
@@ -251,6 +252,26 @@ TEST(a_copy_has_the_same_bytes)
     temp_dir_remove(&dir);
 }
 
+/* gguf-py made the parts; what we merge differs from the set by its three keys alone. */
+TEST(a_set_that_others_split_is_merged)
+{
+    struct temp_dir dir;
+    struct bitnet_gguf *merged = NULL;
+    struct bitnet_gguf_diff diff = {0};
+    need_golden();
+    temp_dir_make(&dir);
+    struct bitnet_gguf *split = open_golden("container-split-00001-of-00003.gguf");
+    const char *path = temp_dir_file(&dir, "merged.gguf");
+    if (bitnet_gguf_merge(split, path, false, &err) || bitnet_gguf_open(&merged, path, NULL, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(bitnet_gguf_compare(split, merged, &diff, &err), BITNET_CHECK);
+    assert_int_equal(diff.n_differences, 3);
+    assert_int_equal(bitnet_gguf_tensor_count(merged), 5);
+    bitnet_gguf_close(split);
+    bitnet_gguf_close(merged);
+    temp_dir_remove(&dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +279,7 @@ int main(void)
         cmocka_unit_test(the_split_set_is_made_like_the_container),
         cmocka_unit_test(the_tiny_models_are_sound),
         cmocka_unit_test(a_copy_has_the_same_bytes),
+        cmocka_unit_test(a_set_that_others_split_is_merged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
