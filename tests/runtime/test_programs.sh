@@ -104,7 +104,11 @@ for tool in "cli -p a -n 0 -c 200000 --ignore-eos" "bench -p 0 -n 100000 -r 1000
     # shellcheck disable=SC2086
     "$bitnet" $tool -m "$dir/model.gguf" >"$dir/out" 2>"$dir/err" &
     pid=$!
-    sleep 1
+    for _ in $(seq 200); do # until it catches SIGINT: the second bit of SigCgt
+        grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status && break
+        sleep 0.1
+    done
+    sleep 0.5
     kill -INT $pid
     wait $pid
     code=$?
