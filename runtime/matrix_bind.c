@@ -46,7 +46,10 @@ static enum bitnet_status find_tile(struct bitnet_layout *layout, const struct b
                                     struct bitnet_error *err)
 {
     struct bitnet_tile *tile = &layout->tile;
-    enum bitnet_status status = tile_number(gguf, layout, "bm", &tile->rows, err);
+    uint64_t version; /* of these keys: another one may mean something else */
+    enum bitnet_status status =
+        bitnet_gguf_u64(gguf, "bitnet.tl.version", 1, 1, BITNET_GGUF_OPTIONAL, &version, err);
+    if (!status) status = tile_number(gguf, layout, "bm", &tile->rows, err);
     if (!status) status = tile_number(gguf, layout, "bk", &tile->cols, err);
     if (!status) status = tile_number(gguf, layout, "bmm", &tile->sub_rows, err);
     if (status) return status;

@@ -144,6 +144,23 @@ TEST(tl2_without_its_tile_is_refused)
     forget(&w);
 }
 
+TEST(tiles_of_an_unknown_version_are_refused)
+{
+    struct tiny_file file = {.linear = BITNET_DTYPE_tl2,
+                             .embed = BITNET_DTYPE_f16,
+                             .dialect = BITNET_DIALECT_BITNETCPP,
+                             .tile_version = 2};
+    struct written w = write_with(tiny_spec_b158(), file);
+    struct bitnet_error err;
+    assert_int_equal(open_fails(w.path, &err), BITNET_FORMAT);
+    assert_text_has(err.text, "bitnet.tl.version");
+    forget(&w);
+    file.tile_version = 1;
+    w = write_with(tiny_spec_b158(), file);
+    free(run_model(w.path, tokens, N_TOKENS, &(struct run){0}));
+    forget(&w);
+}
+
 TEST(the_scale_beside_a_matrix_of_ones_is_its_scale)
 {
     struct tiny_spec spec = tiny_spec_bitnet();
@@ -293,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_damaged_scale_is_named),
         cmocka_unit_test(a_tensor_that_no_role_claims_is_refused),
         cmocka_unit_test(tl2_without_its_tile_is_refused),
+        cmocka_unit_test(tiles_of_an_unknown_version_are_refused),
         cmocka_unit_test(the_scale_beside_a_matrix_of_ones_is_its_scale),
         cmocka_unit_test(one_line_tells_of_layers_that_are_not_ternary),
         cmocka_unit_test(a_ternary_model_is_opened_in_silence),

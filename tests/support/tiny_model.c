@@ -432,6 +432,7 @@ static bool write_all(const struct tiny_model *m, const struct tiny_file *file,
 {
     struct bitnet_error err;
     put_metadata(m, w);
+    if (file->tile_version) bitnet_gguf_put_u32(w, "bitnet.tl.version", file->tile_version);
     if (!file->no_tiles && !put_tiles(w, items)) return false;
     for (size_t i = 0; i < items->n; i++)
         if (!declare(w, &items->at[i])) return false;

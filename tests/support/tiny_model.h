@@ -72,6 +72,7 @@ struct tiny_file {
     bool extra_scale;         /* linears hold -1, 0, +1, the scale is a tensor beside */
     const char *extra_tensor; /* an F32 tensor that no role claims */
     bool no_tiles;            /* leave out the tile keys of TL1 and TL2 */
+    uint32_t tile_version;    /* 0: no such key */
     enum bitnet_dialect dialect;
 };
 /* Writes the GGUF; false (with a line on stderr) when a type cannot hold it. */
