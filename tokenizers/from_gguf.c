@@ -12,6 +12,7 @@ struct source {
     const struct bitnet_gguf *gguf;
     const struct bitnet_log *log;
     struct bitnet_tokenizer *tokenizer;
+    uint32_t last_result; /* of the merge before */
     struct bitnet_error *err;
 };
 
@@ -125,6 +126,16 @@ static enum bitnet_status symbol_of(struct source *source, struct bitnet_str tex
                        "no room for the symbols of the merges");
 }
 
+/* Merges are listed as their results were learnt, so a result is most often that of the merge before
+ * or the token behind it: two looks at memory in order save a search in a large table. */
+static enum bitnet_status result_of(struct source *source, struct bitnet_str text, uint32_t *id)
+{
+    const struct vocab *vocab = &source->tokenizer->vocab;
+    for (*id = source->last_result; *id <= source->last_result + 1 && *id < vocab->n; ++*id)
+        if (bitnet_str_equal(vocab_text(vocab, *id), text)) return BITNET_OK;
+    return symbol_of(source, text, id);
+}
+
 /* "left right": the space is the first one after byte 0, so that a left side of one space lives. */
 static enum bitnet_status add_merge(struct source *source, struct bitnet_str text,
                                     struct bitnet_buf *joint)
@@ -143,7 +154,8 @@ static enum bitnet_status add_merge(struct source *source, struct bitnet_str tex
         return bitnet_fail(source->err, BITNET_MEMORY, "out of memory for merge %u", merges->n);
     enum bitnet_status status = symbol_of(source, left, &left_id);
     if (!status) status = symbol_of(source, right, &right_id);
-    if (!status) status = symbol_of(source, (struct bitnet_str){joint->at, joint->n}, &result);
+    if (!status) status = result_of(source, (struct bitnet_str){joint->at, joint->n}, &result);
+    source->last_result = status ? 0 : result;
     if (!status && !merge_table_add(merges, left_id, right_id, result))
         status = bitnet_fail(source->err, BITNET_MEMORY, "out of memory for merge %u", merges->n);
     return status;
