@@ -480,10 +480,15 @@ float config_rope_divisor(const struct config *config, uint32_t i)
     return (float)(1.0 / ((1.0 - smooth) / s->factor + smooth));
 }
 
-/* transformers compares a module's full name and each part of it. */
+/* transformers compares the beginning of a module's full name, its end, and (older versions) each
+ * part of it. */
 static bool names_module(struct bitnet_str kept, struct bitnet_str module)
 {
     if (bitnet_str_equal(kept, module)) return true;
+    size_t before = module.n - kept.n;
+    if (module.n > kept.n && module.at[before - 1] == '.' &&
+        memcmp(module.at + before, kept.at, kept.n) == 0)
+        return true;
     if (module.n > kept.n && module.at[kept.n] == '.' && memcmp(module.at, kept.at, kept.n) == 0)
         return true;
     for (size_t begin = 0, i = 0; i <= module.n; i++) {

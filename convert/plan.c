@@ -278,8 +278,9 @@ static enum bitnet_status add_row(struct bitnet_plan *plan, const struct bitnet_
 {
     struct bitnet_plan_row *row = &plan->rows[plan->n];
     struct plan_item *item = &plan->items[plan->n];
-    bool is_linear =
-        role->kind == BITNET_TENSOR_LINEAR && !config_keeps(&plan->config, tensor->name);
+    /* what is packed was converted, whatever the list of modules says */
+    bool is_kept = tensor->dtype->kind != ST_U8 && config_keeps(&plan->config, tensor->name);
+    bool is_linear = role->kind == BITNET_TENSOR_LINEAR && !is_kept;
     used[tensor - plan->source.tensors] = true;
     item->tensor = tensor;
     row->source = tensor->name;

@@ -102,13 +102,15 @@ TEST(refuses_other_ways_of_quantizing)
 
 TEST(knows_which_modules_are_kept)
 {
-    assert_int_equal(
-        parse("{" BITNET BASE ",\"quantization_config\":{\"quant_method\":\"bitnet\","
-              "\"modules_to_not_convert\":[\"lm_head\",\"model.layers.1.mlp\",\"k_proj\"]}}"),
-        BITNET_OK);
+    assert_int_equal(parse("{" BITNET BASE ",\"quantization_config\":{\"quant_method\":\"bitnet\","
+                           "\"modules_to_not_convert\":[\"lm_head\",\"model.layers.1.mlp\",\"k_"
+                           "proj\",\"self_attn.o_proj\"]}}"),
+                     BITNET_OK);
     assert_true(config_keeps(&config, BITNET_STR("lm_head.weight")));
     assert_true(config_keeps(&config, BITNET_STR("model.layers.1.mlp.up_proj.weight")));
     assert_true(config_keeps(&config, BITNET_STR("model.layers.0.self_attn.k_proj.weight")));
+    assert_true(config_keeps(&config, BITNET_STR("model.layers.0.self_attn.o_proj.weight")));
+    assert_false(config_keeps(&config, BITNET_STR("model.layers.0.self_attn.q_proj.weight")));
     assert_false(config_keeps(&config, BITNET_STR("model.layers.0.mlp.up_proj.weight")));
     assert_false(config_keeps(&config, BITNET_STR("model.layers.10.mlp.up_proj.weight")));
     REFUSES(BITNET_FORMAT,

@@ -475,10 +475,10 @@ TEST(a_process_that_is_killed_leaves_no_file_under_the_final_name)
     small_source(CP_PACKED_MULTIPLY);
     struct bitnet_str good = good_file(&options);
     unsigned n_finished = 0, n_killed = 0;
-    for (int k = 0; k < 40; k++) {
+    for (int k = 0; k < 200; k++) {
         pid_t child = fork();
         if (child == 0) _exit((int)convert(&options));
-        usleep((useconds_t)(k * 400));
+        usleep((useconds_t)(k * 80));
         kill(child, SIGKILL);
         int how = 0;
         waitpid(child, &how, 0);
