@@ -280,12 +280,12 @@ static void source_values(const struct weight *w, size_t source_row, int8_t *tri
         out[c] = trits[c] == 0 ? 0.0f : trits[c] * scale_of(w, source_row, c);
 }
 
-/* What the documented rounding makes of x. */
-static float rounded_to(enum bitnet_dtype type, float x)
+/* True when number c of a row of bytes is what the documented rounding makes of x, bit for bit. */
+static bool is_rounded(enum bitnet_dtype type, const uint8_t *bytes, size_t c, float x)
 {
-    if (type == BITNET_DTYPE_f16) return bitnet_f16_to_f32(bitnet_f32_to_f16(x));
-    if (type == BITNET_DTYPE_bf16) return bitnet_bf16_to_f32(bitnet_f32_to_bf16(x));
-    return x;
+    if (type == BITNET_DTYPE_f16) return bitnet_load_u16(bytes + 2 * c) == bitnet_f32_to_f16(x);
+    if (type == BITNET_DTYPE_bf16) return bitnet_load_u16(bytes + 2 * c) == bitnet_f32_to_bf16(x);
+    return bitnet_load_f32(bytes + 4 * c) == x;
 }
 
 static bool is_float_type(enum bitnet_dtype type)
@@ -299,13 +299,12 @@ static bool row_is_right(const struct check *k, const float *values, const uint8
                          float *decoded, double *deviation)
 {
     size_t cols = k->layout.cols;
-    bool is_right = true;
+    bool is_right = true, is_float = is_float_type(k->layout.type);
     k->item->codec->decode_rows(&k->layout, bytes, 1, decoded);
     for (size_t c = 0; c < cols; c++) {
         double d = fabs((double)decoded[c] - (double)values[c]);
         if (!(d <= *deviation)) *deviation = d;
-        if (is_float_type(k->layout.type) && decoded[c] != rounded_to(k->layout.type, values[c]))
-            is_right = false;
+        if (is_float && !is_rounded(k->layout.type, bytes, c, values[c])) is_right = false;
         if (!isfinite(decoded[c])) is_right = false;
     }
     return is_right;
@@ -340,12 +339,12 @@ static enum bitnet_status fail_row(const struct check *k, struct bitnet_error *e
     size_t r = atomic_load(&k->first_bad), c = 0;
     size_t row_bytes = bitnet_rows_bytes(&k->layout, 1);
     source_values(w, r, k->space->trits, values);
-    k->item->codec->decode_rows(&k->layout, k->written->data.at + target_row(w, r) * row_bytes, 1,
-                                decoded);
+    const uint8_t *bytes = k->written->data.at + target_row(w, r) * row_bytes;
+    k->item->codec->decode_rows(&k->layout, bytes, 1, decoded);
     if (!is_float_type(k->layout.type))
         return bitnet_fail(err, BITNET_INTEGRITY, "row %zu is not what the source's row %zu gives",
                            target_row(w, r), r);
-    while (c + 1 < w->cols && decoded[c] == rounded_to(k->layout.type, values[c])) c++;
+    while (c + 1 < w->cols && is_rounded(k->layout.type, bytes, c, values[c])) c++;
     return bitnet_fail(err, BITNET_INTEGRITY,
                        "value [%zu][%zu] is %.9g, the source has %.9g (its row %zu)",
                        target_row(w, r), c, (double)decoded[c], (double)values[c], r);
