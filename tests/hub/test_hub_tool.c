@@ -203,7 +203,8 @@ TEST(a_damaged_file_is_repaired_by_verify_and_pull)
     assert_int_equal(RUN(rig, "verify", "org/model", "--rehash")->code, 0);
 }
 
-static void serve_file(struct rig *rig, const char *name)
+/* The hub borrows the bytes: the caller frees them when nobody asks for the file any more. */
+static char *serve_file(struct rig *rig, const char *name)
 {
     char path[300];
     snprintf(path, sizeof path, "checkpoint/%s", name);
@@ -213,6 +214,7 @@ static void serve_file(struct rig *rig, const char *name)
     size_t n = fread(bytes, 1, 8 << 20, f);
     fclose(f);
     fake_hub_put(rig->fake, name, bytes, n, strstr(name, "safetensors") != NULL);
+    return bytes;
 }
 
 TEST(one_command_pulls_converts_and_verifies)
@@ -225,9 +227,8 @@ TEST(one_command_pulls_converts_and_verifies)
     assert_int_equal(mkdir(folder, 0755), 0);
     cp_write(cp, folder);
     cp_free(cp);
-    serve_file(rig, "config.json");
-    serve_file(rig, "tokenizer.json");
-    serve_file(rig, "model.safetensors");
+    char *served[] = {serve_file(rig, "config.json"), serve_file(rig, "tokenizer.json"),
+                      serve_file(rig, "model.safetensors")};
     struct ran *r = RUN(rig, "pull", "org/model", "--qtype", "i2_s", "-o", out);
     if (r->code) fail_msg("%s", r->err);
     FILE *f = fopen(out, "rb");
@@ -237,6 +238,7 @@ TEST(one_command_pulls_converts_and_verifies)
     assert_string_equal(magic, "GGUF");
     fclose(f);
     assert_int_equal(RUN(rig, "pull", "org/model", "--qtype", "nothing", "-o", out)->code, 2);
+    for (size_t i = 0; i < sizeof served / sizeof served[0]; i++) free(served[i]);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
