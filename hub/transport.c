@@ -235,7 +235,8 @@ static bool set_request(struct hub_transport *t, struct hub_line *line, struct h
     code |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, line->headers);
     code |= curl_easy_setopt(easy, CURLOPT_USERAGENT, t->options.user_agent);
     code |= curl_easy_setopt(easy, CURLOPT_RANGE, call->range);
-    code |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_bytes(call));
+    /* A wish: a line whose last host was not found still has its buffer, and keeps the size. */
+    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_bytes(call));
     code |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)t->options.connect_ms);
     code |=
         curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)call->bytes_per_second);
