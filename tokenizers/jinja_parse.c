@@ -259,11 +259,15 @@ static bool constant_of(struct bitnet_str name, struct jinja_value *value)
     return is_true || is_false || bitnet_str_is(name, "none") || bitnet_str_is(name, "None");
 }
 
-/* "(a)" or a tuple "(a, b)", which is a list to us. */
+/* "(a)", or a tuple "()", "(a, b)", which is a list to us. */
 static enum bitnet_status parse_parenthesis(struct parser *parser, struct jinja_node **node)
 {
     enum bitnet_status status = advance(parser);
-    if (!status && !is_op(parser, ")")) status = parse_expression(parser, node);
+    if (!status && is_op(parser, ")")) {
+        status = new_node(parser, JINJA_LIST_OF, node);
+        return status ? status : advance(parser);
+    }
+    if (!status) status = parse_expression(parser, node);
     if (status || !is_op(parser, ",")) return status ? status : expect_op(parser, ")");
     struct jinja_node *first = *node, *tuple;
     status = new_node(parser, JINJA_LIST_OF, &tuple);

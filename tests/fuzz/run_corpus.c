@@ -119,6 +119,7 @@ int main(int argc, char **argv)
     }
     if (!S_ISDIR(st.st_mode)) {
         run(data, read_file(argv[1], data));
+        free(data);
         return 0;
     }
     printf("%s, %ld changes per file, seed %llu\n", argv[1], n_changes, (unsigned long long)state);
