@@ -126,8 +126,8 @@ static enum bitnet_status symbol_of(struct source *source, struct bitnet_str tex
                        "no room for the symbols of the merges");
 }
 
-/* Merges are listed as their results were learnt, so a result is most often that of the merge before
- * or the token behind it: two looks at memory in order save a search in a large table. */
+/* Merges are listed as their results were learnt, so a result is most often that of the merge
+ * before or the token behind it: two looks at memory in order save a search in a large table. */
 static enum bitnet_status result_of(struct source *source, struct bitnet_str text, uint32_t *id)
 {
     const struct vocab *vocab = &source->tokenizer->vocab;

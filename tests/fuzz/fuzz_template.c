@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct bitnet_buf once = {.max = OUTPUT_MAX}, twice = {.max = OUTPUT_MAX};
         enum bitnet_status status = render(text, n_messages, &once);
         require(render(text, n_messages, &twice) == status);
-        if (!status) require(once.n == twice.n && (!once.n || memcmp(once.at, twice.at, once.n) == 0));
+        if (!status)
+            require(once.n == twice.n && (!once.n || memcmp(once.at, twice.at, once.n) == 0));
         bitnet_buf_free(&once);
         bitnet_buf_free(&twice);
     }
