@@ -76,9 +76,9 @@ static struct bitnet_tokenizer *through_gguf(struct bitnet_str json, const char 
                                              size_t n_vocab)
 {
     struct temp_dir dir;
-    struct bitnet_tokenizer *made, *again;
-    struct bitnet_gguf_writer *writer;
-    struct bitnet_gguf *gguf;
+    struct bitnet_tokenizer *made = NULL, *again = NULL;
+    struct bitnet_gguf_writer *writer = NULL;
+    struct bitnet_gguf *gguf = NULL;
     struct bitnet_error err = {0};
     temp_dir_make(&dir);
     temp_dir_write(&dir, "tokenizer.json", json.at, json.n);
