@@ -74,8 +74,8 @@ static void put_rows(struct bitnet_gguf_writer *writer, const char *model)
 static struct bitnet_tokenizer *reopen(struct bitnet_gguf_writer *writer, const char *path,
                                        const struct temp_dir *dir)
 {
-    struct bitnet_gguf *gguf;
-    struct bitnet_tokenizer *tokenizer;
+    struct bitnet_gguf *gguf = NULL;
+    struct bitnet_tokenizer *tokenizer = NULL;
     struct bitnet_error err;
     if (bitnet_gguf_begin(writer, &err) || bitnet_gguf_finish(writer, &err) ||
         bitnet_gguf_open(&gguf, path, NULL, &err) ||
