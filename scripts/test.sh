@@ -101,6 +101,7 @@ stage_oracle() { # other people's programs, live
     scripts/oracle/venv.sh
     configure "$out/test"
     build "$out/test"
+    ninja -C "$out/test" --quiet logit-difference
     run_tests "$out/test" -L oracle
 }
 
