@@ -346,7 +346,7 @@ static enum bitnet_status split(struct jinja *jinja, const struct jinja_node *no
     if (status) return status;
     struct jinja_list *list = value->as.list;
     list->n = 0;
-    for (size_t at = 0, end, length; at <= text.n;) {
+    for (size_t at = 0, end, length = 0; at <= text.n;) {
         while (at_white && at < text.n &&
                is_strip_char((struct bitnet_str){text.at + at, text.n - at}, by, false, &length))
             at += length;
