@@ -33,7 +33,7 @@ for type in f16 i2_s tl2; do
     "$bitnet" convert "$model" --qtype "$type" -o "$file" --force --json >"$out/$type.convert.json"
     "$bitnet" perplexity -m "$file" -f "$text" -c 512 --json >"$out/$type.perplexity.json"
     "$build/logit-difference" "$file" "$reference" >"$out/$type.logits.json"
-    "$bitnet" bench -m "$file" -p 0 -n 64 -r 2 -o json >"$out/$type.bench.json"
+    "$bitnet" bench -m "$file" -p 0 -n 64 -r 2 -o json >"$out/$type.bench.json" 2>"$out/$type.bench.log"
     bytes=$(wc -c <"$file")
     parameters=$(field parameters <"$out/$type.convert.json")
     printf '%-6s %12s %12.2f %12.4f %22.4f %10.0f\n' "$type" "$bytes" \
