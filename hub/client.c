@@ -116,6 +116,7 @@ enum bitnet_status bitnet_hub_new(struct bitnet_hub **hub,
     struct bitnet_hub *h = bitnet_alloc(1, sizeof *h);
     if (!h) return bitnet_fail(err, BITNET_MEMORY, "no memory for a hub handle");
     h->settings = *settings;
+    h->requests_left = UINT64_MAX;
     h->random = hub_now_ms() * 2654435761u ^ (uint64_t)getpid() << 32 ^ 1;
     fill_defaults(&h->settings);
     enum bitnet_status status = check_settings(&h->settings, err);
@@ -197,6 +198,7 @@ static void pause_all(struct bitnet_hub *hub, uint64_t ms, const struct hub_repl
     uint64_t until = hub_now_ms() + ms + hub_random(hub, hub->settings.backoff_ms);
     if (until <= hub->pause_until_ms) return;
     hub->pause_until_ms = until;
+    hub->requests_left = UINT64_MAX; /* a new window, a new count */
     struct bitnet_str name = bitnet_str_of(reply->rate_name);
     hub_notice(hub, BITNET_HUB_WAITING, "the server asks to wait%s%s%s: %.1f s%s",
                name.n ? " (limit for " : "", name.n ? BITNET_QUOTE(name) : "", name.n ? ")" : "",
@@ -209,6 +211,7 @@ enum bitnet_status hub_heed_limits(struct bitnet_hub *hub, const struct hub_repl
 {
     bool asks = reply->status == 429 || reply->status == 503;
     bool is_spent = reply->has_rate && reply->rate_left == 0;
+    if (reply->has_rate) hub->requests_left = reply->rate_left ? reply->rate_left : 1;
     if (!asks && !is_spent) return BITNET_OK;
     uint64_t ms = hub_reply_wait_ms(reply, (int64_t)time(NULL));
     if (ms > hub->settings.max_wait_ms) {
@@ -242,10 +245,22 @@ const char *hub_token_for(const struct bitnet_hub *hub, const char *url)
     return hub_url_same_origin(url, hub->settings.endpoint) ? hub->settings.token : NULL;
 }
 
+/* Mirrors copy links to the public hub; what they mean is the mirror itself. */
+static const char *localise(const struct bitnet_hub *hub, const char *link, char out[HUB_URL_MAX])
+{
+    static const char public_hub[] = "https://huggingface.co/";
+    if (strncmp(link, public_hub, sizeof public_hub - 1) != 0) return link;
+    int n =
+        snprintf(out, HUB_URL_MAX, "%s/%s", hub->settings.endpoint, link + sizeof public_hub - 1);
+    return n > 0 && n < HUB_URL_MAX ? out : link;
+}
+
 enum bitnet_status hub_follow(const struct bitnet_hub *hub, const char *url, const char *location,
                               unsigned hops, char out[HUB_URL_MAX], struct bitnet_error *err)
 {
     struct bitnet_str host = hub_url_host(url);
+    char ours[HUB_URL_MAX];
+    location = localise(hub, location, ours);
     if (hops >= REDIRECTS_MAX)
         return bitnet_fail(err, BITNET_NETWORK, "%s: gave up after %d redirects",
                            BITNET_QUOTE(host), REDIRECTS_MAX);
@@ -303,6 +318,14 @@ static enum bitnet_status explain_auth(const struct bitnet_hub *hub, const char 
         return bitnet_fail(err, BITNET_AUTH, "%s was disabled by the server", what);
     if (r->status == 401 && strstr(r->error_message, "Invalid credentials")) {
         bitnet_fail(err, BITNET_AUTH, "the server refuses the token from %s", token_source(hub));
+        if (hub->settings.token_is_login)
+            return bitnet_hint(err, BITNET_AUTH,
+                               "it comes from a log-in in the browser%s; `hf auth login` renews "
+                               "it, this program does not",
+                               hub->settings.token_expiry &&
+                                       hub->settings.token_expiry <= (int64_t)time(NULL)
+                                   ? " that has ended"
+                                   : "");
         return bitnet_hint(err, BITNET_AUTH,
                            "make a new one at %s/settings/tokens, or unset it: public "
                            "repositories need none",
@@ -354,6 +377,22 @@ enum bitnet_status hub_explain(const struct bitnet_hub *hub, const char *url, co
     return explain_other(url, what, r, body, err);
 }
 
+/* The request as a command line for people, without what is secret in it. */
+static void trace(struct bitnet_hub *hub, const struct hub_call *call)
+{
+    struct bitnet_str shown = hub_url_shown(call->url);
+    hub_notice(hub, BITNET_HUB_TRACE, "curl -X GET%s%s%s '%.*s%s'",
+               call->token ? " -H 'Authorization: Bearer <TOKEN>'" : "", call->range ? " -r " : "",
+               call->range ? call->range : "", (int)(shown.n < 300 ? shown.n : 300), shown.at,
+               call->url[shown.n] ? "?<QUERY>" : "");
+}
+
+bool hub_ask(struct bitnet_hub *hub, struct hub_call *call)
+{
+    if (hub->settings.trace) trace(hub, call);
+    return hub_call_start(hub->transport, call);
+}
+
 /* --- one API call --- */
 
 struct fetch {
@@ -383,11 +422,11 @@ static enum bitnet_status run(struct bitnet_hub *hub, struct fetch *f, const cha
                                 .token = hub_token_for(hub, url),
                                 .first_byte_ms = hub->settings.metadata_timeout_ms,
                                 .stall_ms = hub->settings.metadata_timeout_ms,
+                                .decode = true,
                                 .on_body = fetch_body,
                                 .on_done = fetch_done,
                                 .user = f};
-    if (!hub_call_start(hub->transport, &f->call))
-        return bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
+    if (!hub_ask(hub, &f->call)) return bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
     while (!f->is_done) {
         hub_transport_step(hub->transport, WAIT_STEP_MS);
         hub_tell(hub, &(struct bitnet_hub_event){.kind = BITNET_HUB_PROGRESS});
@@ -417,8 +456,9 @@ static enum bitnet_status run_with_redirects(struct bitnet_hub *hub, struct fetc
     }
 }
 
-static void warn_once(struct bitnet_hub *hub, const char *warning)
+void hub_heed_warning(struct bitnet_hub *hub, const struct hub_reply *reply)
 {
+    const char *warning = reply->warning;
     size_t n = strcspn(warning, ";");
     if (n == 0 || n >= sizeof hub->warned[0]) return;
     for (size_t i = 0; i < hub->n_warned; i++)
@@ -432,7 +472,9 @@ static void warn_once(struct bitnet_hub *hub, const char *warning)
 static enum bitnet_status judge_transport(const struct fetch *f, struct bitnet_error *err)
 {
     if (f->body.failed)
-        return bitnet_fail(err, BITNET_POLICY, "an answer of the server is larger than 64 MiB");
+        return bitnet_fail(err, BITNET_POLICY,
+                           "an answer of the server unpacks to more than our limit of %d MiB",
+                           JSON_BYTES_MAX >> 20);
     enum bitnet_status status = bitnet_fail(err, BITNET_NETWORK, "%s", f->call.fault);
     if (f->call.outcome == HUB_CALL_REFUSED)
         bitnet_hint(err, status, "certificates: SSL_CERT_FILE; proxies: https_proxy, no_proxy");
@@ -449,17 +491,13 @@ static enum bitnet_status get(struct bitnet_hub *hub, struct fetch *f, const cha
         if (status) return status;
         const struct hub_reply *r = &f->call.reply;
         bool is_whole = f->call.outcome == HUB_CALL_COMPLETE;
-        if (r->warning[0]) warn_once(hub, r->warning);
+        hub_heed_warning(hub, r);
         if (is_whole) status = hub_heed_limits(hub, r, err);
         if (status) return status;
-        if (is_whole && r->status == 200 && !r->is_encoded) return BITNET_OK;
+        if (is_whole && r->status == 200) return BITNET_OK;
         struct bitnet_str body = {f->body.at, f->body.n};
         if (!is_whole)
             status = judge_transport(f, err);
-        else if (r->is_encoded)
-            status = bitnet_fail(err, BITNET_NETWORK,
-                                 "%s: the answer comes encoded (%s) though we asked for none", what,
-                                 BITNET_QUOTE(bitnet_str_of(r->encoding)));
         else
             status = hub_explain(hub, url, what, r, body, err);
         bool again = is_whole ? hub_is_retryable(r->status) : f->call.outcome == HUB_CALL_BROKEN;
@@ -576,17 +614,13 @@ enum bitnet_status hub_resolve_by_refs(struct bitnet_hub *hub, const struct bitn
     return status;
 }
 
-/* The next page's URL. A link to the public hub means our endpoint (mirrors copy such links); one
- * to anywhere else is not followed. */
+/* The next page's URL. A link to anywhere but the hub itself is not followed. */
 static enum bitnet_status next_page(const struct bitnet_hub *hub, const char *url, const char *link,
                                     struct bitnet_buf *next, struct bitnet_error *err)
 {
-    static const char public_hub[] = "https://huggingface.co/";
-    char joined[HUB_URL_MAX];
+    char joined[HUB_URL_MAX], ours[HUB_URL_MAX];
     struct bitnet_buf page = {.max = HUB_URL_MAX};
-    if (strncmp(link, public_hub, sizeof public_hub - 1) == 0)
-        bitnet_buf_printf(&page, "%s/%s", hub->settings.endpoint, link + sizeof public_hub - 1);
-    else if (hub_url_join(url, link, joined))
+    if (hub_url_join(url, localise(hub, link, ours), joined))
         bitnet_buf_printf(&page, "%s", joined);
     bool ok = page.n > 0 && hub_url_same_origin(page.at, hub->settings.endpoint);
     bitnet_buf_free(next);

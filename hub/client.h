@@ -14,6 +14,7 @@ struct bitnet_hub {
     struct hub_transport *transport;
     uint64_t pause_until_ms; /* no request before: all of them wait together */
     char pause_text[160];
+    uint64_t requests_left; /* of the hub's limit, as it last said; so many may be under way */
     uint64_t received_bytes;
     uint64_t random;
     char warned[8][32]; /* topics of X-HF-Warning that were told already */
@@ -43,12 +44,17 @@ const char *hub_token_for(const struct bitnet_hub *hub, const char *url);
  * NETWORK when the server wants a longer pause than allowed. */
 enum bitnet_status hub_heed_limits(struct bitnet_hub *hub, const struct hub_reply *reply,
                                    struct bitnet_error *err);
+/* Tells what the server wants users to know (X-HF-Warning), once per topic. */
+void hub_heed_warning(struct bitnet_hub *hub, const struct hub_reply *reply);
 /* Milliseconds until requests may go out again; 0: now. */
 uint64_t hub_pause_left_ms(const struct bitnet_hub *hub);
 
 /* Where a redirect leads: checks count, scheme and shape. NETWORK otherwise. */
 enum bitnet_status hub_follow(const struct bitnet_hub *hub, const char *url, const char *location,
                               unsigned hops, char out[HUB_URL_MAX], struct bitnet_error *err);
+
+/* Starts a request; with settings.trace, says so. False: no memory. */
+bool hub_ask(struct bitnet_hub *hub, struct hub_call *call);
 
 /* True for 408, 429, 5xx: try again later. */
 bool hub_is_retryable(unsigned status);

@@ -45,6 +45,27 @@ static int real_free_bytes(int fd, uint64_t *bytes)
     return 0;
 }
 
+/* Makes a file with small letters and looks for it with large ones. */
+static bool real_is_case_blind(int root, const char *scratch)
+{
+    char name[32] = "case-";
+    struct stat st;
+    hub_random_hex(name + 5);
+    int dir = hub_open_dir(root, scratch, true);
+    if (dir < 0) return false;
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool found = false;
+    if (fd >= 0) {
+        memcpy(name, "CASE", 4);
+        found = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        memcpy(name, "case", 4);
+        unlinkat(dir, name, 0);
+        close(fd);
+    }
+    close(dir);
+    return found;
+}
+
 const struct hub_io hub_io_real = {
     .pwrite = pwrite,
     .fsync = real_fsync,
@@ -53,6 +74,7 @@ const struct hub_io hub_io_real = {
     .symlink = real_symlink,
     .allocate = real_allocate,
     .free_bytes = real_free_bytes,
+    .is_case_blind = real_is_case_blind,
 };
 const struct hub_io *hub_io = &hub_io_real;
 

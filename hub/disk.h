@@ -18,6 +18,7 @@ struct hub_io {
     int (*symlink)(const char *target, int dir, const char *name);
     int (*allocate)(int fd, off_t n); /* reserves; 0 or an errno */
     int (*free_bytes)(int fd, uint64_t *bytes);
+    bool (*is_case_blind)(int root, const char *scratch); /* scratch: a folder of ours below root */
 };
 extern const struct hub_io *hub_io; /* the table in force; swapped by tests only */
 extern const struct hub_io hub_io_real;

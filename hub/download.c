@@ -59,11 +59,34 @@ static bool next_gap(const struct hub_download *d, const struct hub_transfer *t,
     return false;
 }
 
-static bool may_ask(const struct hub_transfer *t, uint64_t now)
+/* Somebody is finding out where the bytes are: one question is enough for all. */
+static bool is_resolving(const struct hub_download *d, const struct hub_transfer *t)
+{
+    for (unsigned i = 0; i < d->slices_max; i++)
+        if (d->slices[i].transfer == t && d->slices[i].generation == t->url_generation) return true;
+    return false;
+}
+
+static bool asks_hub(const struct hub_download *d, const char *url)
+{
+    return hub_url_same_origin(url, d->hub->settings.endpoint);
+}
+
+/* Requests under way may all be counted against what the hub still allows, so there are never more
+ * of them than that. */
+static bool hub_allows(const struct hub_download *d)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < d->slices_max; i++)
+        n += d->slices[i].transfer && asks_hub(d, d->slices[i].url);
+    return n < d->hub->requests_left;
+}
+
+static bool may_ask(const struct hub_download *d, const struct hub_transfer *t, uint64_t now)
 {
     if (t->state != HUB_TRANSFER_FETCHING || now < t->next_try_ms) return false;
-    if (t->n_slices == 0) return true;
-    return t->url && !t->one_connection; /* the first slice finds out where the bytes are */
+    if (t->n_slices > 0 && (t->one_connection || (!t->url && is_resolving(d, t)))) return false;
+    return (t->url && !asks_hub(d, t->url)) || hub_allows(d);
 }
 
 /* How much to ask for at once: small files and single connections whole, else a slice, and no
@@ -85,20 +108,23 @@ static struct hub_slice *idle_slice(struct hub_download *d)
     return NULL;
 }
 
+/* A link that is about to end is not used again. Ranges under way go on with it; the next one asks
+ * for a new link, and the others wait for that. A link that is given out for less than the margin
+ * serves the one range that fetched it. */
 static void drop_old_url(struct hub_transfer *t)
 {
     if (t->url && t->url_expiry &&
-        (int64_t)time(NULL) + t->clock_skew + EXPIRY_MARGIN_S >= t->url_expiry && t->n_slices == 0)
+        (int64_t)time(NULL) + t->clock_skew + EXPIRY_MARGIN_S >= t->url_expiry)
         hub_transfer_forget_url(t);
 }
 
 static bool start_one(struct hub_download *d, struct hub_transfer *t, uint64_t now)
 {
     struct hub_range gap;
-    if (!may_ask(t, now) || !next_gap(d, t, &gap) || !cut_slice(d, t, &gap)) return false;
+    drop_old_url(t);
+    if (!may_ask(d, t, now) || !next_gap(d, t, &gap) || !cut_slice(d, t, &gap)) return false;
     struct hub_slice *s = idle_slice(d);
     if (!s) return false;
-    drop_old_url(t);
     hub_slice_start(s, t, gap.begin, gap.end);
     return true;
 }

@@ -11,6 +11,9 @@
 
 #include "download.h"
 
+/* A folder of ours below the local one. */
+#define HUB_LOCAL_SCRATCH ".cache/huggingface/.bitnet-hub/tmp"
+
 struct hub_local {
     int dir;
     char path[HUB_PATH_BYTES];

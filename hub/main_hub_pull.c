@@ -101,7 +101,8 @@ static void show_words(struct talk *t, const struct bitnet_hub_event *e)
 
 static void print_event(const struct bitnet_hub_event *e)
 {
-    static const char *const kinds[] = {"plan", "progress", "file", "wait", "retry", "notice"};
+    static const char *const kinds[] = {"plan",  "progress", "file",   "wait",
+                                        "retry", "notice",   "request"};
     printf("{\"event\":\"%s\"", kinds[e->kind]);
     if (e->file) printf(",\"file\":"), hub_tool_json_text(stdout, e->file);
     if (e->text) printf(",\"text\":"), hub_tool_json_text(stdout, e->text);

@@ -12,6 +12,7 @@
 #include <bitnet/alloc.h>
 #include <bitnet/json.h>
 
+#include "collide.h"
 #include "download.h"
 #include "local_dir.h"
 #include "select.h"
@@ -29,6 +30,7 @@ struct pull {
     bool tree_is_stored;  /* came from the disk */
     bool tree_is_guess;   /* made from what the snapshot holds: nothing says what is missing */
     bool without_network; /* offline, or the network failed and the cache has to do */
+    bool is_stale;        /* the hub no longer knows the commit that it named */
     struct hub_selection selection;
     const struct hub_tree_file **missing;
     size_t n_missing;
@@ -249,20 +251,26 @@ static enum bitnet_status guess_tree(struct pull *p, enum bitnet_status why,
     return BITNET_OK;
 }
 
+/* After a forced push the hub may for a while name a commit that is gone; its list of refs knows.
+ */
+static bool find_newer_commit(struct pull *p)
+{
+    char other[41];
+    if (hub_is_commit(bitnet_str_of(p->ref->revision)) || p->without_network) return false;
+    if (hub_resolve_by_refs(p->hub, p->ref, other, NULL) || strcmp(other, p->commit) == 0)
+        return false;
+    memcpy(p->commit, other, 41);
+    return true;
+}
+
 static enum bitnet_status find_files(struct pull *p, struct bitnet_error *err)
 {
     if (read_stored_tree(p)) return BITNET_OK;
     if (p->without_network) return guess_tree(p, BITNET_OK, err);
     enum bitnet_status status = hub_list(p->hub, p->ref, p->commit, &p->tree, err);
-    if (status == BITNET_NOT_FOUND && !hub_is_commit(bitnet_str_of(p->ref->revision))) {
-        /* After a forced push the first answer may name a commit that is gone. */
-        char other[41];
-        if (hub_resolve_by_refs(p->hub, p->ref, other, NULL) == BITNET_OK &&
-            strcmp(other, p->commit) != 0) {
-            memcpy(p->commit, other, 41);
-            hub_tree_free(&p->tree);
-            status = hub_list(p->hub, p->ref, p->commit, &p->tree, err);
-        }
+    if (status == BITNET_NOT_FOUND && find_newer_commit(p)) {
+        hub_tree_free(&p->tree);
+        status = hub_list(p->hub, p->ref, p->commit, &p->tree, err);
     }
     if (status != BITNET_NETWORK) return status;
     hub_tree_free(&p->tree);
@@ -381,16 +389,18 @@ static enum bitnet_status fetch(struct pull *p, struct bitnet_error *err)
     enum bitnet_status status = open_target(p, err);
     if (status) return status;
     struct hub_place place = is_local(p) ? hub_local_place(&p->local) : cache_place(p);
-    status = check_space(p, &place, err);
+    status = hub_check_collisions(place.partials.dir,
+                                  is_local(p) ? HUB_LOCAL_SCRATCH : HUB_STATE_DIR "/tmp", &p->tree,
+                                  p->selection.index, p->selection.n, err);
+    if (!status) status = check_space(p, &place, err);
     if (status) return status;
     warn_repairs(p);
     status =
         hub_download(p->hub, p->ref, p->commit, p->missing, p->n_missing, &place, &is_stale, err);
-    if (is_stale)
-        bitnet_hint(err, status,
-                    "the commit may be gone after a forced push: try again, or name "
-                    "a commit");
-    return status;
+    if (!is_stale) return status;
+    p->is_stale = true;
+    return bitnet_hint(err, status,
+                       "the commit may be gone after a forced push: try again, or name a commit");
 }
 
 /* --- publish --- */
@@ -487,9 +497,25 @@ static void tidy(struct pull *p)
     hub_clean_temp(&p->repo);
 }
 
+/* What was put in place must still be there: somebody may have tidied up, and on some file systems
+ * two names are one. */
+static enum bitnet_status check_entries(struct pull *p, struct bitnet_error *err)
+{
+    for (size_t i = 0; i < p->selection.n; i++) {
+        const struct hub_tree_file *file = selected(p, i);
+        if (is_there(p, file)) continue;
+        bitnet_fail(err, BITNET_IO, "%s was put in place and is not there any more",
+                    BITNET_QUOTE(bitnet_str_of(file->path)));
+        return bitnet_hint(err, BITNET_IO,
+                           "another file's name may be the same one on this file system");
+    }
+    return BITNET_OK;
+}
+
 static enum bitnet_status publish(struct pull *p, struct bitnet_error *err)
 {
-    enum bitnet_status status = check_indexes(p, err);
+    enum bitnet_status status = p->n_missing > 0 ? check_entries(p, err) : BITNET_OK;
+    if (!status) status = check_indexes(p, err);
     if (status) return status;
     if (p->n_missing > 0 && !is_local(p)) sync_names(p);
     bool names_ref = !hub_is_commit(bitnet_str_of(p->ref->revision));
@@ -565,13 +591,9 @@ static void tell_plan(struct pull *p)
                                                 .n_files = p->n_missing});
 }
 
-static enum bitnet_status plan(struct pull *p, struct bitnet_error *err)
+static enum bitnet_status plan_commit(struct pull *p, struct bitnet_error *err)
 {
-    enum bitnet_status status =
-        hub_repo_open(&p->repo, p->hub->settings.cache_dir, p->ref, false, err);
-    if (status && status != BITNET_NOT_FOUND) return status;
-    status = find_commit(p, err);
-    if (status) return status;
+    enum bitnet_status status = BITNET_OK;
     if (is_local(p)) {
         status = hub_local_open(&p->local, p->options->local_dir, p->commit, false, err);
         if (status && status != BITNET_NOT_FOUND) return status;
@@ -584,6 +606,32 @@ static enum bitnet_status plan(struct pull *p, struct bitnet_error *err)
     return status;
 }
 
+static enum bitnet_status plan(struct pull *p, struct bitnet_error *err)
+{
+    enum bitnet_status status =
+        hub_repo_open(&p->repo, p->hub->settings.cache_dir, p->ref, false, err);
+    if (status && status != BITNET_NOT_FOUND) return status;
+    status = find_commit(p, err);
+    return status ? status : plan_commit(p, err);
+}
+
+/* The same for the commit that the branch names now. What was fetched of the old one is kept. */
+static enum bitnet_status fetch_again(struct pull *p, struct bitnet_error *err)
+{
+    bitnet_free(p->selection.index);
+    bitnet_free(p->missing);
+    hub_tree_free(&p->tree);
+    hub_local_close(&p->local);
+    p->selection = (struct hub_selection){0};
+    p->missing = NULL;
+    p->n_missing = 0;
+    p->missing_bytes = 0;
+    p->is_stale = p->tree_is_stored = false;
+    hub_notice(p->hub, BITNET_HUB_NOTICE,
+               "the branch was moved by force: going on with commit %.12s", p->commit);
+    enum bitnet_status status = plan_commit(p, err);
+    return status || p->n_missing == 0 ? status : fetch(p, err);
+}
 static enum bitnet_status run(struct pull *p, struct bitnet_hub_snapshot *snapshot,
                               struct bitnet_error *err)
 {
@@ -592,6 +640,7 @@ static enum bitnet_status run(struct pull *p, struct bitnet_hub_snapshot *snapsh
     if (!status && p->hub->is_stopped)
         status = bitnet_fail(err, BITNET_CANCELLED, "stopped on request");
     if (!status && !p->options->dry_run && p->n_missing > 0) status = fetch(p, err);
+    if (status && p->is_stale && find_newer_commit(p)) status = fetch_again(p, err);
     if (!status && !p->options->dry_run) status = publish(p, err);
     if (!status) status = fill_snapshot(p, snapshot, err);
     snapshot->fetched_bytes = p->hub->received_bytes - before;

@@ -2,13 +2,15 @@
  * values. What makes no sense is passed over with a warning, as a wrong number in a shell profile
  * must not stop a download. */
 #include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include <bitnet/alloc.h>
 #include <bitnet/file.h>
 #include <bitnet/hub.h>
 #include <bitnet/text.h>
 
-enum { TOKEN_BYTES_MAX = 4096 };
+enum { TOKEN_BYTES_MAX = 4096, STORED_BYTES_MAX = 1 << 20 };
 
 struct reader {
     struct bitnet_hub_settings *settings;
@@ -124,6 +126,87 @@ static struct bitnet_str trim(struct bitnet_str text)
     return text;
 }
 
+static void wipe(struct bitnet_str text)
+{
+    explicit_bzero((char *)(uintptr_t)text.at, text.n);
+    bitnet_free((void *)(uintptr_t)text.at);
+}
+
+/* What is stored of one log-in: "[name]", then lines "key = value". */
+struct stored {
+    struct bitnet_str token;
+    bool is_login;
+    int64_t expiry;
+};
+
+/* Takes one line of the file; true at the beginning of the next section. */
+static bool read_stored_line(struct stored *s, struct bitnet_str line)
+{
+    line = trim(line);
+    if (line.n > 0 && line.at[0] == '[') return true;
+    const char *sign = line.n ? memchr(line.at, '=', line.n) : NULL;
+    if (!sign) return false;
+    size_t n = (size_t)(sign - line.at);
+    struct bitnet_str key = trim((struct bitnet_str){line.at, n});
+    struct bitnet_str value = trim((struct bitnet_str){sign + 1, line.n - n - 1});
+    double seconds;
+    if (bitnet_str_is(key, "hf_token")) s->token = value;
+    if (bitnet_str_is(key, "refresh_token")) s->is_login = value.n > 0;
+    if (bitnet_str_is(key, "expires_at") && bitnet_parse_f64(value, &seconds) && seconds > 0 &&
+        seconds < 1e15)
+        s->expiry = (int64_t)seconds;
+    return false;
+}
+
+/* Log-ins by browser end; when the token is one, its section says so. */
+static void look_up_stored(struct reader *r, struct bitnet_str text)
+{
+    struct stored s = {0};
+    struct bitnet_str token = bitnet_str_of(r->settings->token);
+    while (text.n > 0) {
+        const char *end = memchr(text.at, '\n', text.n);
+        struct bitnet_str line = {text.at, end ? (size_t)(end - text.at) : text.n};
+        size_t used = line.n + (end != NULL);
+        text.at += used, text.n -= used;
+        bool is_next = read_stored_line(&s, line);
+        if ((is_next || text.n == 0) && s.token.n == token.n &&
+            memcmp(s.token.at, token.at, token.n) == 0) {
+            r->settings->token_is_login = s.is_login;
+            r->settings->token_expiry = s.expiry;
+            return;
+        }
+        if (is_next) s = (struct stored){0};
+    }
+}
+
+/* `stored_tokens` lies beside the token file. */
+static void read_stored_tokens(struct reader *r, const char *token_path)
+{
+    static const char name[] = "stored_tokens";
+    const char *slash = strrchr(token_path, '/');
+    struct bitnet_buf path = {.max = 4096};
+    struct bitnet_str text;
+    if (slash) bitnet_buf_add(&path, token_path, (size_t)(slash + 1 - token_path));
+    bitnet_buf_add(&path, name, sizeof name);
+    if (!path.failed && bitnet_read_file(path.at, STORED_BYTES_MAX, &text, NULL) == BITNET_OK) {
+        look_up_stored(r, text);
+        wipe(text);
+    }
+    bitnet_buf_free(&path);
+    if (r->settings->token_expiry && r->settings->token_expiry <= (int64_t)time(NULL))
+        bitnet_log_say(r->log, BITNET_LOG_WARNING,
+                       "the log-in in %s has ended; `hf auth login` renews it", token_path);
+}
+
+static void warn_if_open(const struct reader *r, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
+        bitnet_log_say(r->log, BITNET_LOG_WARNING,
+                       "%s can be read by others (mode %03o); `chmod 600` it", path,
+                       (unsigned)st.st_mode & 0777);
+}
+
 static void read_token_file(struct reader *r, const char *path)
 {
     struct bitnet_str text;
@@ -133,14 +216,20 @@ static void read_token_file(struct reader *r, const char *path)
         r->settings->token = keep(r, token);
         r->settings->token_source = path;
     }
-    explicit_bzero((char *)(uintptr_t)text.at, text.n);
-    bitnet_free((void *)(uintptr_t)text.at);
+    wipe(text);
+    if (!r->settings->token) return;
+    warn_if_open(r, path);
+    read_stored_tokens(r, path);
 }
 
 static void read_token(struct reader *r, const char *home)
 {
     static const char *const names[] = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"};
     if (is_true(r, "HF_HUB_DISABLE_IMPLICIT_TOKEN")) return;
+    if (get(r, "HF_OIDC_RESOURCE"))
+        bitnet_log_say(r->log, BITNET_LOG_WARNING,
+                       "HF_OIDC_RESOURCE is set, but identities of CI jobs are not exchanged "
+                       "here; looking for HF_TOKEN");
     for (size_t i = 0; i < 2; i++) {
         struct bitnet_str token = trim(bitnet_str_of(get(r, names[i])));
         if (token.n == 0) continue;
@@ -184,6 +273,7 @@ enum bitnet_status bitnet_hub_settings_read(struct bitnet_hub_settings *s,
     s->offline = is_true(&r, "BITNET_OFFLINE") || is_true(&r, "HF_HUB_OFFLINE") ||
                  is_true(&r, "TRANSFORMERS_OFFLINE");
     s->no_symlinks = is_true(&r, "HF_HUB_DISABLE_SYMLINKS");
+    s->trace = is_true(&r, "HF_DEBUG");
     s->metadata_timeout_ms = seconds_as_ms(&r, "HF_HUB_ETAG_TIMEOUT");
     s->stall_timeout_ms = seconds_as_ms(&r, "HF_HUB_DOWNLOAD_TIMEOUT");
     if (s->stall_timeout_ms && s->stall_timeout_ms < 10000) s->stall_timeout_ms = 10000;

@@ -66,6 +66,9 @@ static bool judge_body(struct hub_slice *s, const struct hub_reply *r)
             s->verdict = HUB_VERDICT_RANGE_IGNORED;
     }
     s->takes_body = s->verdict == HUB_VERDICT_NONE;
+    /* No redirect: the bytes are right here, and so are the other ranges. */
+    if (s->takes_body && r->status == 206 && !t->url && s->generation == t->url_generation)
+        t->url = copy_text(s->url);
     return s->takes_body;
 }
 
@@ -359,6 +362,7 @@ static void on_done(struct hub_call *call)
         struct bitnet_error error;
         if (hub_heed_limits(d->hub, &call->reply, &error)) hub_download_fail(d, &error);
     }
+    hub_heed_warning(d->hub, &call->reply);
     if (d->status) {
         release(s);
         return;
@@ -401,7 +405,7 @@ static void issue(struct hub_slice *s)
         .on_done = on_done,
         .user = s,
     };
-    if (hub_call_start(d->hub->transport, &s->call)) return;
+    if (hub_ask(d->hub, &s->call)) return;
     struct bitnet_error error;
     bitnet_fail(&error, BITNET_MEMORY, "no memory for a request");
     hub_download_fail(d, &error);

@@ -1,6 +1,7 @@
 /* HTTP requests, many at once, in one thread. The only file that knows libcurl. In come requests
  * that say everything about themselves; out come heads, bytes and an outcome. Redirects are never
- * followed here, certificates are always checked, encodings are neither asked for nor undone. */
+ * followed here, certificates are always checked, encodings are asked for and undone only where the
+ * caller says so (documents, never files). */
 #include "transport.h"
 
 #include <pthread.h>
@@ -192,9 +193,18 @@ static bool add_header(struct hub_line *line, const char *name, const char *valu
     return longer != NULL;
 }
 
+/* What this libcurl can unpack, of what servers send. */
+static const char *encodings(void)
+{
+    const curl_version_info_data *about = curl_version_info(CURLVERSION_NOW);
+    bool zstd = (about->features & CURL_VERSION_ZSTD) != 0;
+    if (about->features & CURL_VERSION_LIBZ) return zstd ? "zstd, gzip" : "gzip";
+    return zstd ? "zstd" : "identity";
+}
+
 static bool set_headers(struct hub_line *line, const struct hub_call *call)
 {
-    bool ok = add_header(line, "Accept-Encoding", "identity");
+    bool ok = call->decode || add_header(line, "Accept-Encoding", "identity");
     if (call->if_range) ok = ok && add_header(line, "If-Range", call->if_range);
     if (call->token) {
         struct bitnet_buf bearer = {.max = 8192};
@@ -240,7 +250,8 @@ static bool set_request(struct hub_transport *t, struct hub_line *line, struct h
     code |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)t->options.connect_ms);
     code |=
         curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)call->bytes_per_second);
-    code |= curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+    code |= curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, call->decode ? 1L : 0L);
+    if (call->decode) code |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, encodings());
     code |= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     code |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, line->error);

@@ -48,12 +48,15 @@ struct bitnet_hub_settings {
     const char *cache_dir;    /* the folder that holds models--org--name/; required */
     const char *token;        /* NULL: none. Sent to the endpoint's own origin only */
     const char *token_source; /* for messages: "HF_TOKEN", the token file's path */
+    bool token_is_login;      /* made by a log-in in the browser (stored_tokens says so) ... */
+    int64_t token_expiry;     /* ... and good until then, unix time; 0: unknown */
     const char *ca_file, *ca_dir;
     const char *proxy;             /* NULL: what the environment of the process says to libcurl */
     const char *user_agent_origin; /* added to the user agent */
     bool offline;                  /* no request at all */
     bool no_symlinks;              /* copies instead of links in snapshots */
     bool allow_http;               /* plain http beyond loopback */
+    bool trace;                    /* every request as an event */
     unsigned connections;          /* at most so many at once; 0: 16 */
     uint64_t rate_limit;           /* bytes per second; 0: none */
     uint64_t metadata_timeout_ms;  /* 0: 10 s */
@@ -70,9 +73,10 @@ struct bitnet_hub_settings {
 typedef const char *bitnet_hub_lookup_fn(void *user, const char *name);
 
 /* Fills `settings` as huggingface_hub reads the environment: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE,
- * HF_TOKEN or the token file, HF_HUB_OFFLINE (and BITNET_OFFLINE), time-outs, certificates,
- * proxies. Strings live in `arena`. Numbers that make no sense are passed over with a warning to
- * `log` (NULL is fine). Fails with IO (no home folder), MEMORY. */
+ * HF_TOKEN or the token file (and what stored_tokens beside it says about its end),
+ * HF_HUB_OFFLINE (and BITNET_OFFLINE), time-outs, certificates, proxies, HF_DEBUG. Strings live in
+ * `arena`. Numbers that make no sense are passed over with a warning to `log` (NULL is fine). Fails
+ * with IO (no home folder), MEMORY. */
 enum bitnet_status bitnet_hub_settings_read(struct bitnet_hub_settings *settings,
                                             struct bitnet_arena *arena,
                                             bitnet_hub_lookup_fn *lookup, void *user,
@@ -98,7 +102,8 @@ enum bitnet_hub_event_kind {
     BITNET_HUB_FILE_DONE, /* `file` is verified and in place */
     BITNET_HUB_WAITING,   /* for a server or a lock; `text` says for what and how long */
     BITNET_HUB_RETRY,     /* `text` says what went wrong with `file` */
-    BITNET_HUB_NOTICE     /* something the user should know */
+    BITNET_HUB_NOTICE,    /* something the user should know */
+    BITNET_HUB_TRACE      /* a request, as a command line without secrets (settings.trace) */
 };
 
 struct bitnet_hub_event {
