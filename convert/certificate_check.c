@@ -158,9 +158,9 @@ static bool is_layout_b(const struct tensor_fact *fact, struct bitnet_str certif
     int8_t *trits = bitnet_alloc(rows * cols, 1);
     if (!trits) return false;
     read_layout_b(t->data.at, rows * cols, trits);
-    facts_trits_digest(trits, rows, cols, digest);
+    bool is_hashed = facts_trits_digest(trits, rows, cols, digest);
     bitnet_free(trits);
-    return is_digest(certified, digest);
+    return is_hashed && is_digest(certified, digest);
 }
 
 /* The values differ; say how. */

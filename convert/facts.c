@@ -3,9 +3,9 @@
 
 #include "bitnet/alloc.h"
 #include "bitnet/file.h"
+#include "bitnet/sha.h"
 #include "bitnet/text.h"
 
-#include "sha256.h"
 #include "values.h"
 
 /* Spaces, digits, case, code, other scripts, an emoji of several code points, what looks special.
@@ -34,42 +34,35 @@ const char *facts_activation(const struct bitnet_arch *arch)
 
 void facts_hex(const uint8_t digest[BITNET_DIGEST_BYTES], char hex[65])
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < BITNET_DIGEST_BYTES; i++) {
-        hex[2 * i] = digits[digest[i] >> 4];
-        hex[2 * i + 1] = digits[digest[i] & 15];
-    }
-    hex[64] = '\0';
+    bitnet_hex(digest, BITNET_DIGEST_BYTES, hex);
 }
 
-void facts_trits_digest(const int8_t *trits, size_t rows, size_t cols,
+bool facts_trits_digest(const int8_t *trits, size_t rows, size_t cols,
                         uint8_t digest[BITNET_DIGEST_BYTES])
 {
-    struct sha256 hash;
+    struct bitnet_sha hash;
     uint8_t codes[4096];
-    sha256_init(&hash);
-    sha256_add_u64(&hash, rows);
-    sha256_add_u64(&hash, cols);
+    bitnet_sha_begin(&hash, BITNET_SHA256);
+    bitnet_sha_add_u64(&hash, rows);
+    bitnet_sha_add_u64(&hash, cols);
     for (size_t at = 0; at < rows * cols; at += sizeof codes) {
         size_t n = rows * cols - at < sizeof codes ? rows * cols - at : sizeof codes;
         for (size_t i = 0; i < n; i++) codes[i] = (uint8_t)(trits[at + i] + 1);
-        sha256_add(&hash, codes, n);
+        bitnet_sha_add(&hash, codes, n);
     }
-    sha256_digest(&hash, digest);
+    return bitnet_sha_finish(&hash, digest);
 }
 
 enum bitnet_status facts_file_digest(const char *path, uint64_t *n_bytes,
                                      uint8_t digest[BITNET_DIGEST_BYTES], struct bitnet_error *err)
 {
     struct bitnet_file file;
-    struct sha256 hash;
     enum bitnet_status status = bitnet_file_open(&file, path, err);
     if (status) return status;
-    sha256_init(&hash);
-    sha256_add(&hash, file.bytes.at, file.bytes.n);
-    sha256_digest(&hash, digest);
+    if (!bitnet_sha256(file.bytes.at, file.bytes.n, digest))
+        status = bitnet_fail(err, BITNET_MEMORY, "no memory to hash %s", path);
     *n_bytes = file.bytes.n;
-    status = bitnet_file_unchanged(&file, err);
+    if (!status) status = bitnet_file_unchanged(&file, err);
     bitnet_file_close(&file);
     return status;
 }
@@ -94,10 +87,11 @@ static enum bitnet_status measure_trits(struct tensor_fact *fact, const struct b
     if (status)
         return bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(fact->tensor->name));
     fact->has_trits = true;
-    facts_trits_digest(values.trits, values.layout.rows, values.layout.cols, fact->trits);
     fact->has_scale = find_one_scale(&values, &fact->scale);
+    if (!facts_trits_digest(values.trits, values.layout.rows, values.layout.cols, fact->trits))
+        status = bitnet_fail(err, BITNET_MEMORY, "no memory for the certificate");
     values_close(&values);
-    return BITNET_OK;
+    return status;
 }
 
 /* Digests come in the order of names; they are filed by the tensor's place. */

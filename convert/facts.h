@@ -39,8 +39,9 @@ struct bitnet_str facts_probe(size_t i);
 /* "silu", "relu2" */
 const char *facts_activation(const struct bitnet_arch *arch);
 
-/* SHA-256 of trits[rows][cols]: rows, cols, then one byte for each trit, trit + 1. */
-void facts_trits_digest(const int8_t *trits, size_t rows, size_t cols,
+/* SHA-256 of trits[rows][cols]: rows, cols, then one byte for each trit, trit + 1. False: no
+ * memory. */
+bool facts_trits_digest(const int8_t *trits, size_t rows, size_t cols,
                         uint8_t digest[BITNET_DIGEST_BYTES]);
 /* SHA-256 of a file's bytes. NOT_FOUND, IO. */
 enum bitnet_status facts_file_digest(const char *path, uint64_t *n_bytes,

@@ -1,31 +1,38 @@
 /* One number for a model's tensors. What SHA-256 is fed (integers are 8 bytes, little-endian):
  *
- *   model    "bitnet raw 1\n" or "bitnet logical 1\n", then for each tensor, in the byte order of
- * the names: length of the name, the name, its digest tensor   four dimensions (missing ones are
- * 1), then raw        length of the type's label, the label, the tensor's bytes ternary    'T',
- * then for each row: the codes (trit + 1, four to a byte, lowest bits first, the last byte filled
- * with zero bits), the number of scale changes, and of each change the column and the scale's four
- * f32 bytes. A change is a trit other than zero whose scale is not that of the one before it in the
- * row. Negative scales are turned around with their trits; a zero scale makes its trits zero. other
- * 'F', then all values as f32, four bytes each
+ * - The model: "bitnet raw 1\n" or "bitnet logical 1\n", then for each tensor, in the byte order of
+ *   the names: length of the name, the name, its digest.
+ * - A tensor: four dimensions (missing ones are 1), then
+ *   - raw: length of the type's label, the label, the tensor's bytes;
+ *   - logical, ternary: 'T', then for each row: the codes (trit + 1, four to a byte, lowest bits
+ *     first, the last byte filled with zero bits), the number of scale changes, and of each change
+ *     the column and the scale's four f32 bytes. A change is a trit other than zero whose scale is
+ *     not that of the one before it in the row. Negative scales are turned around with their trits;
+ *     a zero scale makes its trits zero.
+ *   - logical, other: 'F', then all values as f32, four bytes each.
  *
  * A trit of zero has no scale, so it does not matter what a block of zeros keeps as its scale. */
 #include "bitnet/logical.h"
 
-#include "sha256.h"
 #include "values.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/sha.h"
 #include "bitnet/text.h"
 
 #include <stdlib.h>
 
+static enum bitnet_status no_memory(struct bitnet_error *err)
+{
+    return bitnet_fail(err, BITNET_MEMORY, "out of memory");
+}
+
 /* ------------------------------------------------------------------ one tensor */
 
-static void add_text(struct sha256 *hash, struct bitnet_str text)
+static void add_text(struct bitnet_sha *hash, struct bitnet_str text)
 {
-    sha256_add_u64(hash, text.n);
-    sha256_add(hash, text.at, text.n);
+    bitnet_sha_add_u64(hash, text.n);
+    bitnet_sha_add(hash, text.at, text.n);
 }
 
 /* Scratch for the rows of one ternary tensor. */
@@ -56,7 +63,7 @@ static void spell_run(struct ternary_row *row, const int8_t *trits, float scale,
     }
 }
 
-static void add_ternary_row(struct sha256 *hash, const struct values *values, size_t r,
+static void add_ternary_row(struct bitnet_sha *hash, const struct values *values, size_t r,
                             struct ternary_row *row)
 {
     size_t cols = values->layout.cols, run = values_run(values);
@@ -67,44 +74,44 @@ static void add_ternary_row(struct sha256 *hash, const struct values *values, si
         size_t end = begin + run < cols ? begin + run : cols;
         spell_run(row, values->trits + r * cols, values_scale(values, r, begin), begin, end);
     }
-    sha256_add(hash, row->codes, (cols + 3) / 4);
-    sha256_add_u64(hash, row->n_changes);
-    sha256_add(hash, row->changes, 12 * row->n_changes);
+    bitnet_sha_add(hash, row->codes, (cols + 3) / 4);
+    bitnet_sha_add_u64(hash, row->n_changes);
+    bitnet_sha_add(hash, row->changes, 12 * row->n_changes);
 }
 
-static enum bitnet_status add_ternary(struct sha256 *hash, const struct values *values,
+static enum bitnet_status add_ternary(struct bitnet_sha *hash, const struct values *values,
                                       struct bitnet_error *err)
 {
     size_t cols = values->layout.cols, n_runs = cols / values_run(values) + 1;
     struct ternary_row row = {.codes = bitnet_alloc((cols + 3) / 4, 1),
                               .changes = bitnet_alloc(n_runs, 12)};
     bool ok = row.codes && row.changes;
-    sha256_add(hash, "T", 1);
+    bitnet_sha_add(hash, "T", 1);
     for (size_t r = 0; ok && r < values->layout.rows; r++) add_ternary_row(hash, values, r, &row);
     bitnet_free(row.codes);
     bitnet_free(row.changes);
-    return ok ? BITNET_OK : bitnet_fail(err, BITNET_MEMORY, "out of memory");
+    return ok ? BITNET_OK : no_memory(err);
 }
 
-static void add_float_row(struct sha256 *hash, const float *row, size_t cols)
+static void add_float_row(struct bitnet_sha *hash, const float *row, size_t cols)
 {
     enum { CHUNK = 256 };
     uint8_t bytes[4 * CHUNK];
     for (size_t begin = 0; begin < cols; begin += CHUNK) {
         size_t n = cols - begin < CHUNK ? cols - begin : CHUNK;
         for (size_t i = 0; i < n; i++) bitnet_store_f32(bytes + 4 * i, row[begin + i]);
-        sha256_add(hash, bytes, 4 * n);
+        bitnet_sha_add(hash, bytes, 4 * n);
     }
 }
 
-static void add_floats(struct sha256 *hash, struct values *values)
+static void add_floats(struct bitnet_sha *hash, struct values *values)
 {
-    sha256_add(hash, "F", 1);
+    bitnet_sha_add(hash, "F", 1);
     for (size_t r = 0; r < values->layout.rows; r++)
         add_float_row(hash, values_row(values, r), values->layout.cols);
 }
 
-static enum bitnet_status add_values(struct sha256 *hash, const struct bitnet_gguf *gguf,
+static enum bitnet_status add_values(struct bitnet_sha *hash, const struct bitnet_gguf *gguf,
                                      const struct bitnet_tensor *tensor, struct bitnet_error *err)
 {
     struct values values;
@@ -123,18 +130,18 @@ static enum bitnet_status hash_tensor(const struct bitnet_gguf *gguf,
                                       enum bitnet_hash_kind kind, uint8_t *digest,
                                       struct bitnet_error *err)
 {
-    struct sha256 hash;
+    struct bitnet_sha hash;
     enum bitnet_status status = BITNET_OK;
     bool is_integer = bitnet_dtype_info(tensor->type)->kind == BITNET_KIND_INTEGER;
-    sha256_init(&hash);
-    for (size_t i = 0; i < BITNET_DIMS_MAX; i++) sha256_add_u64(&hash, tensor->dims[i]);
+    bitnet_sha_begin(&hash, BITNET_SHA256);
+    for (size_t i = 0; i < BITNET_DIMS_MAX; i++) bitnet_sha_add_u64(&hash, tensor->dims[i]);
     if (kind == BITNET_HASH_LOGICAL && !is_integer) {
         status = add_values(&hash, gguf, tensor, err);
     } else {
         add_text(&hash, bitnet_str_of(bitnet_dtype_info(tensor->type)->label));
-        sha256_add(&hash, tensor->data.at, tensor->data.n);
+        bitnet_sha_add(&hash, tensor->data.at, tensor->data.n);
     }
-    sha256_digest(&hash, digest);
+    if (!bitnet_sha_finish(&hash, digest) && !status) status = no_memory(err);
     bitnet_gguf_release(gguf, tensor);
     return status ? bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(tensor->name))
                   : BITNET_OK;
@@ -153,7 +160,7 @@ static int by_name(const void *a, const void *b)
 static enum bitnet_status hash_sorted(const struct bitnet_gguf *gguf,
                                       const struct bitnet_hash_options *options,
                                       const struct bitnet_tensor **sorted, size_t n,
-                                      struct sha256 *hash, struct bitnet_error *err)
+                                      struct bitnet_sha *hash, struct bitnet_error *err)
 {
     uint8_t digest[BITNET_DIGEST_BYTES];
     for (size_t i = 0; i < n; i++) {
@@ -161,7 +168,7 @@ static enum bitnet_status hash_sorted(const struct bitnet_gguf *gguf,
         if (status) return status;
         if (options->each) options->each(options->user, sorted[i]->name, digest);
         add_text(hash, sorted[i]->name);
-        sha256_add(hash, digest, sizeof digest);
+        bitnet_sha_add(hash, digest, sizeof digest);
     }
     return BITNET_OK;
 }
@@ -174,16 +181,15 @@ enum bitnet_status bitnet_hash_model(const struct bitnet_gguf *gguf,
     const char *title = is_logical ? "bitnet logical 1\n" : "bitnet raw 1\n";
     size_t n = bitnet_gguf_tensor_count(gguf);
     const struct bitnet_tensor **sorted = bitnet_alloc(n ? n : 1, sizeof *sorted);
-    if (!sorted) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
+    if (!sorted) return no_memory(err);
     for (size_t i = 0; i < n; i++) sorted[i] = bitnet_gguf_tensor_at(gguf, i);
     qsort(sorted, n, sizeof *sorted, by_name);
-    struct sha256 hash;
-    sha256_init(&hash);
-    sha256_add(&hash, title, strlen(title));
+    struct bitnet_sha hash;
+    bitnet_sha_begin(&hash, BITNET_SHA256);
+    bitnet_sha_add(&hash, title, strlen(title));
     enum bitnet_status status = hash_sorted(gguf, options, sorted, n, &hash, err);
     bitnet_free(sorted);
     if (!status) status = bitnet_gguf_unchanged(gguf, err);
-    if (status) return status;
-    sha256_digest(&hash, digest);
-    return BITNET_OK;
+    if (!bitnet_sha_finish(&hash, digest) && !status) status = no_memory(err);
+    return status;
 }

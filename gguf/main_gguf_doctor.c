@@ -5,6 +5,7 @@
 #include "bitnet/doctor.h"
 #include "bitnet/logical.h"
 #include "bitnet/repair.h"
+#include "bitnet/sha.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -107,8 +108,7 @@ struct hex {
 
 static const char *hex_of(const uint8_t *digest, struct hex *out)
 {
-    for (size_t i = 0; i < BITNET_DIGEST_BYTES; i++)
-        snprintf(out->text + 2 * i, 3, "%02x", digest[i]);
+    bitnet_hex(digest, BITNET_DIGEST_BYTES, out->text);
     return out->text;
 }
 

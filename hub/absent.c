@@ -1,4 +1,4 @@
-/* The door in a build without libcurl, OpenSSL and zstd (BITNET_HUB=OFF): every call says so. Names
+/* The door in a build without libcurl and zstd (BITNET_HUB=OFF): every call says so. Names
  * and settings still work, so that a program can tell a repository from a path. */
 #include <bitnet/hub.h>
 

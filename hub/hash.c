@@ -1,12 +1,10 @@
 /* The two hashes that name a file's contents: SHA-256 for large files, git's blob SHA-1 for small
- * ones. The only file that knows OpenSSL. Vectors in the test are those of git and FIPS 180-4. */
+ * ones; the arithmetic is base's. Vectors in the test are those of git. */
 #include "hash.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-
-#include <openssl/evp.h>
 
 #include <bitnet/alloc.h>
 
@@ -17,13 +15,8 @@ enum { BLOCK_BYTES = 1 << 18 };
 bool hub_hash_begin(struct hub_hash *hash, const char *etag, uint64_t size)
 {
     bool is_git = strlen(etag) == 40;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    hash->context = context;
-    if (!context || EVP_DigestInit_ex(context, is_git ? EVP_sha1() : EVP_sha256(), NULL) != 1) {
-        hub_hash_free(hash);
-        return false;
-    }
-    if (!is_git) return true;
+    bitnet_sha_begin(&hash->sha, is_git ? BITNET_SHA1 : BITNET_SHA256);
+    if (!is_git) return hash->sha.context != NULL;
     char head[32];
     int n = snprintf(head, sizeof head, "blob %" PRIu64, size);
     return hub_hash_add(hash, head, (size_t)n + 1); /* with its NUL */
@@ -31,23 +24,22 @@ bool hub_hash_begin(struct hub_hash *hash, const char *etag, uint64_t size)
 
 bool hub_hash_add(struct hub_hash *hash, const void *bytes, size_t n)
 {
-    return EVP_DigestUpdate(hash->context, bytes, n) == 1;
+    bitnet_sha_add(&hash->sha, bytes, n);
+    return hash->sha.context != NULL;
 }
 
 bool hub_hash_finish(struct hub_hash *hash, char hex[HUB_HEX_MAX])
 {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    bool ok = EVP_DigestFinal_ex(hash->context, raw, &n) == 1 && n <= 32;
-    for (unsigned i = 0; ok && i < n; i++) snprintf(hex + 2 * i, 3, "%02x", raw[i]);
-    hub_hash_free(hash);
-    return ok;
+    uint8_t digest[BITNET_SHA256_BYTES];
+    size_t n = hash->sha.n_bytes;
+    if (!bitnet_sha_finish(&hash->sha, digest)) return false;
+    bitnet_hex(digest, n, hex);
+    return true;
 }
 
 void hub_hash_free(struct hub_hash *hash)
 {
-    EVP_MD_CTX_free(hash->context);
-    hash->context = NULL;
+    bitnet_sha_free(&hash->sha);
 }
 
 static enum bitnet_status feed_file(struct hub_hash *hash, int fd, uint64_t size, uint8_t *block,
@@ -79,15 +71,4 @@ enum bitnet_status hub_hash_file(int fd, const char *etag, uint64_t size, char h
     hub_hash_free(&hash);
     bitnet_free(block);
     return status;
-}
-
-bool hub_sha256(const void *bytes, size_t n, char hex[HUB_HEX_MAX])
-{
-    struct hub_hash hash = {0};
-    static const char any_sha256[] =
-        "0000000000000000000000000000000000000000000000000000000000000000";
-    if (!hub_hash_begin(&hash, any_sha256, n)) return false;
-    if (hub_hash_add(&hash, bytes, n)) return hub_hash_finish(&hash, hex);
-    hub_hash_free(&hash);
-    return false;
 }

@@ -4,12 +4,13 @@
 
 #include <bitnet/bytes.h>
 #include <bitnet/error.h>
+#include <bitnet/sha.h>
 
-#define HUB_HEX_MAX 65 /* 64 digits and a NUL */
+#define HUB_HEX_MAX BITNET_SHA_HEX_MAX
 
 /* {0} begins empty. */
 struct hub_hash {
-    void *context;
+    struct bitnet_sha sha;
 };
 
 /* The kind follows from the expected name: 64 digits SHA-256 of the contents, 40 digits git's
@@ -24,7 +25,5 @@ void hub_hash_free(struct hub_hash *hash);
  * MEMORY. */
 enum bitnet_status hub_hash_file(int fd, const char *etag, uint64_t size, char hex[HUB_HEX_MAX],
                                  struct bitnet_error *err);
-/* SHA-256 of bytes in memory. */
-bool hub_sha256(const void *bytes, size_t n, char hex[HUB_HEX_MAX]);
 
 #endif

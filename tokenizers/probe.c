@@ -5,7 +5,7 @@
  * the same ignore_merges cut and merge every text alike, so the name is safe. */
 #include "hf.h"
 
-#include <openssl/sha.h>
+#include "bitnet/sha.h"
 
 static const char probe_text[] =
     "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n\xF0\x9F\x9A\x80 (normal) "
@@ -41,14 +41,10 @@ static bool print_ids(const struct bitnet_tokens *ids, struct bitnet_buf *out)
 
 static const struct pre *by_hash(struct bitnet_str printed)
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
-    char hex[2 * SHA256_DIGEST_LENGTH + 1];
-    SHA256((const unsigned char *)printed.at, printed.n, digest);
-    for (size_t i = 0; i < sizeof digest; i++) {
-        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-    }
-    hex[2 * sizeof digest] = '\0';
+    uint8_t digest[BITNET_SHA256_BYTES];
+    char hex[BITNET_SHA_HEX_MAX];
+    if (!bitnet_sha256(printed.at, printed.n, digest)) return NULL;
+    bitnet_hex(digest, sizeof digest, hex);
     for (size_t i = 0; i < sizeof known_hashes / sizeof known_hashes[0]; i++)
         if (strcmp(hex, known_hashes[i].sha256) == 0)
             return pre_find(bitnet_str_of(known_hashes[i].name));

@@ -1,4 +1,4 @@
-/* convert/values.c, logical.c, hash.c, sha256.c: the same trits and scales are the same model in
+/* convert/values.c, logical.c, hash.c: the same trits and scales are the same model in
  * every type that holds them; any other trit, scale, name or shape is another one. */
 #include "cm.h"
 
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sha256.h"
 #include "temp_dir.h"
 
 /* Legal for every ternary type. */
@@ -280,49 +279,6 @@ TEST(any_failing_allocation_is_out_of_memory)
     bitnet_gguf_close(b);
 }
 
-/* ------------------------------------------------------------------ SHA-256 */
-
-static void sha_is(const char *text, size_t n_times, const char *expected)
-{
-    struct sha256 hash_;
-    uint8_t digest[32];
-    char hex[65];
-    sha256_init(&hash_);
-    for (size_t i = 0; i < n_times; i++) sha256_add(&hash_, text, strlen(text));
-    sha256_digest(&hash_, digest);
-    for (size_t i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    assert_string_equal(hex, expected);
-}
-
-/* The examples of FIPS 180-2, appendix B, and its empty message. */
-TEST(sha256_gives_the_digests_of_the_standard)
-{
-    sha_is("", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    sha_is("abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    sha_is("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
-           "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    sha_is("a", 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-}
-
-TEST(sha256_does_not_depend_on_how_the_bytes_come)
-{
-    uint8_t bytes[300], whole[32], parts[32];
-    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 13);
-    for (size_t n = 0; n <= sizeof bytes; n++) {
-        struct sha256 a, b;
-        sha256_init(&a);
-        sha256_add(&a, bytes, n);
-        sha256_digest(&a, whole);
-        sha256_init(&b);
-        for (size_t at = 0, step = 1; at < n; at += step, step = step * 7 % 67 + 1) {
-            if (step > n - at) step = n - at;
-            sha256_add(&b, bytes + at, step);
-        }
-        sha256_digest(&b, parts);
-        assert_memory_equal(whole, parts, 32);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,8 +294,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(floats_of_any_width_hash_by_value, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values_are_compared_whatever_the_types, set_up, tear_down),
         cmocka_unit_test_setup_teardown(any_failing_allocation_is_out_of_memory, set_up, tear_down),
-        cmocka_unit_test(sha256_gives_the_digests_of_the_standard),
-        cmocka_unit_test(sha256_does_not_depend_on_how_the_bytes_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
