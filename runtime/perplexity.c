@@ -5,6 +5,9 @@
  * pieces, each piece's log-probabilities are summed in double before the next overwrites them. How
  * a chunk is cut does not change a bit of its logits. */
 #include "context.h"
+#include "predictions.h"
+
+#include "bitnet/alloc.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -21,6 +24,8 @@ struct scoring {
     size_t piece; /* positions scored together */
     double nats, squares;
     size_t n_scored;
+    struct bitnet_output *output; /* NULL: predictions are not written down */
+    uint8_t *rows;                /* [piece] encoded predictions */
 };
 
 /* One piece: the log-probability of what really came next, for each row of logits. */
@@ -28,6 +33,7 @@ struct score_job {
     const float *logits; /* [n][n_vocab] */
     const int32_t *next; /* [n] */
     size_t n_vocab;
+    uint8_t *rows; /* [n] where predictions are encoded; or NULL */
     double nats[PIECE_MAX];
 };
 
@@ -42,6 +48,9 @@ static void score_rows(void *ctx, size_t begin, size_t end, unsigned thread)
         double sum = 0;
         for (size_t i = 0; i < job->n_vocab; i++) sum += (double)bitnet_expf(logits[i] - top);
         job->nats[row] = log(sum) - ((double)logits[job->next[row]] - (double)top);
+        if (job->rows)
+            predictions_encode(logits, job->n_vocab, (float)log(sum),
+                               job->rows + row * predictions_row_bytes(job->n_vocab));
     }
 }
 
@@ -53,7 +62,8 @@ static enum bitnet_status score_piece(struct scoring *s, const int32_t *tokens, 
     if (status) return status;
     struct score_job job = {.logits = s->context->logits,
                             .next = tokens + begin + 1,
-                            .n_vocab = s->context->model->hparams.n_vocab};
+                            .n_vocab = s->context->model->hparams.n_vocab,
+                            .rows = s->rows};
     bitnet_pool_run(s->context->pool, end - begin, 1, score_rows, &job);
     for (size_t i = 0; i < end - begin; i++) {
         if (!isfinite(job.nats[i]))
@@ -64,7 +74,9 @@ static enum bitnet_status score_piece(struct scoring *s, const int32_t *tokens, 
         s->squares += job.nats[i] * job.nats[i];
         s->n_scored++;
     }
-    return BITNET_OK;
+    if (!s->output) return BITNET_OK;
+    return bitnet_output_write(s->output, s->rows,
+                               (end - begin) * predictions_row_bytes(job.n_vocab), err);
 }
 
 static enum bitnet_status check_cancel(const struct scoring *s, struct bitnet_error *err)
@@ -117,6 +129,35 @@ static void summarise(const struct scoring *s, struct bitnet_perplexity_result *
         n > 1 && variance > 0 ? result->perplexity * sqrt(variance / (n - 1)) : 0;
 }
 
+static enum bitnet_status begin_saving(struct scoring *s, const int32_t *tokens, size_t n_chunks,
+                                       struct bitnet_error *err)
+{
+    uint32_t n_vocab = s->context->model->hparams.n_vocab;
+    if (!s->options->save_path) return BITNET_OK;
+    s->rows = bitnet_alloc(s->piece, predictions_row_bytes(n_vocab));
+    if (!s->rows) return bitnet_fail(err, BITNET_MEMORY, "no memory for %zu rows", s->piece);
+    return predictions_begin(&s->output, s->options->save_path, s->options->overwrite,
+                             (uint32_t)s->chunk, (uint32_t)n_chunks, n_vocab, tokens, err);
+}
+
+static enum bitnet_status end_saving(struct scoring *s, enum bitnet_status status,
+                                     struct bitnet_error *err)
+{
+    if (!status && s->output)
+        status = bitnet_output_finish(s->output, err);
+    else
+        bitnet_output_abort(s->output);
+    bitnet_free(s->rows);
+    return status;
+}
+
+/* How many rows of logits there are at a time. */
+static size_t piece_of(size_t n_vocab)
+{
+    size_t rows = PIECE_BYTES / sizeof(float) / n_vocab;
+    return rows < 16 ? 16 : rows < PIECE_MAX ? rows : PIECE_MAX;
+}
+
 static enum bitnet_status run_chunks(const struct bitnet_model *model, struct scoring *s,
                                      struct bitnet_tokens *tokens,
                                      struct bitnet_perplexity_result *result,
@@ -129,8 +170,7 @@ static enum bitnet_status run_chunks(const struct bitnet_model *model, struct sc
                            s->chunk);
     size_t n_chunks = tokens->n / s->chunk;
     if (s->options->n_chunks && s->options->n_chunks < n_chunks) n_chunks = s->options->n_chunks;
-    size_t rows = PIECE_BYTES / sizeof(float) / model->hparams.n_vocab;
-    s->piece = rows < 16 ? 16 : rows < PIECE_MAX ? rows : PIECE_MAX;
+    s->piece = piece_of(model->hparams.n_vocab);
     struct bitnet_context_options context = {.n_context = (uint32_t)s->chunk,
                                              .pool = s->options->pool,
                                              .all_logits = true,
@@ -138,7 +178,9 @@ static enum bitnet_status run_chunks(const struct bitnet_model *model, struct sc
     enum bitnet_status status = bitnet_context_new(&s->context, model, &context, err);
     if (status) return status;
     int32_t bos = special->add_bos ? special->bos : BITNET_NO_TOKEN;
-    status = score_chunks(s, tokens->at, n_chunks, bos, err);
+    status = begin_saving(s, tokens->at, n_chunks, err);
+    if (!status) status = score_chunks(s, tokens->at, n_chunks, bos, err);
+    status = end_saving(s, status, err);
     bitnet_context_free(s->context);
     if (status) return status;
     result->n_chunks = n_chunks;

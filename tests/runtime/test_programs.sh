@@ -79,6 +79,23 @@ grep -q "^divergence 0.000000 +- 0.000000" "$dir/out" || fail "TL2 diverges from
 "$make_model" tiny i2_s "$dir/other.gguf" f16 7
 expect 1 "the divergence is" "$bitnet" perplexity -m "$dir/tl2.gguf" --base "$dir/other.gguf" -f "$dir/text" -c 64 --max-divergence 0
 
+expect 2 "--base" "$bitnet" perplexity -m "$dir/tl2.gguf" -f "$dir/text" --kl-divergence
+expect 2 "-f FILE" "$bitnet" perplexity -m "$dir/tl2.gguf" --base "$dir/model.gguf"
+
+# a base whose predictions were stored, under our words and under llama.cpp's
+expect 0 "" "$bitnet" perplexity -m "$dir/other.gguf" -f "$dir/text" -c 64 --save-logits "$dir/other.kld"
+expect 12 "other.kld" "$bitnet" perplexity -m "$dir/other.gguf" -f "$dir/text" -c 64 --save-logits "$dir/other.kld"
+expect 0 "" "$bitnet" perplexity -m "$dir/other.gguf" -f "$dir/text" -c 64 --kl-divergence-base "$dir/same.kld"
+cmp "$dir/other.kld" "$dir/same.kld" || fail "--save-logits and --kl-divergence-base write different files"
+"$bitnet" perplexity -q -m "$dir/tl2.gguf" --base "$dir/other.kld" >"$dir/a" || fail "perplexity --base FILE.kld"
+"$bitnet" perplexity -q -m "$dir/tl2.gguf" --kl-divergence-base "$dir/other.kld" --kl-divergence >"$dir/b" ||
+    fail "perplexity --kl-divergence"
+cmp "$dir/a" "$dir/b" || fail "two spellings of one comparison differ"
+grep -q "of 64 tokens" "$dir/a" || fail "the context is not that of the stored file: $(cat "$dir/a")"
+expect 1 "the divergence is" "$bitnet" perplexity -m "$dir/tl2.gguf" --base "$dir/other.kld" --max-divergence 0.001
+head -c 1000 "$dir/other.kld" >"$dir/short.kld"
+expect 3 "short.kld" "$bitnet" perplexity -m "$dir/tl2.gguf" --base "$dir/short.kld"
+
 # bench
 "$bitnet" bench -q -m "$dir/model.gguf" -p 16 -n 4 -pg 8,2 -r 2 -o json >"$dir/json" || fail "bench -o json"
 for key in tokens_per_second kernels load_ms peak_rss_bytes '"pp16"' '"tg4"' '"pp8+tg2"'; do

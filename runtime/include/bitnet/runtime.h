@@ -162,6 +162,11 @@ struct bitnet_perplexity_options {
     void (*progress)(void *user, size_t chunk, size_t n_chunks, double perplexity_so_far);
     void *user;
     const volatile sig_atomic_t *cancel;
+    /* bitnet_perplexity() only: write the predictions here too, in the format of llama-perplexity's
+     * --kl-divergence-base, for bitnet_divergence_from_file(). 2 bytes for each token of the
+     * vocabulary and position. NULL: no. */
+    const char *save_path;
+    bool overwrite; /* else POLICY when something has that name */
 };
 
 struct bitnet_perplexity_result {
@@ -181,17 +186,30 @@ enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bi
 
 /* ------------------------------------------------------------------ two models side by side */
 
+/* Shares at which quantiles are told: the smallest, one in a thousand, ..., the largest. */
+#define BITNET_QUANTILES 13
+#define BITNET_QUANTILE_LIST(X)                                                                    \
+    X(0) X(0.001) X(0.01) X(0.05) X(0.1) X(0.25) X(0.5) X(0.75) X(0.9) X(0.95) X(0.99) X(0.999) X(1)
+
 /* How far a model's predictions are from those of a base model, over the positions that
- * bitnet_perplexity() scores. For one checkpoint in two ternary types every number that measures a
- * difference is exactly 0. */
+ * bitnet_perplexity() scores: what llama-perplexity --kl-divergence tells, by its formulas. For one
+ * checkpoint in two ternary types, side by side, every number that measures a difference is exactly
+ * 0. An `_error` is the standard error of the value before it. */
 struct bitnet_divergence_result {
     double mean, standard_error; /* Kullback-Leibler divergence of the model from the base, nats */
     double max, p99, median;
-    double perplexity, base_perplexity;
-    double same_best;  /* share of positions where both find the same token most likely */
-    double rms_change; /* of the probability of the token that really came next */
-    size_t n_equal;    /* positions whose logits are the same bits */
+    double quantiles[BITNET_QUANTILES];
+    double perplexity, perplexity_error, base_perplexity, base_perplexity_error;
+    double correlation;                  /* of the two ln(perplexity) */
+    double log_ratio, log_ratio_error;   /* ln(perplexity / base_perplexity) */
+    double difference, difference_error; /* perplexity - base_perplexity */
+    double same_best, same_best_error;   /* share of positions with the same likeliest token */
+    /* Of the probability of the token that really came next, from the base to the model. */
+    double mean_change, mean_change_error, rms_change, rms_change_error;
+    double change_quantiles[BITNET_QUANTILES];
+    size_t n_equal; /* positions whose logits are the same bits; 0 with a stored base */
     size_t n_scored, n_chunks, n_tokens;
+    uint32_t n_context; /* tokens per chunk */
 };
 
 /* `options` as for bitnet_perplexity(); progress tells the mean so far. FORMAT when the two models
@@ -201,6 +219,14 @@ enum bitnet_status bitnet_divergence(const struct bitnet_model *model,
                                      const struct bitnet_perplexity_options *options,
                                      struct bitnet_divergence_result *result,
                                      struct bitnet_error *err);
+/* The base's tokens and predictions come from a file that bitnet_perplexity() or llama-perplexity
+ * wrote; of the options only n_chunks, pool, progress and cancel count. A stored probability has 16
+ * bits, and below e^-16 it is left out. FORMAT when the file is damaged or of another vocabulary.
+ */
+enum bitnet_status bitnet_divergence_from_file(const struct bitnet_model *model, const char *path,
+                                               const struct bitnet_perplexity_options *options,
+                                               struct bitnet_divergence_result *result,
+                                               struct bitnet_error *err);
 
 /* ------------------------------------------------------------------ measuring speed */
 
