@@ -12,6 +12,8 @@ struct source {
     const struct bitnet_gguf *gguf;
     const struct bitnet_log *log;
     struct bitnet_tokenizer *tokenizer;
+    const char *forced_pre; /* instead of what the file says; NULL: its word counts */
+    bool pre_is_missing;
     uint32_t last_result; /* of the merge before */
     struct bitnet_error *err;
 };
@@ -206,16 +208,6 @@ static enum bitnet_status read_kind(struct source *source, enum bitnet_tokenizer
         BITNET_QUOTE(model));
 }
 
-/* Llama 3's vocabulary shows by two special tokens at their known ids. */
-static bool is_llama3(const struct vocab *vocab)
-{
-    return vocab_find_token(vocab, BITNET_STR("<|begin_of_text|>")) == 128000 &&
-           vocab_find_token(vocab, BITNET_STR("<|eot_id|>")) == 128009;
-}
-
-/* Files without the key, or with "default", were written by converters that did not know the
- * vocabulary; the default cuts words differently, so a vocabulary we know gets its own name back.
- */
 static enum bitnet_status read_pre(struct source *source)
 {
     struct bitnet_tokenizer *tokenizer = source->tokenizer;
@@ -223,14 +215,9 @@ static enum bitnet_status read_pre(struct source *source)
     enum bitnet_status status = bitnet_gguf_str(source->gguf, "tokenizer.ggml.pre",
                                                 BITNET_GGUF_OPTIONAL, &name, source->err);
     if (status || tokenizer->kind != BITNET_TOKENIZER_BPE) return status;
-    if (!name.n || bitnet_str_is(name, "default")) {
-        const char *repaired = is_llama3(&tokenizer->vocab) ? "llama-bpe" : NULL;
-        bitnet_log_say(source->log, BITNET_LOG_WARNING, "key 'tokenizer.ggml.pre' is %s: %s '%s'",
-                       name.n ? "'default'" : "missing",
-                       repaired ? "the vocabulary is Llama 3's, so it is read as" : "using",
-                       repaired ? repaired : "default");
-        name = bitnet_str_of(repaired ? repaired : "default");
-    }
+    source->pre_is_missing = !name.n;
+    if (!name.n) name = BITNET_STR("default");
+    if (source->forced_pre) name = bitnet_str_of(source->forced_pre);
     tokenizer->pre = pre_find(name);
     if (!tokenizer->pre)
         return bitnet_fail(source->err, BITNET_UNSUPPORTED,
@@ -401,30 +388,74 @@ static enum bitnet_status read_chat_template(struct source *source)
     return bitnet_fail(source->err, BITNET_MEMORY, "out of memory for the chat template");
 }
 
-enum bitnet_status bitnet_tokenizer_from_gguf(struct bitnet_tokenizer **tokenizer,
-                                              const struct bitnet_gguf *gguf,
-                                              const struct bitnet_log *log,
-                                              struct bitnet_error *err)
+/* Files without the key, or with "default", were written by converters that did not know the
+ * vocabulary; the default cuts words differently, so a vocabulary we know gets its own name back.
+ */
+static enum bitnet_status repair_pre(struct source *source)
 {
-    struct source source = {.gguf = gguf, .log = log, .err = err};
+    struct bitnet_tokenizer *tokenizer = source->tokenizer;
+    struct bitnet_pre_identity identity;
+    if (tokenizer->kind != BITNET_TOKENIZER_BPE || source->forced_pre ||
+        strcmp(tokenizer->pre->name, "default") != 0)
+        return BITNET_OK;
+    enum bitnet_status status = tokenizer_identify_pre(tokenizer, &identity, source->err);
+    const char *name = identity.name ? identity.name : "default";
+    if (!status) status = tokenizer_set_pre(tokenizer, pre_find(bitnet_str_of(name)), source->err);
+    if (!status) status = read_special(source); /* defaults depend on the name */
+    if (!status) status = read_flags(source);
+    if (!status) status = tokenizer_find_eog(tokenizer, source->err);
+    const char *what = source->pre_is_missing ? "missing" : "'default'";
+    if (!status && identity.name)
+        bitnet_log_say(source->log, BITNET_LOG_WARNING,
+                       "key 'tokenizer.ggml.pre' is %s: read as '%s', because %s", what, name,
+                       identity.evidence);
+    else if (!status)
+        bitnet_log_say(
+            source->log, BITNET_LOG_WARNING,
+            "key 'tokenizer.ggml.pre' is %s and the vocabulary is not a known one: words "
+            "are cut by the default rules, which may not be the model's",
+            what);
+    return status;
+}
+
+static enum bitnet_status read_all(struct source *source)
+{
+    enum bitnet_tokenizer_kind kind = source->tokenizer->kind;
+    enum bitnet_status status = read_tokens(source);
+    if (!status && kind == BITNET_TOKENIZER_BPE) status = read_merges(source);
+    if (!status) status = read_pre(source);
+    if (!status) status = read_special(source);
+    if (!status) status = read_flags(source);
+    if (!status) status = read_strip_rule(source);
+    if (!status && kind == BITNET_TOKENIZER_UNIGRAM) status = read_normalizer(source);
+    if (!status) status = read_chat_template(source);
+    if (!status) status = tokenizer_finish(source->tokenizer, source->err);
+    return status ? status : repair_pre(source);
+}
+
+enum bitnet_status tokenizer_read_gguf(struct bitnet_tokenizer **tokenizer,
+                                       const struct bitnet_gguf *gguf, const char *pre,
+                                       const struct bitnet_log *log, struct bitnet_error *err)
+{
+    struct source source = {.gguf = gguf, .log = log, .forced_pre = pre, .err = err};
     enum bitnet_tokenizer_kind kind = BITNET_TOKENIZER_BPE;
     *tokenizer = NULL;
     enum bitnet_status status = read_kind(&source, &kind);
     if (status) return status;
     source.tokenizer = tokenizer_new(kind);
     if (!source.tokenizer) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    status = read_tokens(&source);
-    if (!status && kind == BITNET_TOKENIZER_BPE) status = read_merges(&source);
-    if (!status) status = read_pre(&source);
-    if (!status) status = read_special(&source);
-    if (!status) status = read_flags(&source);
-    if (!status) status = read_strip_rule(&source);
-    if (!status && kind == BITNET_TOKENIZER_UNIGRAM) status = read_normalizer(&source);
-    if (!status) status = read_chat_template(&source);
-    if (!status) status = tokenizer_finish(source.tokenizer, err);
+    status = read_all(&source);
     if (status)
         bitnet_tokenizer_free(source.tokenizer);
     else
         *tokenizer = source.tokenizer;
     return status;
+}
+
+enum bitnet_status bitnet_tokenizer_from_gguf(struct bitnet_tokenizer **tokenizer,
+                                              const struct bitnet_gguf *gguf,
+                                              const struct bitnet_log *log,
+                                              struct bitnet_error *err)
+{
+    return tokenizer_read_gguf(tokenizer, gguf, NULL, log, err);
 }

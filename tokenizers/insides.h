@@ -71,6 +71,21 @@ struct bitnet_tokenizer *tokenizer_new(enum bitnet_tokenizer_kind kind);
  * bytes, the list of special tokens, the end-of-generation set. */
 enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err);
 
+/* A finished byte-level tokenizer cuts text as `pre` says from now on. Nobody else may use it yet.
+ */
+enum bitnet_status tokenizer_set_pre(struct bitnet_tokenizer *tokenizer, const struct pre *pre,
+                                     struct bitnet_error *err);
+/* from_gguf.c: as bitnet_tokenizer_from_gguf(); `pre` stands in for the file's word (NULL: what the
+ * file says counts, and is repaired if it must be). */
+enum bitnet_status tokenizer_read_gguf(struct bitnet_tokenizer **tokenizer,
+                                       const struct bitnet_gguf *gguf, const char *pre,
+                                       const struct bitnet_log *log, struct bitnet_error *err);
+/* identify.c: which name a finished byte-level tokenizer needs. Leaves it with another one: call
+ * tokenizer_set_pre() afterwards. */
+enum bitnet_status tokenizer_identify_pre(struct bitnet_tokenizer *tokenizer,
+                                          struct bitnet_pre_identity *identity,
+                                          struct bitnet_error *err);
+
 /* Compiles an expression that lives as long as the tokenizer. */
 enum bitnet_status tokenizer_add_regex(struct bitnet_tokenizer *tokenizer, struct bitnet_str source,
                                        const struct regex **regex, struct bitnet_error *err);

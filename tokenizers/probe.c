@@ -7,6 +7,8 @@
 
 #include "bitnet/sha.h"
 
+#include "probe.h"
+
 static const char probe_text[] =
     "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n\xF0\x9F\x9A\x80 (normal) "
     "\xF0\x9F\x98\xB6\xE2\x80\x8D\xF0\x9F\x8C\xAB\xEF\xB8\x8F (multiple emojis concatenated) "
@@ -31,24 +33,53 @@ static const struct known_hash {
 #undef HASH
 };
 
-static bool print_ids(const struct bitnet_tokens *ids, struct bitnet_buf *out)
+static bool print_id(int32_t id, struct bitnet_buf *out)
+{
+    return bitnet_buf_printf(out, out->n > 1 ? ", %d" : "%d", (int)id);
+}
+
+/* As Python prints a list. */
+static bool print_ids(int32_t bos, const struct bitnet_tokens *ids, int32_t eos,
+                      struct bitnet_buf *out)
 {
     bool ok = bitnet_buf_add(out, "[", 1);
-    for (size_t i = 0; i < ids->n && ok; i++)
-        ok = bitnet_buf_printf(out, i ? ", %d" : "%d", (int)ids->at[i]);
+    if (ok && bos >= 0) ok = print_id(bos, out);
+    for (size_t i = 0; i < ids->n && ok; i++) ok = print_id(ids->at[i], out);
+    if (ok && eos >= 0) ok = print_id(eos, out);
     return ok && bitnet_buf_add(out, "]", 1);
 }
 
-static const struct pre *by_hash(struct bitnet_str printed)
+static const char *name_of_hash(struct bitnet_str printed)
 {
     uint8_t digest[BITNET_SHA256_BYTES];
     char hex[BITNET_SHA_HEX_MAX];
     if (!bitnet_sha256(printed.at, printed.n, digest)) return NULL;
     bitnet_hex(digest, sizeof digest, hex);
     for (size_t i = 0; i < sizeof known_hashes / sizeof known_hashes[0]; i++)
-        if (strcmp(hex, known_hashes[i].sha256) == 0)
-            return pre_find(bitnet_str_of(known_hashes[i].name));
+        if (strcmp(hex, known_hashes[i].sha256) == 0) return known_hashes[i].name;
     return NULL;
+}
+
+const char *probe_known(size_t i)
+{
+    return i < sizeof known_hashes / sizeof known_hashes[0] ? known_hashes[i].name : NULL;
+}
+
+enum bitnet_status probe_encode(const struct bitnet_tokenizer *tokenizer, bool no_special,
+                                struct bitnet_tokens *ids, struct bitnet_error *err)
+{
+    const struct bitnet_tokenize_options options = {.no_special = no_special};
+    return bitnet_tokenize(tokenizer, BITNET_STR(probe_text), &options, ids, err);
+}
+
+enum bitnet_status probe_name(int32_t bos, const struct bitnet_tokens *ids, int32_t eos,
+                              const char **name, struct bitnet_error *err)
+{
+    struct bitnet_buf printed = {.max = (size_t)1 << 20};
+    bool ok = print_ids(bos, ids, eos, &printed);
+    *name = ok ? name_of_hash((struct bitnet_str){printed.at, printed.n}) : NULL;
+    bitnet_buf_free(&printed);
+    return ok ? BITNET_OK : bitnet_fail(err, BITNET_MEMORY, "out of memory");
 }
 
 static bool same_passes(const struct bitnet_tokenizer *tokenizer, const struct pre *pre)
@@ -79,15 +110,11 @@ enum bitnet_status probe_pre(const struct bitnet_tokenizer *tokenizer, const str
                              struct bitnet_error *err)
 {
     struct bitnet_tokens ids = {0};
-    struct bitnet_buf printed = {.max = (size_t)1 << 20};
-    enum bitnet_status status = bitnet_tokenize(tokenizer, BITNET_STR(probe_text), NULL, &ids, err);
-    if (!status && !print_ids(&ids, &printed))
-        status = bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    if (!status) {
-        *pre = by_hash((struct bitnet_str){printed.at, printed.n});
-        if (!*pre) *pre = by_structure(tokenizer);
-    }
+    const char *name = NULL;
+    enum bitnet_status status = probe_encode(tokenizer, false, &ids, err);
+    if (!status) status = probe_name(BITNET_NO_TOKEN, &ids, BITNET_NO_TOKEN, &name, err);
+    if (!status) *pre = name ? pre_find(bitnet_str_of(name)) : NULL;
+    if (!status && !*pre) *pre = by_structure(tokenizer);
     bitnet_tokens_free(&ids);
-    bitnet_buf_free(&printed);
     return status;
 }

@@ -304,6 +304,24 @@ static enum bitnet_status make_passes(struct bitnet_tokenizer *tokenizer, struct
     return status;
 }
 
+static void set_reach(struct bitnet_tokenizer *tokenizer)
+{
+    memset(tokenizer->reach, tokenizer->ignore_merges ? REACH_YES : REACH_UNKNOWN,
+           tokenizer->vocab.n_tokens);
+}
+
+enum bitnet_status tokenizer_set_pre(struct bitnet_tokenizer *tokenizer, const struct pre *pre,
+                                     struct bitnet_error *err)
+{
+    while (tokenizer->n_regexes) regex_free(tokenizer->regexes[--tokenizer->n_regexes]);
+    tokenizer->n_passes = 0;
+    tokenizer->pre = pre;
+    tokenizer->ignore_merges = pre->ignore_merges;
+    tokenizer->clean_spaces = pre->clean_spaces;
+    set_reach(tokenizer);
+    return make_passes(tokenizer, err);
+}
+
 enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct bitnet_error *err)
 {
     if (!tokenizer->vocab.n_tokens)
@@ -311,8 +329,7 @@ enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct b
     if (!tokenizer->hf) {
         tokenizer->reach = bitnet_alloc(tokenizer->vocab.n_tokens, 1);
         if (!tokenizer->reach) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
-        if (tokenizer->ignore_merges)
-            memset(tokenizer->reach, REACH_YES, tokenizer->vocab.n_tokens);
+        set_reach(tokenizer);
     }
     find_byte_symbols(tokenizer);
     find_space_joins(tokenizer);

@@ -43,6 +43,18 @@ enum bitnet_status bitnet_tokenizer_from_gguf(struct bitnet_tokenizer **tokenize
                                               const struct bitnet_gguf *gguf,
                                               const struct bitnet_log *log,
                                               struct bitnet_error *err);
+
+/* What tokenizer.ggml.pre should say: files of converters that did not know their vocabulary lack
+ * the key or say "default", and then words are cut wrongly. */
+struct bitnet_pre_identity {
+    const char *name;     /* "llama-bpe"; NULL: nobody knows this vocabulary, or it needs no name */
+    const char *evidence; /* half a sentence; NULL without a name */
+    bool is_proven;       /* by the ids of llama.cpp's probe text, not by special tokens alone */
+};
+/* From the vocabulary alone, whatever the file says. Fails as bitnet_tokenizer_from_gguf(). */
+enum bitnet_status bitnet_tokenizer_identify_pre(const struct bitnet_gguf *gguf,
+                                                 struct bitnet_pre_identity *identity,
+                                                 struct bitnet_error *err);
 /* From a folder with tokenizer.json (and, if there, tokenizer_config.json, generation_config.json
  * and config.json for special ids, flags and the chat template). `n_vocab` is the model's number of
  * embedding rows: ids beyond the vocabulary become "[PAD<id>]"; 0: as many as there are. */
