@@ -1,59 +1,19 @@
-/* A tokenizer from a model folder. Comes in: a path; goes out: the tokenizer of its tokenizer.json,
- * or of its tokenizer.model, with special ids, flags and chat template from the files beside it.
+/* A tokenizer from a model folder. Comes in: a path; goes out: the tokenizer of the vocabulary
+ * there (folder.h says which), with special ids, flags and chat template from the files beside it.
  * Which file says what is tokenizers.md section 13: tokenizer_config.json names special tokens by
  * text, which must be among the added tokens; config.json fills gaps by id; generation_config.json
  * adds what ends a reply. */
 #include "added.h"
+#include "folder.h"
 #include "hf.h"
+#include "sources.h"
 
 #include <bitnet/alloc.h>
 #include <bitnet/file.h>
 
 #include <inttypes.h>
 
-#define MAX_TOKENIZER_JSON ((size_t)128 << 20)
-#define MAX_CONFIG         ((size_t)16 << 20)
-#define MAX_MODEL          ((size_t)64 << 20)
-#define MAX_EOG            64
-
-/* One JSON file of the folder; `root` is NULL when the file is absent. */
-struct document {
-    struct bitnet_str text;
-    struct bitnet_arena arena;
-    const struct bitnet_json *root;
-};
-
-static void document_close(struct document *document)
-{
-    bitnet_free((void *)(uintptr_t)document->text.at);
-    bitnet_arena_free(&document->arena);
-}
-
-static enum bitnet_status read_text(const char *dir, const char *name, size_t max_bytes,
-                                    bool required, struct bitnet_str *text,
-                                    struct bitnet_error *err)
-{
-    char *path = bitnet_path_join(dir, bitnet_str_of(name));
-    enum bitnet_status status = BITNET_OK;
-    *text = (struct bitnet_str){0};
-    if (!path)
-        status = bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    else if (required || bitnet_path_exists(path))
-        status = bitnet_read_file(path, max_bytes, text, err);
-    bitnet_free(path);
-    return status;
-}
-
-static enum bitnet_status document_open(struct document *document, const char *dir,
-                                        const char *name, struct bitnet_error *err)
-{
-    enum bitnet_status status = read_text(dir, name, MAX_CONFIG, false, &document->text, err);
-    if (status || !document->text.at) return status;
-    status = bitnet_json_parse(&document->root, document->text, NULL, &document->arena, err);
-    if (!status && document->root->kind != BITNET_JSON_OBJECT)
-        status = bitnet_fail(err, BITNET_FORMAT, "the file is no JSON object");
-    return status ? bitnet_error_prefix(err, status, "%s", name) : BITNET_OK;
-}
+#define MAX_EOG 64
 
 /* ------------------------------------------------------------------ special ids */
 
@@ -187,19 +147,16 @@ static enum bitnet_status read_template_list(struct bitnet_tokenizer *tokenizer,
     return status;
 }
 
-static enum bitnet_status read_templates(struct bitnet_tokenizer *tokenizer, const char *dir,
-                                         const struct bitnet_json *config, struct bitnet_error *err)
+static enum bitnet_status read_templates(struct bitnet_tokenizer *tokenizer,
+                                         const struct folder *folder, struct bitnet_error *err)
 {
-    const struct bitnet_json *node = bitnet_json_get(config, "chat_template");
+    const struct bitnet_json *node =
+        bitnet_json_get(folder->tokenizer_config.root, "chat_template");
     if (node && node->kind == BITNET_JSON_STRING)
         return keep(tokenizer, node->text, &tokenizer->chat_template, err);
     if (node && node->kind == BITNET_JSON_ARRAY) return read_template_list(tokenizer, node, err);
-    struct bitnet_str text;
-    enum bitnet_status status =
-        read_text(dir, "chat_template.jinja", (size_t)1 << 20, false, &text, err);
-    if (!status && text.at) status = keep(tokenizer, text, &tokenizer->chat_template, err);
-    bitnet_free((void *)(uintptr_t)text.at);
-    return status;
+    if (!folder->template.at) return BITNET_OK;
+    return keep(tokenizer, folder->template, &tokenizer->chat_template, err);
 }
 
 /* ------------------------------------------------------------------ the whole */
@@ -215,44 +172,6 @@ static enum bitnet_status check_size(const struct bitnet_tokenizer *tokenizer,
                            "the tokenizer has %" PRIu32 " tokens, the model only %" PRIu64,
                            tokenizer->vocab.n_tokens, n_vocab);
     return BITNET_OK;
-}
-
-struct folder {
-    const char *dir;
-    struct document tokenizer_config, config, generation, added;
-    struct bitnet_str json;  /* tokenizer.json; NULL: there is none */
-    struct bitnet_str model; /* tokenizer.model or spiece.model; NULL: there is none */
-};
-
-static void folder_close(struct folder *folder)
-{
-    bitnet_free((void *)(uintptr_t)folder->json.at);
-    bitnet_free((void *)(uintptr_t)folder->model.at);
-    document_close(&folder->tokenizer_config);
-    document_close(&folder->config);
-    document_close(&folder->generation);
-    document_close(&folder->added);
-}
-
-static enum bitnet_status folder_open(struct folder *folder, struct bitnet_error *err)
-{
-    const char *dir = folder->dir;
-    enum bitnet_status status =
-        read_text(dir, "tokenizer.json", MAX_TOKENIZER_JSON, false, &folder->json, err);
-    if (!status) status = read_text(dir, "tokenizer.model", MAX_MODEL, false, &folder->model, err);
-    if (!status && !folder->model.at)
-        status = read_text(dir, "spiece.model", MAX_MODEL, false, &folder->model, err);
-    if (!status && !folder->json.at && !folder->model.at)
-        return bitnet_hint(err,
-                           bitnet_fail(err, BITNET_NOT_FOUND, "%s: there is no tokenizer", dir),
-                           "looked for tokenizer.json, tokenizer.model and spiece.model");
-    if (!status)
-        status = document_open(&folder->tokenizer_config, dir, "tokenizer_config.json", err);
-    if (!status) status = document_open(&folder->config, dir, "config.json", err);
-    if (!status) status = document_open(&folder->generation, dir, "generation_config.json", err);
-    if (!status && !folder->json.at)
-        status = document_open(&folder->added, dir, "added_tokens.json", err);
-    return status;
 }
 
 static struct bitnet_bytes bytes_of(struct bitnet_str text)
@@ -271,13 +190,13 @@ static enum bitnet_status make_from_model(struct bitnet_tokenizer **tokenizer,
                                           const struct folder *folder, size_t n_vocab,
                                           struct bitnet_error *err)
 {
-    const char *hint = NULL, *what = bitnet_file_accident(bytes_of(folder->model), &hint);
+    const char *hint = NULL, *what = bitnet_file_accident(bytes_of(folder->vocab), &hint);
     enum bitnet_status status = BITNET_OK;
-    if (what && !is_sentencepiece(folder->model)) {
+    if (what && !is_sentencepiece(folder->vocab)) {
         status = bitnet_fail(err, BITNET_FORMAT, "%s", what);
         return hint ? bitnet_hint(err, status, "%s", hint) : status;
     }
-    status = tokenizer_read_spm(tokenizer, bytes_of(folder->model), err);
+    status = tokenizer_read_spm(tokenizer, bytes_of(folder->vocab), err);
     if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
     if (!status)
         status = added_apply(*tokenizer, n_vocab, folder->added.root, folder->tokenizer_config.root,
@@ -310,10 +229,76 @@ static enum bitnet_status make_from_json(struct bitnet_tokenizer **tokenizer,
                                          const struct folder *folder, size_t n_vocab,
                                          const struct bitnet_log *log, struct bitnet_error *err)
 {
-    enum bitnet_status status = tokenizer_read_json(tokenizer, folder->json, log, err);
+    enum bitnet_status status = tokenizer_read_json(tokenizer, folder->vocab, log, err);
     if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
     if (!status) status = adopt_scores(*tokenizer, folder, log, err);
     return status ? status : tokenizer_finish_json(*tokenizer, n_vocab, err);
+}
+
+static enum bitnet_status make_from_merges(struct bitnet_tokenizer **tokenizer,
+                                           const struct folder *folder, size_t n_vocab,
+                                           struct bitnet_error *err)
+{
+    const struct merges_source source = {folder->vocab,
+                                         folder->merges,
+                                         folder->tokenizer_config.root,
+                                         folder->special_map.root,
+                                         folder->added.root,
+                                         folder->config.root};
+    enum bitnet_status status = tokenizer_read_merges(tokenizer, &source, err);
+    if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
+    return status ? status : tokenizer_finish_json(*tokenizer, n_vocab, err);
+}
+
+static enum bitnet_status make_from_tiktoken(struct bitnet_tokenizer **tokenizer,
+                                             const struct folder *folder, size_t n_vocab,
+                                             struct bitnet_error *err)
+{
+    enum bitnet_status status = tokenizer_read_tiktoken(tokenizer, folder->vocab, NULL, n_vocab,
+                                                        folder->tokenizer_config.root, err);
+    if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
+    return status ? status : tokenizer_finish_tiktoken(*tokenizer, folder->vocab, NULL, err);
+}
+
+static enum bitnet_status make_from_words(struct bitnet_tokenizer **tokenizer,
+                                          const struct folder *folder, size_t n_vocab,
+                                          struct bitnet_error *err)
+{
+    enum bitnet_status status =
+        tokenizer_read_words(tokenizer, folder->vocab, folder->tokenizer_config.root, err);
+    if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
+    return status ? status : tokenizer_finish_json(*tokenizer, n_vocab, err);
+}
+
+static enum bitnet_status make_from_rwkv(struct bitnet_tokenizer **tokenizer,
+                                         const struct folder *folder, size_t n_vocab,
+                                         struct bitnet_error *err)
+{
+    enum bitnet_status status = tokenizer_read_rwkv(tokenizer, folder->vocab, err);
+    if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
+    if (!status && n_vocab) status = added_apply(*tokenizer, n_vocab, NULL, NULL, err);
+    return status ? status : tokenizer_finish(*tokenizer, err);
+}
+
+static enum bitnet_status make(struct bitnet_tokenizer **tokenizer, const struct folder *folder,
+                               size_t n_vocab, const struct bitnet_log *log,
+                               struct bitnet_error *err)
+{
+    switch (folder->kind) {
+    case FOLDER_JSON:
+        return make_from_json(tokenizer, folder, n_vocab, log, err);
+    case FOLDER_MODEL:
+        return make_from_model(tokenizer, folder, n_vocab, err);
+    case FOLDER_TIKTOKEN:
+        return make_from_tiktoken(tokenizer, folder, n_vocab, err);
+    case FOLDER_MERGES:
+        return make_from_merges(tokenizer, folder, n_vocab, err);
+    case FOLDER_WORDS:
+        return make_from_words(tokenizer, folder, n_vocab, err);
+    case FOLDER_RWKV:
+        break;
+    }
+    return make_from_rwkv(tokenizer, folder, n_vocab, err);
 }
 
 static enum bitnet_status read_beside(struct bitnet_tokenizer *tokenizer,
@@ -322,7 +307,7 @@ static enum bitnet_status read_beside(struct bitnet_tokenizer *tokenizer,
     const struct bitnet_json *config = folder->tokenizer_config.root;
     enum bitnet_status status = read_special(tokenizer, config, folder->config.root, err);
     if (!status) read_flags(tokenizer, config);
-    if (!status) status = read_templates(tokenizer, folder->dir, config, err);
+    if (!status) status = read_templates(tokenizer, folder, err);
     if (!status) status = tokenizer_find_eog(tokenizer, err);
     return status ? status : read_eog(tokenizer, folder->generation.root, err);
 }
@@ -331,15 +316,13 @@ enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer
                                              size_t n_vocab, const struct bitnet_log *log,
                                              struct bitnet_error *err)
 {
-    struct folder folder = {.dir = dir};
+    struct folder folder;
     *tokenizer = NULL;
-    enum bitnet_status status = folder_open(&folder, err);
-    const char *name = folder.json.at ? "tokenizer.json" : "tokenizer.model";
+    enum bitnet_status status = folder_open(&folder, dir, err);
     if (!status) {
-        status = folder.json.at ? make_from_json(tokenizer, &folder, n_vocab, log, err)
-                                : make_from_model(tokenizer, &folder, n_vocab, err);
+        status = make(tokenizer, &folder, n_vocab, log, err);
         if (!status) status = read_beside(*tokenizer, &folder, err);
-        if (status) bitnet_error_prefix(err, status, "%s/%s", dir, name);
+        if (status) bitnet_error_prefix(err, status, "%s/%s", dir, folder.name);
     }
     if (status) {
         bitnet_tokenizer_free(*tokenizer);

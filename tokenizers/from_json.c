@@ -4,6 +4,7 @@
  * changes ids is skipped. */
 #include "added.h"
 #include "hf.h"
+#include "sources.h"
 
 #include <bitnet/alloc.h>
 
@@ -19,6 +20,7 @@ struct entry {
 };
 
 struct source {
+    const struct json_parts *parts;
     struct bitnet_tokenizer *tokenizer;
     struct entry *entries; /* [n_entries] by id */
     size_t n_entries;
@@ -235,7 +237,7 @@ static enum bitnet_status read_merge(struct source *source, const struct bitnet_
                                      bool as_pairs, struct bitnet_buf *joint)
 {
     struct merge_table *merges = &source->tokenizer->merges;
-    struct bitnet_str part[2];
+    struct bitnet_str part[2], prefix = source->tokenizer->hf->inner_prefix;
     uint32_t number = merges->n, id[2];
     if (!parts_of(merge, as_pairs, part) || !part[0].n || !part[1].n)
         return bitnet_fail(source->err, BITNET_FORMAT,
@@ -250,7 +252,9 @@ static enum bitnet_status read_merge(struct source *source, const struct bitnet_
                                "merge %" PRIu32 ": %s is not in the vocabulary", number,
                                BITNET_QUOTE(part[i]));
         id[i] = (uint32_t)found;
-        if (!bitnet_buf_add_str(joint, part[i]))
+        /* What a merge makes has the prefix of its left side only. */
+        size_t skip = i && part[i].n >= prefix.n ? prefix.n : 0;
+        if (!bitnet_buf_add(joint, part[i].at + skip, part[i].n - skip))
             return bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
     }
     struct bitnet_str result = {joint->at, joint->n};
@@ -287,15 +291,14 @@ static enum bitnet_status read_merges(struct source *source, const struct bitnet
 
 /* ------------------------------------------------------------------ model */
 
-static enum bitnet_status refuse_affix(struct source *source, const struct bitnet_json *model,
-                                       const char *name)
+static enum bitnet_status read_affix(struct source *source, const struct bitnet_json *model,
+                                     const char *name, struct bitnet_str *affix)
 {
     struct bitnet_str text = {0};
     enum bitnet_status status = bitnet_json_str(model, name, BITNET_OPTIONAL, &text, source->err);
-    if (!status && text.n)
-        status = bitnet_fail(source->err, BITNET_UNSUPPORTED, "model: '%s' %s is not supported",
-                             name, BITNET_QUOTE(text));
-    return status;
+    if (status || !text.n) return status;
+    *affix = bitnet_arena_copy(&source->tokenizer->arena, text);
+    return affix->at ? BITNET_OK : bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
 }
 
 static enum bitnet_status read_model_flags(struct source *source, const struct bitnet_json *model)
@@ -307,8 +310,10 @@ static enum bitnet_status read_model_flags(struct source *source, const struct b
     if (!status && dropout != 0)
         status = bitnet_fail(source->err, BITNET_UNSUPPORTED,
                              "model: 'dropout' makes the ids random and is not supported");
-    if (!status) status = refuse_affix(source, model, "continuing_subword_prefix");
-    if (!status) status = refuse_affix(source, model, "end_of_word_suffix");
+    if (!status) status = read_affix(source, model, "continuing_subword_prefix", &hf->inner_prefix);
+    if (!status) status = read_affix(source, model, "end_of_word_suffix", &hf->end_suffix);
+    hf->has_affix = hf->inner_prefix.n || hf->end_suffix.n;
+    if (hf->has_affix) hf->is_byte_level = false; /* words are spelled before they are looked up */
     if (!status) status = read_flag(source, model, "fuse_unk", &hf->fuse_unk);
     if (!status) status = read_flag(source, model, "byte_fallback", &hf->byte_fallback);
     if (!status)
@@ -329,6 +334,18 @@ static enum bitnet_status read_unk(struct source *source, const struct bitnet_js
         return bitnet_fail(source->err, BITNET_FORMAT,
                            "model: unk_token %s is not in the vocabulary", BITNET_QUOTE(text));
     return BITNET_OK;
+}
+
+static const struct bitnet_json *vocab_of(const struct source *source,
+                                          const struct bitnet_json *model)
+{
+    return source->parts->vocab ? source->parts->vocab : bitnet_json_get(model, "vocab");
+}
+
+static const struct bitnet_json *merges_of(const struct source *source,
+                                           const struct bitnet_json *model)
+{
+    return source->parts->merges ? source->parts->merges : bitnet_json_get(model, "merges");
 }
 
 /* What there is to know about each type of model before reading it. */
@@ -374,7 +391,7 @@ static enum bitnet_status find_type(struct source *source, const struct bitnet_j
 static enum bitnet_status read_unigram(struct source *source, const struct bitnet_json *model)
 {
     struct bitnet_tokenizer *tokenizer = source->tokenizer;
-    const struct bitnet_json *vocab = bitnet_json_get(model, "vocab");
+    const struct bitnet_json *vocab = vocab_of(source, model);
     uint64_t unk = UINT64_MAX;
     enum bitnet_status status = bitnet_json_u64(model, "unk_id", 0, vocab->n_children - 1,
                                                 BITNET_OPTIONAL, &unk, source->err);
@@ -414,7 +431,7 @@ static enum bitnet_status read_kind(struct source *source, const struct bitnet_j
     enum bitnet_status status = BITNET_OK;
     if (type->kind == BITNET_TOKENIZER_UNIGRAM) return read_unigram(source, model);
     if (type->kind == BITNET_TOKENIZER_BPE)
-        status = read_merges(source, bitnet_json_get(model, "merges"));
+        status = read_merges(source, merges_of(source, model));
     else if (type->kind == BITNET_TOKENIZER_WORDPIECE)
         status = read_wordpiece(source, model);
     if (!status) status = read_unk(source, model);
@@ -426,7 +443,7 @@ static enum bitnet_status read_kind(struct source *source, const struct bitnet_j
 static enum bitnet_status read_model(struct source *source, const struct bitnet_json *model,
                                      const struct model_type *type, const struct bitnet_json *added)
 {
-    const struct bitnet_json *vocab = bitnet_json_get(model, "vocab");
+    const struct bitnet_json *vocab = vocab_of(source, model);
     if (!vocab || vocab->kind != type->vocab || !vocab->n_children)
         return bitnet_fail(source->err, BITNET_FORMAT,
                            "model: 'vocab' is missing, empty or not what %s has", type->name);
@@ -520,28 +537,36 @@ static enum bitnet_status read_root(struct source *source, const struct bitnet_j
     return BITNET_OK;
 }
 
-enum bitnet_status tokenizer_read_json(struct bitnet_tokenizer **tokenizer, struct bitnet_str json,
-                                       const struct bitnet_log *log, struct bitnet_error *err)
+enum bitnet_status tokenizer_read_parts(struct bitnet_tokenizer **tokenizer,
+                                        const struct json_parts *parts, struct bitnet_error *err)
 {
-    (void)log;
-    struct source source = {.tokenizer = tokenizer_new(BITNET_TOKENIZER_BPE), .err = err};
-    struct bitnet_arena arena = {0};
-    const struct bitnet_json *root = NULL;
+    struct source source = {
+        .parts = parts, .tokenizer = tokenizer_new(BITNET_TOKENIZER_BPE), .err = err};
     *tokenizer = NULL;
     if (source.tokenizer) source.tokenizer->hf = bitnet_alloc(1, sizeof *source.tokenizer->hf);
     enum bitnet_status status = BITNET_OK;
     if (!source.tokenizer || !source.tokenizer->hf)
         status = bitnet_fail(err, BITNET_MEMORY, "out of memory");
-    if (!status)
-        status = bitnet_json_parse(
-            &root, json, &(struct bitnet_json_limits){.max_bytes = MAX_JSON_BYTES}, &arena, err);
-    if (!status) status = read_root(&source, root);
+    if (!status) status = read_root(&source, parts->root);
     bitnet_free(source.entries);
-    bitnet_arena_free(&arena);
     if (status)
         bitnet_tokenizer_free(source.tokenizer);
     else
         *tokenizer = source.tokenizer;
+    return status;
+}
+
+enum bitnet_status tokenizer_read_json(struct bitnet_tokenizer **tokenizer, struct bitnet_str json,
+                                       const struct bitnet_log *log, struct bitnet_error *err)
+{
+    (void)log;
+    struct bitnet_arena arena = {0};
+    struct json_parts parts = {0};
+    *tokenizer = NULL;
+    enum bitnet_status status = bitnet_json_parse(
+        &parts.root, json, &(struct bitnet_json_limits){.max_bytes = MAX_JSON_BYTES}, &arena, err);
+    if (!status) status = tokenizer_read_parts(tokenizer, &parts, err);
+    bitnet_arena_free(&arena);
     return status;
 }
 

@@ -21,15 +21,14 @@ static enum bitnet_status no_memory(struct encoder *encoder, struct bitnet_str t
 
 /* ------------------------------------------------------------------ BPE over characters */
 
-static bool push_fallback(struct encoder *encoder, struct bitnet_str character, size_t at,
-                          bool *done)
+static bool push_fallback(struct encoder *encoder, struct bitnet_str spelled, size_t at, bool *done)
 {
     const struct hf *hf = encoder->tokenizer->hf;
     *done = hf->byte_fallback;
-    for (size_t i = 0; i < character.n; i++)
-        if (hf->byte_fallback_id[(uint8_t)character.at[i]] == MERGE_NO_ID) *done = false;
-    for (size_t i = 0; i < character.n && *done; i++)
-        if (!merge_push(&encoder->merge, hf->byte_fallback_id[(uint8_t)character.at[i]], at + i, 1))
+    for (size_t i = 0; i < spelled.n; i++)
+        if (hf->byte_fallback_id[(uint8_t)spelled.at[i]] == MERGE_NO_ID) *done = false;
+    for (size_t i = 0; i < spelled.n && *done; i++)
+        if (!merge_push(&encoder->merge, hf->byte_fallback_id[(uint8_t)spelled.at[i]], at + i, 1))
             return false;
     return true;
 }
@@ -50,10 +49,27 @@ static bool push_unknown(struct encoder *encoder, size_t at, size_t length)
     return merge_push(merge, (uint32_t)hf->unk, at, length);
 }
 
+/* A character as the vocabulary spells it at its place in the word. */
+static bool spell(struct encoder *encoder, struct bitnet_str word, size_t at, size_t length,
+                  struct bitnet_str *spelled)
+{
+    const struct hf *hf = encoder->tokenizer->hf;
+    *spelled = (struct bitnet_str){word.at + at, length};
+    if (!hf->has_affix) return true;
+    encoder->text.n = 0;
+    if ((at && !bitnet_buf_add_str(&encoder->text, hf->inner_prefix)) ||
+        !bitnet_buf_add_str(&encoder->text, *spelled) ||
+        (at + length == word.n && !bitnet_buf_add_str(&encoder->text, hf->end_suffix)))
+        return false;
+    *spelled = (struct bitnet_str){encoder->text.at, encoder->text.n};
+    return true;
+}
+
 static bool push_character(struct encoder *encoder, struct bitnet_str word, size_t at,
                            size_t length)
 {
-    struct bitnet_str character = {word.at + at, length};
+    struct bitnet_str character;
+    if (!spell(encoder, word, at, length, &character)) return false;
     int32_t id = vocab_find_token(&encoder->tokenizer->vocab, character);
     if (id >= 0 && reach_of(encoder->tokenizer, (uint32_t)id) != REACH_ADDED)
         return merge_push(&encoder->merge, (uint32_t)id, at, length);
@@ -65,7 +81,8 @@ static bool push_character(struct encoder *encoder, struct bitnet_str word, size
 static enum bitnet_status encode_word(struct encoder *encoder, struct bitnet_str word)
 {
     const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
-    int32_t token = vocab_find_token(&tokenizer->vocab, word);
+    bool is_spelled = !tokenizer->hf->has_affix || tokenizer->ignore_merges;
+    int32_t token = is_spelled ? vocab_find_token(&tokenizer->vocab, word) : -1;
     enum reach reach = token < 0 ? REACH_NO : reach_of(tokenizer, (uint32_t)token);
     if (reach == REACH_YES) return encoder_emit(encoder, (uint32_t)token);
 
@@ -116,7 +133,8 @@ static enum bitnet_status encode_piece(struct encoder *encoder, struct bitnet_st
     if (kind == BITNET_TOKENIZER_UNIGRAM) return unigram_encode(encoder, piece);
     if (kind == BITNET_TOKENIZER_WORDPIECE) return wordpiece_encode(encoder, piece);
     if (kind == BITNET_TOKENIZER_WORDS) return encode_whole(encoder, piece);
-    if (encoder->tokenizer->ignore_merges) return encode_word(encoder, piece);
+    if (encoder->tokenizer->ignore_merges || encoder->tokenizer->hf->has_affix)
+        return encode_word(encoder, piece);
     for (size_t begin = 0, end; begin < piece.n && !status; begin = end) {
         end = segment_end(encoder->tokenizer, piece, begin);
         status = encode_word(encoder, (struct bitnet_str){piece.at + begin, end - begin});

@@ -97,6 +97,9 @@ struct hf {
     /* The model: BPE. */
     int32_t unk; /* BITNET_NO_TOKEN: characters without a token are dropped */
     bool fuse_unk, byte_fallback;
+    struct bitnet_str inner_prefix; /* before every character of a word but the first */
+    struct bitnet_str end_suffix;   /* after the last */
+    bool has_affix;
     uint32_t byte_fallback_id[256];      /* "<0xHH>" or MERGE_NO_ID */
     struct special_list raw, normalized; /* added tokens by when they are looked for */
 };

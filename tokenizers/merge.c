@@ -72,7 +72,8 @@ bool merge_table_add(struct merge_table *table, uint32_t left, uint32_t right, u
 {
     size_t n = table->n + 1u;
     if (n > table->cap && !merge_table_reserve(table, n < 256 ? 256 : 2 * n)) return false;
-    put(table, (struct merge_slot){left, right, (uint32_t)n, result});
+    put(table,
+        (struct merge_slot){left, right, table->by_result ? result + 1 : (uint32_t)n, result});
     table->rules[table->n][0] = left;
     table->rules[table->n][1] = right;
     table->n++;

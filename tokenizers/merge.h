@@ -28,6 +28,7 @@ struct merge_table {
     uint32_t n;
     size_t cap;
     uint32_t (*rules)[2]; /* [n]: left and right by rank, as listed */
+    bool by_result;       /* a rule ranks by the id of its result (tiktoken), not by its place */
 };
 
 bool merge_table_reserve(struct merge_table *table, size_t n);

@@ -68,6 +68,14 @@ enum bitnet_status bitnet_tokenizer_from_json(struct bitnet_tokenizer **tokenize
 /* From a SentencePiece .model file (a protobuf); gives SentencePiece's own ids. */
 enum bitnet_status bitnet_tokenizer_from_spm(struct bitnet_tokenizer **tokenizer,
                                              struct bitnet_bytes file, struct bitnet_error *err);
+/* From a tiktoken file (a line per token: Base64, space, rank); gives tiktoken's own ids, without
+ * special tokens unless they are asked for. The file does not say how text is cut: `pre` names it
+ * as a GGUF would, or is NULL for the vocabularies that are known (Llama 3, Qwen, GPT-2,
+ * cl100k_base, o200k_base), which also brings their special tokens. FORMAT (the line is named),
+ * UNSUPPORTED (a vocabulary nobody knows, and `pre` NULL), LIMIT, MEMORY. */
+enum bitnet_status bitnet_tokenizer_from_tiktoken(struct bitnet_tokenizer **tokenizer,
+                                                  struct bitnet_str file, const char *pre,
+                                                  struct bitnet_error *err);
 void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer); /* NULL is fine */
 
 enum bitnet_tokenizer_kind bitnet_tokenizer_kind(const struct bitnet_tokenizer *tokenizer);
