@@ -69,7 +69,7 @@ static enum bitnet_status check_tensor(const struct bitnet_gguf *gguf,
         return BITNET_OK;
     }
     if (codec->decode_trits) return check_trits(gguf, tensor, err);
-    enum bitnet_status status = values_layout(&layout, gguf, tensor, err);
+    enum bitnet_status status = values_layout(&layout, gguf, tensor, NULL, err);
     return status ? status : check_rows(codec, &layout, tensor->data, err);
 }
 

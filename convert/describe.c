@@ -3,13 +3,6 @@
  * docs/metadata.md lists the keys that are ours alone. */
 #include "plan.h"
 
-#include <stdio.h> /* snprintf */
-
-void tile_key(char key[64], const struct bitnet_layout *layout, const char *field)
-{
-    snprintf(key, 64, "bitnet.tl.%zux%zu.%s", layout->rows, layout->cols, field);
-}
-
 static void put_tile(struct bitnet_gguf_writer *writer, const struct bitnet_layout *layout)
 {
     const struct {
@@ -17,7 +10,7 @@ static void put_tile(struct bitnet_gguf_writer *writer, const struct bitnet_layo
         uint32_t value;
     } fields[] = {
         {"bm", layout->tile.rows}, {"bk", layout->tile.cols}, {"bmm", layout->tile.sub_rows}};
-    char key[64];
+    char key[TILE_KEY_BYTES];
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         tile_key(key, layout, fields[i].field);
         bitnet_gguf_put_u32(writer, key, fields[i].value);
@@ -55,12 +48,21 @@ static void put_types(const struct bitnet_plan *plan, struct bitnet_gguf_writer 
     bitnet_gguf_put_u32(writer, "general.quantization_version", 2);
 }
 
+static bool is_edited(const struct bitnet_plan *plan, struct bitnet_str key)
+{
+    for (size_t i = 0; i < plan->n_edits; i++)
+        if (bitnet_str_equal(key, plan->edits[i].key)) return true;
+    return false;
+}
+
 static void put_general(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
 {
     bitnet_gguf_put_str(writer, "general.architecture", bitnet_str_of(plan->config.arch->name));
     bitnet_gguf_put_str(writer, "general.type", BITNET_STR("model"));
-    bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
-    bitnet_gguf_put_str(writer, "general.size_label", bitnet_str_of(plan->size_label));
+    if (!is_edited(plan, BITNET_STR("general.name")))
+        bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
+    if (!is_edited(plan, BITNET_STR("general.size_label")))
+        bitnet_gguf_put_str(writer, "general.size_label", bitnet_str_of(plan->size_label));
 }
 
 /* Keys that a writer makes itself, or that would no longer be true. */
@@ -73,29 +75,22 @@ static bool is_replaced(struct bitnet_str key)
     return bitnet_str_starts(key, "split.") || bitnet_str_starts(key, "bitnet.tl.");
 }
 
-static bool is_edited(const struct bitnet_plan *plan, struct bitnet_str key)
-{
-    for (size_t i = 0; i < plan->options.n_edits; i++)
-        if (bitnet_str_equal(key, plan->options.edits[i].key)) return true;
-    return false;
-}
-
 /* A key that a checkpoint's own numbers or vocabulary gave cannot be given again: the writer says
  * so. */
 static void put_edits(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
 {
-    for (size_t i = 0; i < plan->options.n_edits; i++)
-        if (!plan->options.edits[i].is_removal)
-            bitnet_gguf_put_value(writer, plan->options.edits[i].key,
-                                  &plan->options.edits[i].value);
+    for (size_t i = 0; i < plan->n_edits; i++)
+        if (!plan->edits[i].is_removal)
+            bitnet_gguf_put_value(writer, plan->edits[i].key, &plan->edits[i].value);
 }
 
 static void copy_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
 {
+    bool is_named = plan->options.name && !is_edited(plan, BITNET_STR("general.name"));
     for (size_t i = 0; i < bitnet_gguf_pair_count(plan->gguf); i++) {
         const struct bitnet_gguf_pair *pair = bitnet_gguf_pair_at(plan->gguf, i);
         if (is_replaced(pair->key)) continue;
-        if (plan->options.name && bitnet_str_is(pair->key, "general.name")) continue;
+        if (is_named && bitnet_str_is(pair->key, "general.name")) continue;
         if (is_edited(plan, pair->key)) continue;
         if (pair->value.type == BITNET_GGUF_ARRAY && pair->value.element == BITNET_GGUF_ARRAY)
             bitnet_log_say(plan->options.log, BITNET_LOG_WARNING,
@@ -103,7 +98,7 @@ static void copy_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer 
         else
             bitnet_gguf_put_value(writer, pair->key, &pair->value);
     }
-    if (plan->options.name) bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
+    if (is_named) bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
 }
 
 enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer,

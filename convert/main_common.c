@@ -64,12 +64,11 @@ static enum bitnet_status parse_type(enum bitnet_dtype *type, const char *option
 }
 
 /* "256,96,32" */
-static enum bitnet_status parse_tile(struct bitnet_tile *tile, const char *text,
-                                     struct bitnet_error *err)
+static enum bitnet_status parse_tile_numbers(struct bitnet_tile *tile, const char *text,
+                                             struct bitnet_error *err)
 {
     uint32_t *const fields[3] = {&tile->rows, &tile->cols, &tile->sub_rows};
     struct bitnet_str rest = bitnet_str_of(text);
-    if (strcmp(text, "auto") == 0) return BITNET_OK;
     for (int i = 0; i < 3; i++) {
         const char *comma = i < 2 ? memchr(rest.at, ',', rest.n) : rest.at + rest.n;
         uint64_t v = 0;
@@ -80,6 +79,29 @@ static enum bitnet_status parse_tile(struct bitnet_tile *tile, const char *text,
         *fields[i] = (uint32_t)v;
         if (i < 2) rest = (struct bitnet_str){comma + 1, rest.n - part.n - 1};
     }
+    return BITNET_OK;
+}
+
+/* The name of an ini file, or numbers. */
+static enum bitnet_status parse_tile(struct bitnet_convert_options *o, const char *text,
+                                     struct bitnet_error *err)
+{
+    if (!text || strcmp(text, "auto") == 0) return BITNET_OK;
+    if (!bitnet_str_ends(bitnet_str_of(text), ".ini"))
+        return parse_tile_numbers(&o->tile, text, err);
+    o->tile_ini = text;
+    return BITNET_OK;
+}
+
+static enum bitnet_status parse_layout(enum bitnet_i2_s_order *order, const char *text,
+                                       struct bitnet_error *err)
+{
+    if (!text) return BITNET_OK;
+    const char *letters = "AaBbCc", *at = strlen(text) == 1 ? strchr(letters, text[0]) : NULL;
+    if (!at)
+        return bitnet_fail(err, BITNET_USAGE, "--i2s-layout %s (allowed: A, B, C)",
+                           BITNET_QUOTE(bitnet_str_of(text)));
+    *order = (enum bitnet_i2_s_order)((at - letters) / 2);
     return BITNET_OK;
 }
 
@@ -153,7 +175,10 @@ enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct ma
     if (!status) status = parse_edits(o, a, err);
     o->max_memory = a->max_memory;
     o->imatrix = a->imatrix;
-    if (!status && a->tile) status = parse_tile(&o->tile, a->tile, err);
+    if (!status) status = parse_tile(o, a->tile, err);
+    if (!status) status = parse_layout(&o->i2_s_order, a->i2s_layout, err);
+    o->source_tile_ini = a->source_tiles;
+    o->metadata = a->metadata;
     if (!status) status = parse_verify(&o->verify, a->verify, err);
     if (!status) status = parse_dialect(o, a->dialect, err);
     o->n_threads = (unsigned)a->n_threads;
@@ -387,6 +412,8 @@ static int plan_and_run(enum main_source from, const struct main_arguments *a,
     struct bitnet_plan *plan = NULL;
     if (!a->quiet && !a->dry_run && isatty(STDERR_FILENO)) options->progress = show_progress;
 
+    if (bitnet_str_ends(bitnet_str_of(a->source), ".gguf") && !bitnet_path_is_dir(a->source))
+        from = MAIN_FROM_GGUF; /* for convert, too */
     enum bitnet_status status = from == MAIN_FROM_GGUF
                                     ? bitnet_plan_from_gguf(&plan, a->source, options, &err)
                                     : bitnet_plan_new(&plan, a->source, options, &err);

@@ -10,7 +10,7 @@ struct main_arguments {
     const char *name; /* of the tool */
     const char *source, *out;
     const char *type, *embed_type, *output_type, *tile, *dialect, *verify, *model_name;
-    const char *imatrix, *certificate;
+    const char *imatrix, *certificate, *metadata, *i2s_layout, *source_tiles;
     struct bitnet_args_list tensor_types;
     struct bitnet_type_rule rules[64];
     struct bitnet_args_list override_kv;
@@ -30,8 +30,14 @@ struct main_arguments {
          "type of the tensors whose GGUF name matches; the last that matches counts", 0, 0}, \
         {"--imatrix", "FILE", BITNET_OPTION_TEXT, &(a)->imatrix, \
          "importance of columns from llama-imatrix, for types quantized with it", 0, 0}, \
-        {"--tile", "BM,BK,bm", BITNET_OPTION_TEXT, &(a)->tile, \
-         "tile of TL1 and TL2; default: bitnet.cpp's for the shape, or one that fits", 0, 0}, \
+        {"--tile", "BM,BK,bm|FILE.ini", BITNET_OPTION_TEXT, &(a)->tile, \
+         "tile of TL1 and TL2, or a build's kernel_config.ini; default: bitnet.cpp's for the shape", \
+         0, 0}, \
+        {"--source-tiles", "FILE.ini", BITNET_OPTION_TEXT, &(a)->source_tiles, \
+         "kernel_config.ini of a TL1 or TL2 GGUF that does not record its tiles", 0, 0}, \
+        {"--i2s-layout", "A|B|C", BITNET_OPTION_TEXT, &(a)->i2s_layout, \
+         "the layout that the I2_S tensors of a GGUF are in (default: A, as everybody reads it)", \
+         0, 0}, \
         {"--dialect", "NAME", BITNET_OPTION_TEXT, &(a)->dialect, \
          "whose type numbers: bitnet.cpp, llama.cpp or ik; default: the first that has the types", \
          0, 0}, \
@@ -39,6 +45,8 @@ struct main_arguments {
          "general.name; default: the folder's", 0, 0}, \
         {"--verify", "none|tensors", BITNET_OPTION_TEXT, &(a)->verify, \
          "read the file back and compare it with its source (default: tensors)", 0, 0}, \
+        {"--metadata", "FILE", BITNET_OPTION_TEXT, &(a)->metadata, \
+         "general.* keys from JSON, as llama.cpp's converter takes them", 0, 0}, \
         {"--override-kv", "K=TYPE:VALUE", BITNET_OPTION_LIST, &(a)->override_kv, \
          "one more key for the file, or another value for one that a GGUF has", 0, 0}, \
         {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &(a)->max_memory, \

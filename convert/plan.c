@@ -211,6 +211,18 @@ static enum bitnet_status set_floats(struct bitnet_plan *plan, struct weight *we
     return plan_is_ternary_type(type) ? plan_set_if_ternary(plan, weight, type, err) : BITNET_OK;
 }
 
+/* With --tile FILE every shape must be in the file: whoever names it means that build's kernels. */
+static enum bitnet_status find_given_tile(const struct bitnet_plan *plan,
+                                          struct bitnet_layout *layout, struct bitnet_error *err)
+{
+    if (plan->tiles.n == 0 ||
+        tiles_find(&plan->tiles, layout->type, layout->rows, layout->cols, &layout->tile))
+        return BITNET_OK;
+    return bitnet_fail(err, BITNET_UNSUPPORTED, "%s: %s has no section for shape %zu x %zu",
+                       bitnet_dtype_info(layout->type)->label, plan->options.tile_ini, layout->rows,
+                       layout->cols);
+}
+
 enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_item *item,
                                    struct bitnet_plan_row *row, struct bitnet_error *err)
 {
@@ -218,7 +230,8 @@ enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_i
         .type = row->type, .rows = item->weight.rows, .cols = item->weight.cols};
     bool is_tiled = row->type == BITNET_DTYPE_tl1 || row->type == BITNET_DTYPE_tl2;
     if (is_tiled) item->layout.tile = plan->options.tile;
-    enum bitnet_status status = bitnet_layout_check(&item->layout, err);
+    enum bitnet_status status = is_tiled ? find_given_tile(plan, &item->layout, err) : BITNET_OK;
+    if (!status) status = bitnet_layout_check(&item->layout, err);
     if (status) return status;
     row->tile = item->layout.tile;
     item->codec = bitnet_codec(row->type);
@@ -510,6 +523,20 @@ enum bitnet_status plan_source_unchanged(const struct bitnet_plan *plan, struct 
                       : source_unchanged(&plan->source, err);
 }
 
+/* Words about the bytes of a GGUF mean nothing for a checkpoint; whoever says them is mistaken. */
+static enum bitnet_status check_source_options(const struct bitnet_convert_options *o,
+                                               struct bitnet_error *err)
+{
+    if (o->i2_s_order != BITNET_I2_S_A)
+        return bitnet_fail(err, BITNET_USAGE,
+                           "an I2_S layout is said, but a checkpoint has no I2_S tensors");
+    if (o->source_tile_ini)
+        return bitnet_fail(err, BITNET_USAGE,
+                           "tiles of the source are said, but a checkpoint has "
+                           "no TL1 or TL2 tensors");
+    return BITNET_OK;
+}
+
 enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *model_dir,
                                    const struct bitnet_convert_options *options,
                                    struct bitnet_error *err)
@@ -519,7 +546,8 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
     if (!plan) return no_memory(err);
     if (options) plan->options = *options;
 
-    enum bitnet_status status = plan_check_types(plan, err);
+    enum bitnet_status status = check_source_options(&plan->options, err);
+    if (!status) status = plan_check_types(plan, err);
     if (!status) status = plan_read_requests(plan, err);
     if (!status) status = source_open(&plan->source, model_dir, err);
     if (!status) status = config_read(&plan->config, model_dir, err);

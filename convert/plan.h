@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "source.h"
+#include "tiles.h"
 #include "weight.h"
 
 enum plan_mode {
@@ -35,8 +36,12 @@ struct bitnet_plan {
     struct bitnet_tokenizer *tokenizer;
     struct bitnet_gguf *gguf; /* a GGUF */
     struct config config;
-    struct type_rules *rules; /* --tensor-type; NULL: none */
-    struct imatrix *imatrix;  /* NULL: none */
+    struct type_rules *rules;       /* --tensor-type; NULL: none */
+    struct imatrix *imatrix;        /* NULL: none */
+    struct tiles tiles;             /* for what is written: --tile FILE */
+    struct tiles source_tiles;      /* of a GGUF that does not record its own */
+    struct bitnet_gguf_edit *edits; /* --override-kv, then --metadata, each key once */
+    size_t n_edits;
     struct bitnet_pool *pool;
     const char *path;      /* of the folder or the GGUF */
     char *name;            /* general.name */
@@ -53,7 +58,7 @@ struct bitnet_plan {
 /* What the ways of making a plan share, in the order of use:
  * types can be written and the dialect has numbers for them; */
 enum bitnet_status plan_check_types(struct bitnet_plan *plan, struct bitnet_error *err);
-/* wishes that need reading first: --tensor-type and --imatrix; */
+/* wishes that need reading first: --tensor-type, --imatrix, --tile, --metadata; */
 enum bitnet_status plan_read_requests(struct bitnet_plan *plan, struct bitnet_error *err);
 void plan_free_requests(struct bitnet_plan *plan);
 /* the type that the last matching rule gives to this target, else `type`; */
@@ -78,16 +83,9 @@ enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *e
 void plan_release(const struct bitnet_plan *plan, size_t i);
 enum bitnet_status plan_source_unchanged(const struct bitnet_plan *plan, struct bitnet_error *err);
 
-/* The tile of a TL1 or TL2 tensor: from the file's keys, then the table of known ones, else
- * UNSUPPORTED. Leaves the layouts of other types alone. */
-enum bitnet_status tile_find(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
-                             struct bitnet_error *err);
-
 /* Puts all keys and declares all tensors. */
 enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer,
                                  struct bitnet_error *err);
-/* "bitnet.tl.<rows>x<cols>.<field>" into key[64]. */
-void tile_key(char key[64], const struct bitnet_layout *layout, const char *field);
 
 /* Fills name, size_label and file_name. */
 enum bitnet_status plan_names(struct bitnet_plan *plan, const char *model_dir,

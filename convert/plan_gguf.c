@@ -13,33 +13,6 @@ static enum bitnet_status no_memory(struct bitnet_error *err)
     return bitnet_fail(err, BITNET_MEMORY, "no memory for the plan");
 }
 
-/* --- tiles --- */
-
-enum bitnet_status tile_find(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
-                             struct bitnet_error *err)
-{
-    struct bitnet_tile *tile = &layout->tile;
-    const struct {
-        const char *field;
-        uint32_t *value;
-    } fields[] = {{"bm", &tile->rows}, {"bk", &tile->cols}, {"bmm", &tile->sub_rows}};
-    char key[64];
-    if (layout->type != BITNET_DTYPE_tl1 && layout->type != BITNET_DTYPE_tl2) return BITNET_OK;
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        uint64_t v = 0;
-        tile_key(key, layout, fields[i].field);
-        enum bitnet_status status =
-            bitnet_gguf_u64(gguf, key, 1, UINT32_MAX, BITNET_GGUF_OPTIONAL, &v, err);
-        if (status) return status;
-        *fields[i].value = (uint32_t)v;
-    }
-    if (tile->rows && tile->cols && tile->sub_rows) return BITNET_OK;
-    if (bitnet_tile_known(layout->type, layout->rows, layout->cols, tile)) return BITNET_OK;
-    return bitnet_fail(err, BITNET_UNSUPPORTED,
-                       "%s: the file does not say the tile for shape %zu x %zu",
-                       bitnet_dtype_info(layout->type)->label, layout->rows, layout->cols);
-}
-
 /* --- roles --- */
 
 /* "blk.12.attn_q.weight" -> 12; 0 for others. */
@@ -103,7 +76,7 @@ static enum bitnet_status set_source(struct bitnet_plan *plan, struct plan_item 
                            bitnet_dtype_info(w->from.type)->label);
     w->kind = is_ternary ? WEIGHT_ENCODED : WEIGHT_FLOATS;
     w->granularity = is_ternary ? w->codec->scales : BITNET_SCALES_TENSOR;
-    return tile_find(&w->from, plan->gguf, err);
+    return tile_find(&w->from, plan->gguf, &plan->source_tiles, err);
 }
 
 static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item *item,
@@ -114,8 +87,9 @@ static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item 
     struct weight *w = &item->weight;
     *w = (struct weight){.data = t->data, .rows = (size_t)t->dims[1], .cols = (size_t)t->dims[0]};
     w->from = (struct bitnet_layout){.type = t->type, .rows = w->rows, .cols = w->cols};
+    if (t->type == BITNET_DTYPE_i2_s) w->from.order = plan->options.i2_s_order;
     item->layout = w->from;
-    bool is_same = row->type == t->type;
+    bool is_same = row->type == t->type && w->from.order == BITNET_I2_S_A;
     if (is_same && !(is_linear && plan_is_ternary_type(t->type)) && !is_float(t->type))
         return set_copy(item, row);
     if (t->n_dims > 2) {

@@ -3,13 +3,13 @@
  * and 6.5, tokenizers.md 2. */
 #include "bitnet/repair.h"
 
-#include "i2s_layout.h"
 #include "values.h"
 
 #include "bitnet/alloc.h"
 #include "bitnet/arena.h"
 #include "bitnet/doctor.h"
 #include "bitnet/text.h"
+#include "bitnet/tokenizer.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +23,8 @@ struct repair {
     struct bitnet_gguf_edit *edits;
     size_t n_edits, cap;
     size_t n_repairs;
+    struct tiles tiles;     /* of --kernel-config */
+    struct reading reading; /* what the user says about the bytes */
 };
 
 static enum bitnet_status out_of_memory(struct bitnet_error *err)
@@ -82,34 +84,6 @@ static enum bitnet_status repair_file_type(struct repair *r, struct bitnet_error
 
 /* ------------------------------------------------------------------ pre-tokenizer */
 
-/* Vocabularies that give themselves away by tokens at fixed places. */
-static const struct known_vocabulary {
-    const char *pre, *first, *second; /* texts of two tokens */
-    size_t first_id, second_id;
-} known_vocabularies[] = {
-    {"llama-bpe", "<|begin_of_text|>", "<|eot_id|>", 128000, 128009}, /* Llama 3, BitNet 2B-4T */
-    {"qwen2", "<|endoftext|>", "<|im_start|>", 151643, 151644},
-};
-
-static bool is_token(const struct bitnet_str *tokens, size_t n, size_t id, const char *text)
-{
-    return id < n && bitnet_str_is(tokens[id], text);
-}
-
-static const char *guess_pre(const struct bitnet_gguf *gguf)
-{
-    const struct bitnet_str *tokens = NULL;
-    size_t n = 0;
-    bitnet_gguf_strings(gguf, "tokenizer.ggml.tokens", BITNET_GGUF_OPTIONAL, &tokens, &n, NULL);
-    for (size_t i = 0; i < sizeof known_vocabularies / sizeof known_vocabularies[0]; i++) {
-        const struct known_vocabulary *k = &known_vocabularies[i];
-        if (is_token(tokens, n, k->first_id, k->first) &&
-            is_token(tokens, n, k->second_id, k->second))
-            return k->pre;
-    }
-    return NULL;
-}
-
 static enum bitnet_status repair_pre(struct repair *r, struct bitnet_error *err)
 {
     struct bitnet_str model = {0}, pre = {0};
@@ -118,13 +92,19 @@ static enum bitnet_status repair_pre(struct repair *r, struct bitnet_error *err)
     bitnet_gguf_str(r->gguf, "tokenizer.ggml.pre", BITNET_GGUF_OPTIONAL, &pre, NULL);
     if (!bitnet_str_is(model, "gpt2")) return BITNET_OK; /* others have no pre-tokenizer */
     if (name ? bitnet_str_is(pre, name) : pre.n > 0) return BITNET_OK;
-    if (!name) name = guess_pre(r->gguf);
+    struct bitnet_pre_identity identity = {0};
+    if (!name) {
+        enum bitnet_status status = bitnet_tokenizer_identify_pre(r->gguf, &identity, err);
+        if (status) return status;
+        name = identity.name;
+    }
     if (!name) {
         bitnet_fail(err, BITNET_UNSUPPORTED,
                     "the vocabulary does not tell which pre-tokenizer it needs");
         return bitnet_hint(err, BITNET_UNSUPPORTED, "name it: --pre llama-bpe, --pre qwen2, ...");
     }
-    say(r, "tokenizer.ggml.pre becomes '%s'", name);
+    say(r, "tokenizer.ggml.pre becomes '%s'%s%s", name, identity.evidence ? ": " : "",
+        identity.evidence ? identity.evidence : "");
     return set_value(r, BITNET_STR("tokenizer.ggml.pre"), text_value(bitnet_str_of(name)), err);
 }
 
@@ -181,9 +161,10 @@ static enum bitnet_status record_tile(struct repair *r, const struct bitnet_layo
         name = bitnet_arena_copy(&r->names, name);
         if (!name.at) return out_of_memory(err);
         if (i == 0)
-            say(r, "the tile of shape %zu x %zu becomes %u, %u, %u (the published one)",
-                layout->rows, layout->cols, layout->tile.rows, layout->tile.cols,
-                layout->tile.sub_rows);
+            say(r, "the tile of shape %zu x %zu becomes %u, %u, %u (%s)", layout->rows,
+                layout->cols, layout->tile.rows, layout->tile.cols, layout->tile.sub_rows,
+                r->tiles.n ? "as the kernel_config.ini says, or the published one"
+                           : "the published one");
         status = set_value(r, name, u32_value(fields[i].number), err);
     }
     return status;
@@ -198,7 +179,7 @@ static enum bitnet_status repair_tiles(struct repair *r, struct bitnet_error *er
         const struct bitnet_tensor *tensor = bitnet_gguf_tensor_at(r->gguf, i);
         struct bitnet_layout layout;
         if (tensor->type != BITNET_DTYPE_tl1 && tensor->type != BITNET_DTYPE_tl2) continue;
-        status = values_layout(&layout, r->gguf, tensor, err);
+        status = values_layout(&layout, r->gguf, tensor, &r->reading, err);
         if (!status)
             status = record_tile(r, &layout, err);
         else
@@ -220,20 +201,13 @@ static enum bitnet_status repack(void *user, const struct bitnet_tensor *tensor,
                                  struct bitnet_error *err)
 {
     const struct repair *r = user;
-    struct bitnet_layout layout;
-    enum bitnet_status status = values_layout(&layout, r->gguf, tensor, err);
+    struct values values;
+    enum bitnet_status status = values_open_as(&values, r->gguf, tensor, &r->reading, err);
     if (status) return status;
-    size_t n = layout.rows * layout.cols;
-    int8_t *trits = bitnet_alloc(n, sizeof *trits);
-    if (!trits) return out_of_memory(err);
-    status =
-        i2s_read(r->options->i2_s_layout, tensor->data.at, layout.rows, layout.cols, trits, err);
-    if (!status) {
-        float scale = bitnet_load_f32(tensor->data.at + n / 4);
-        bitnet_codec(BITNET_DTYPE_i2_s)->encode_trits(&layout, trits, &scale, out, tensor->data.n);
-    }
-    bitnet_free(trits);
-    return status;
+    values.layout.order = BITNET_I2_S_A;
+    values.codec->encode_trits(&values.layout, values.trits, values.scales, out, tensor->data.n);
+    values_close(&values);
+    return BITNET_OK;
 }
 
 static void announce_repack(struct repair *r)
@@ -254,6 +228,11 @@ static enum bitnet_status gather(struct repair *r, struct bitnet_error *err)
     enum bitnet_status status = BITNET_OK;
     if (o->i2_s_layout && o->i2_s_layout != 'b' && o->i2_s_layout != 'c')
         return bitnet_fail(err, BITNET_USAGE, "I2_S layout '%c' (allowed: b, c)", o->i2_s_layout);
+    if (o->i2_s_layout)
+        r->reading.i2_s_order = o->i2_s_layout == 'b' ? BITNET_I2_S_B : BITNET_I2_S_C;
+    if (o->kernel_config) status = tiles_read(&r->tiles, o->kernel_config, err);
+    if (status) return status;
+    if (o->kernel_config) r->reading.tiles = &r->tiles;
     if (o->file_type) status = repair_file_type(r, err);
     if (!status && (o->pre || o->pre_name)) status = repair_pre(r, err);
     if (!status && o->activation) status = repair_activation(r, err);
@@ -275,6 +254,7 @@ enum bitnet_status bitnet_repair_file(const struct bitnet_gguf *gguf, const char
                                        options->overwrite, err);
     *n_repairs = r.n_repairs;
     bitnet_free(r.edits);
+    tiles_free(&r.tiles);
     bitnet_arena_free(&r.names);
     return status;
 }

@@ -1,10 +1,12 @@
-/* Wishes for single tensors: types by name (--tensor-type) and importance of columns (--imatrix),
- * read once for a plan. */
+/* Wishes that need reading first, once for a plan: types by name (--tensor-type), importance of
+ * columns (--imatrix), tiles by shape (--tile FILE, --source-tiles), what the file shall say about
+ * itself (--override-kv, --metadata). */
 #include "plan.h"
 
 #include "bitnet/alloc.h"
 
 #include "imatrix.h"
+#include "metadata.h"
 
 #include <regex.h>
 #include <stdio.h> /* snprintf */
@@ -47,12 +49,45 @@ static enum bitnet_status read_rules(struct bitnet_plan *plan, struct bitnet_err
     return BITNET_OK;
 }
 
+static bool has_edit(const struct bitnet_plan *plan, struct bitnet_str key)
+{
+    for (size_t i = 0; i < plan->n_edits; i++)
+        if (bitnet_str_equal(plan->edits[i].key, key)) return true;
+    return false;
+}
+
+/* The single key wins over the file of keys, and --name over both. */
+static enum bitnet_status gather_edits(struct bitnet_plan *plan, const struct metadata *metadata,
+                                       struct bitnet_error *err)
+{
+    const struct bitnet_convert_options *o = &plan->options;
+    plan->edits =
+        bitnet_arena_alloc(&plan->arena, o->n_edits + metadata->n_edits + 1, sizeof *plan->edits);
+    if (!plan->edits) return bitnet_fail(err, BITNET_MEMORY, "no memory for the plan");
+    if (o->n_edits) memcpy(plan->edits, o->edits, o->n_edits * sizeof *plan->edits);
+    plan->n_edits = o->n_edits;
+    for (size_t i = 0; i < metadata->n_edits; i++) {
+        const struct bitnet_gguf_edit *edit = &metadata->edits[i];
+        bool is_name = bitnet_str_is(edit->key, "general.name");
+        if (has_edit(plan, edit->key) || (is_name && o->name)) continue;
+        if (is_name) plan->options.name = edit->value.text.at; /* names the file too */
+        plan->edits[plan->n_edits++] = *edit;
+    }
+    return BITNET_OK;
+}
+
 enum bitnet_status plan_read_requests(struct bitnet_plan *plan, struct bitnet_error *err)
 {
+    const struct bitnet_convert_options *o = &plan->options;
+    struct metadata metadata = {0};
     enum bitnet_status status = read_rules(plan, err);
-    if (!status && plan->options.imatrix)
-        status = imatrix_open(&plan->imatrix, plan->options.imatrix, err);
-    return status;
+    if (!status && o->imatrix) status = imatrix_open(&plan->imatrix, o->imatrix, err);
+    if (!status && o->tile_ini) status = tiles_read(&plan->tiles, o->tile_ini, err);
+    if (!status && o->source_tile_ini)
+        status = tiles_read(&plan->source_tiles, o->source_tile_ini, err);
+    if (!status && o->metadata)
+        status = metadata_read(&metadata, o->metadata, &plan->arena, o->log, err);
+    return status ? status : gather_edits(plan, &metadata, err);
 }
 
 void plan_free_requests(struct bitnet_plan *plan)
@@ -60,6 +95,8 @@ void plan_free_requests(struct bitnet_plan *plan)
     for (size_t i = 0; plan->rules && i < plan->rules->n; i++) regfree(&plan->rules->at[i].pattern);
     bitnet_free(plan->rules);
     imatrix_free(plan->imatrix);
+    tiles_free(&plan->tiles);
+    tiles_free(&plan->source_tiles);
 }
 
 enum bitnet_dtype plan_type_for(const struct bitnet_plan *plan, struct bitnet_str target,

@@ -4,8 +4,6 @@
 
 #include "bitnet/alloc.h"
 
-#include <stdio.h>
-
 static enum bitnet_status out_of_memory(struct bitnet_error *err)
 {
     return bitnet_fail(err, BITNET_MEMORY, "out of memory");
@@ -13,48 +11,16 @@ static enum bitnet_status out_of_memory(struct bitnet_error *err)
 
 /* ------------------------------------------------------------------ layout */
 
-static enum bitnet_status tile_number(const struct bitnet_gguf *gguf,
-                                      const struct bitnet_layout *layout, const char *field,
-                                      uint32_t *number, struct bitnet_error *err)
-{
-    char key[96];
-    uint64_t value = 0;
-    snprintf(key, sizeof key, "bitnet.tl.%zux%zu.%s", layout->rows, layout->cols, field);
-    enum bitnet_status status =
-        bitnet_gguf_u64(gguf, key, 1, 65536, BITNET_GGUF_OPTIONAL, &value, err);
-    *number = (uint32_t)value;
-    return status;
-}
-
-static enum bitnet_status find_tile(const struct bitnet_gguf *gguf, struct bitnet_layout *layout,
-                                    struct bitnet_error *err)
-{
-    struct bitnet_tile *tile = &layout->tile;
-    uint64_t version = 1; /* of the keys: docs/metadata.md */
-    enum bitnet_status status =
-        bitnet_gguf_u64(gguf, "bitnet.tl.version", 1, 1, BITNET_GGUF_OPTIONAL, &version, err);
-    if (!status) status = tile_number(gguf, layout, "bm", &tile->rows, err);
-    if (!status) status = tile_number(gguf, layout, "bk", &tile->cols, err);
-    if (!status) status = tile_number(gguf, layout, "bmm", &tile->sub_rows, err);
-    if (status || (tile->rows && tile->cols && tile->sub_rows)) return status;
-    if (bitnet_tile_known(layout->type, layout->rows, layout->cols, tile)) return BITNET_OK;
-    bitnet_fail(err, BITNET_UNSUPPORTED, "%s: the file does not say the tile for shape %zu x %zu",
-                bitnet_dtype_info(layout->type)->label, layout->rows, layout->cols);
-    return bitnet_hint(err, BITNET_UNSUPPORTED,
-                       "from its kernel_config.ini: edit --set bitnet.tl.%zux%zu.bm=u32:..., .bk, "
-                       ".bmm",
-                       layout->rows, layout->cols);
-}
-
 enum bitnet_status values_layout(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
-                                 const struct bitnet_tensor *tensor, struct bitnet_error *err)
+                                 const struct bitnet_tensor *tensor, const struct reading *reading,
+                                 struct bitnet_error *err)
 {
     uint64_t rows = tensor->dims[1] * tensor->dims[2] * tensor->dims[3]; /* open: below 2^63 */
-    bool is_tiled = tensor->type == BITNET_DTYPE_tl1 || tensor->type == BITNET_DTYPE_tl2;
     *layout = (struct bitnet_layout){.type = tensor->type};
+    if (reading && tensor->type == BITNET_DTYPE_i2_s) layout->order = reading->i2_s_order;
     if (!bitnet_to_size(tensor->dims[0], &layout->cols) || !bitnet_to_size(rows, &layout->rows))
         return bitnet_fail(err, BITNET_LIMIT, "shape is too large for this machine");
-    enum bitnet_status status = is_tiled ? find_tile(gguf, layout, err) : BITNET_OK;
+    enum bitnet_status status = tile_find(layout, gguf, reading ? reading->tiles : NULL, err);
     return status ? status : bitnet_layout_check(layout, err);
 }
 
@@ -73,11 +39,18 @@ static enum bitnet_status decode_trits(struct values *v, struct bitnet_error *er
 enum bitnet_status values_open(struct values *values, const struct bitnet_gguf *gguf,
                                const struct bitnet_tensor *tensor, struct bitnet_error *err)
 {
+    return values_open_as(values, gguf, tensor, NULL, err);
+}
+
+enum bitnet_status values_open_as(struct values *values, const struct bitnet_gguf *gguf,
+                                  const struct bitnet_tensor *tensor, const struct reading *reading,
+                                  struct bitnet_error *err)
+{
     *values = (struct values){.codec = bitnet_codec(tensor->type), .data = tensor->data};
     if (!values->codec)
         return bitnet_fail(err, BITNET_UNSUPPORTED, "values of type %s cannot be read",
                            bitnet_dtype_info(tensor->type)->label);
-    enum bitnet_status status = values_layout(&values->layout, gguf, tensor, err);
+    enum bitnet_status status = values_layout(&values->layout, gguf, tensor, reading, err);
     if (status) return status;
     values->row = bitnet_alloc(values->layout.cols, sizeof *values->row);
     if (!values->row) status = out_of_memory(err);

@@ -376,7 +376,7 @@ static enum bitnet_status read_tile(struct bitnet_layout *layout, const struct b
         uint32_t *value;
     } fields[] = {
         {"bm", &layout->tile.rows}, {"bk", &layout->tile.cols}, {"bmm", &layout->tile.sub_rows}};
-    char key[64];
+    char key[TILE_KEY_BYTES];
     if (layout->tile.rows == 0) return BITNET_OK;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         uint64_t v = 0;

@@ -36,7 +36,14 @@ struct bitnet_convert_options {
      * llama-imatrix writes, old binary or GGUF. NULL: none. */
     const char *imatrix;
     struct bitnet_tile tile; /* TL1, TL2; zero: known or default for each shape */
-    bool dialect_is_given;   /* else the first one that has numbers for all types */
+    /* The kernel_config.ini of a build of bitnet.cpp: tiles by shape, for what is written; a shape
+     * that it does not list is UNSUPPORTED. NULL: none. */
+    const char *tile_ini;
+    /* Of a GGUF as the source: what its bytes mean where it does not say so. A kernel_config.ini
+     * for its TL1 and TL2 tensors (NULL: none), and the order of its I2_S tensors. */
+    const char *source_tile_ini;
+    enum bitnet_i2_s_order i2_s_order;
+    bool dialect_is_given; /* else the first one that has numbers for all types */
     enum bitnet_dialect dialect;
     bool allow_lossy; /* an inexact tensor is reported instead of refused */
     enum bitnet_verify verify;
@@ -47,6 +54,9 @@ struct bitnet_convert_options {
     /* Keys of the file: new ones, and for a GGUF also other values for those that it has. */
     const struct bitnet_gguf_edit *edits;
     size_t n_edits;
+    /* JSON with general.* keys, as llama.cpp's converter takes it (docs/metadata.md); `edits` come
+     * before it. NULL: none. */
+    const char *metadata;
     const char *name; /* general.name; NULL: from the folder */
     const struct bitnet_log *log;
     /* Polled between tensors; not 0: stop with CANCELLED. May be NULL. */

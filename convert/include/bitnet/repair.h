@@ -13,7 +13,8 @@ struct bitnet_repair_options {
     const char *pre_name; /* or this one, whatever is there */
     bool activation;      /* architecture "bitnet" (SiLU) becomes "bitnet-b1.58" (squared ReLU) */
     bool tiles;           /* tiles of TL1 and TL2 that are not recorded, from the published table */
-    char i2_s_layout;     /* 'b' or 'c': what the I2_S tensors are in; they become layout A */
+    const char *kernel_config; /* or, first, from this kernel_config.ini; NULL: none */
+    char i2_s_layout;          /* 'b' or 'c': what the I2_S tensors are in; they become layout A */
     bool overwrite;
     void (*say)(void *user, const char *line); /* each thing that is mended; may be NULL */
     void *user;
