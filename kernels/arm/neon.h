@@ -21,6 +21,7 @@ bitnet_rope_fn bitnet_neon_rope;
 bitnet_attention_fn bitnet_neon_attention;
 bitnet_gate_fn bitnet_neon_gate_silu;
 bitnet_gate_fn bitnet_neon_gate_relu2;
+bitnet_gate_fn bitnet_neon_gate_gelu;
 bitnet_add_fn bitnet_neon_add;
 bitnet_rescale_fn bitnet_neon_rescale;
 bitnet_to_f16_fn bitnet_neon_to_f16;

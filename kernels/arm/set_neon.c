@@ -19,6 +19,7 @@ const struct bitnet_kernel_set bitnet_kernels_neon = {
     .attention = bitnet_neon_attention,
     .gate_silu = bitnet_neon_gate_silu,
     .gate_relu2 = bitnet_neon_gate_relu2,
+    .gate_gelu = bitnet_neon_gate_gelu,
     .add = bitnet_neon_add,
     .rescale = bitnet_neon_rescale,
     .to_f16 = bitnet_neon_to_f16,

@@ -40,6 +40,15 @@ void bitnet_scalar_gate_relu2(float *gate, const float *up, size_t n)
     }
 }
 
+void bitnet_scalar_gate_gelu(float *gate, const float *up, size_t n)
+{
+    for (size_t c = 0; c < n; c++) {
+        const float x = gate[c];
+        const float t = (BITNET_GELU_X3 * (x * x) + BITNET_GELU_X) * x;
+        gate[c] = x / (1.0f + bitnet_expf(-t)) * up[c];
+    }
+}
+
 void bitnet_scalar_add(float *y, const float *x, size_t n)
 {
     for (size_t c = 0; c < n; c++) y[c] += x[c];

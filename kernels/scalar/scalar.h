@@ -20,6 +20,7 @@ bitnet_rope_fn bitnet_scalar_rope;
 bitnet_attention_fn bitnet_scalar_attention;
 bitnet_gate_fn bitnet_scalar_gate_silu;
 bitnet_gate_fn bitnet_scalar_gate_relu2;
+bitnet_gate_fn bitnet_scalar_gate_gelu;
 bitnet_add_fn bitnet_scalar_add;
 bitnet_rescale_fn bitnet_scalar_rescale;
 bitnet_to_f16_fn bitnet_scalar_to_f16;

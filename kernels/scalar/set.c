@@ -18,6 +18,7 @@ const struct bitnet_kernel_set bitnet_kernels_scalar = {
     .attention = bitnet_scalar_attention,
     .gate_silu = bitnet_scalar_gate_silu,
     .gate_relu2 = bitnet_scalar_gate_relu2,
+    .gate_gelu = bitnet_scalar_gate_gelu,
     .add = bitnet_scalar_add,
     .rescale = bitnet_scalar_rescale,
     .to_f16 = bitnet_scalar_to_f16,

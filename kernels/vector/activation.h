@@ -88,6 +88,14 @@ INLINE vec relu2(vec gate, vec up)
     return vec_mul(vec_mul(r, r), up);
 }
 
+INLINE vec gelu(vec gate, vec up)
+{
+    const vec cubic = vec_mul(vec_set(BITNET_GELU_X3), vec_mul(gate, gate));
+    const vec t = vec_mul(vec_add(cubic, vec_set(BITNET_GELU_X)), gate);
+    const vec below = vec_add(vec_set(1.0f), vec_expf(vec_neg(t)));
+    return vec_mul(vec_div(gate, below), up);
+}
+
 /* y[i] = f(y[i], x[i]) */
 INLINE void for_pairs(float *y, const float *x, size_t n, vec (*f)(vec, vec))
 {
@@ -107,6 +115,11 @@ void NAME(gate_silu)(float *gate, const float *up, size_t n)
 void NAME(gate_relu2)(float *gate, const float *up, size_t n)
 {
     for_pairs(gate, up, n, relu2);
+}
+
+void NAME(gate_gelu)(float *gate, const float *up, size_t n)
+{
+    for_pairs(gate, up, n, gelu);
 }
 
 void NAME(add)(float *y, const float *x, size_t n)

@@ -18,6 +18,7 @@ bitnet_rope_fn bitnet_avx2_rope;
 bitnet_attention_fn bitnet_avx2_attention;
 bitnet_gate_fn bitnet_avx2_gate_silu;
 bitnet_gate_fn bitnet_avx2_gate_relu2;
+bitnet_gate_fn bitnet_avx2_gate_gelu;
 bitnet_add_fn bitnet_avx2_add;
 bitnet_rescale_fn bitnet_avx2_rescale;
 bitnet_to_f16_fn bitnet_avx2_to_f16;

@@ -18,6 +18,7 @@ bitnet_rope_fn bitnet_avx512_rope;
 bitnet_attention_fn bitnet_avx512_attention;
 bitnet_gate_fn bitnet_avx512_gate_silu;
 bitnet_gate_fn bitnet_avx512_gate_relu2;
+bitnet_gate_fn bitnet_avx512_gate_gelu;
 bitnet_add_fn bitnet_avx512_add;
 bitnet_rescale_fn bitnet_avx512_rescale;
 bitnet_to_f16_fn bitnet_avx512_to_f16;

@@ -20,6 +20,7 @@ const struct bitnet_kernel_set bitnet_kernels_avx2 = {
     .attention = bitnet_avx2_attention,
     .gate_silu = bitnet_avx2_gate_silu,
     .gate_relu2 = bitnet_avx2_gate_relu2,
+    .gate_gelu = bitnet_avx2_gate_gelu,
     .add = bitnet_avx2_add,
     .rescale = bitnet_avx2_rescale,
     .to_f16 = bitnet_avx2_to_f16,

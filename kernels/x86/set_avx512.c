@@ -19,6 +19,7 @@ const struct bitnet_kernel_set bitnet_kernels_avx512 = {
     .attention = bitnet_avx512_attention,
     .gate_silu = bitnet_avx512_gate_silu,
     .gate_relu2 = bitnet_avx512_gate_relu2,
+    .gate_gelu = bitnet_avx512_gate_gelu,
     .add = bitnet_avx512_add,
     .rescale = bitnet_avx512_rescale,
     .to_f16 = bitnet_avx512_to_f16,

@@ -188,6 +188,31 @@ void check_gate_relu2(struct check *c)
     check_time(c, "6912", 12 * LONG, 3 * LONG, run_relu2, &p);
 }
 
+static void run_gelu(const struct bitnet_kernel_set *set, void *ctx)
+{
+    const struct pair *p = ctx;
+    set->gate_gelu(p->y, p->x, p->n);
+}
+
+/* The same bits in every set, and near the definition by tanh, in doubles. */
+void check_gate_gelu(struct check *c)
+{
+    compare_pairs(c, c->ref->gate_gelu, c->set->gate_gelu);
+    for (float x = -12; x <= 12; x += 0.37f) {
+        float got = x;
+        const float one = 1;
+        c->set->gate_gelu(&got, &one, 1);
+        const double d = (double)x, root = sqrt(2 / 3.14159265358979323846);
+        const double exact = 0.5 * d * (1 + tanh(root * (d + 0.044715 * d * d * d)));
+        const float want = (float)exact;
+        if (fabs((double)got - exact) <= 2e-6 * fmax(fabs(exact), 0.05)) got = want;
+        check_same_floats(c, &got, &want, 1, "gelu(%g)", (double)x);
+    }
+    if (!c->bench) return;
+    struct pair p = timed_pair(c);
+    check_time(c, "6912", 12 * LONG, 6 * LONG, run_gelu, &p);
+}
+
 static void run_add(const struct bitnet_kernel_set *set, void *ctx)
 {
     const struct pair *p = ctx;

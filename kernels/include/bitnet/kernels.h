@@ -77,7 +77,10 @@ typedef void bitnet_attention_fn(const float *q, size_t q_stride, size_t n_heads
                                  const uint16_t *k, const uint16_t *v, size_t kv_stride,
                                  size_t n_keys, size_t head_dim, float scale, float *scratch,
                                  float *out);
-/* gate[c] = act(gate[c]) * up[c]. silu: x / (1 + bitnet_expf(-x)); relu2: max(x, 0)^2. */
+/* gate[c] = act(gate[c]) * up[c]. silu: x / (1 + bitnet_expf(-x)); relu2: max(x, 0)^2; gelu, by its
+ * tanh: x / (1 + bitnet_expf(-t)), t = x * (BITNET_GELU_X3 * x * x + BITNET_GELU_X). */
+#define BITNET_GELU_X  1.5957691216f  /* 2 sqrt(2 / pi) */
+#define BITNET_GELU_X3 0.07135481283f /* 0.044715 of that */
 typedef void bitnet_gate_fn(float *gate, const float *up, size_t n);
 /* y[c] += x[c] */
 typedef void bitnet_add_fn(float *y, const float *x, size_t n);
@@ -101,6 +104,7 @@ typedef void bitnet_to_f16_fn(const float *x, size_t n, uint16_t *h);
     K(bitnet_attention_fn *, attention)                                                            \
     K(bitnet_gate_fn *, gate_silu)                                                                 \
     K(bitnet_gate_fn *, gate_relu2)                                                                \
+    K(bitnet_gate_fn *, gate_gelu)                                                                 \
     K(bitnet_add_fn *, add)                                                                        \
     K(bitnet_rescale_fn *, rescale)                                                                \
     K(bitnet_to_f16_fn *, to_f16)
