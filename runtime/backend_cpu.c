@@ -53,8 +53,16 @@ struct token_job {
     const int32_t *tokens;
     const struct vectors *x, *y;
     const float *weight;
+    const struct angles *angles;
+    const double *steps;
     size_t layer, n_heads;
 };
+
+/* The first cell of the text that token t of the batch belongs to. */
+static size_t text_begin(const struct bitnet_context *c, size_t t)
+{
+    return c->first_cells ? c->first_cells[t] : 0;
+}
 
 static void embed_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
 {
@@ -68,6 +76,7 @@ static void embed_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
             memcpy(x, e->decoded + row * job->x->width, job->x->width * sizeof *x);
         else
             e->codec->decode_rows(&e->layout, e->bytes + row * e->row_bytes, 1, x);
+        for (size_t i = 0; e->scale != 1 && i < job->x->width; i++) x[i] *= e->scale;
     }
 }
 
@@ -82,20 +91,25 @@ static void angle_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     (void)thread;
     struct token_job *job = ctx;
-    const double *steps = job->c->model->rope_steps;
     for (size_t t = begin; t < end; t++) {
-        double position = (double)(job->c->n_used + t);
-        float *cosines = vector_at(job->x, t), *sines = vector_at(job->y, t);
-        for (size_t i = 0; i < job->x->width; i++) {
-            cosines[i] = (float)cos(position * steps[i]);
-            sines[i] = (float)sin(position * steps[i]);
+        double position = (double)(job->c->n_used + t - text_begin(job->c, t));
+        float *cosines = vector_at(&job->angles->cosines, t);
+        float *sines = vector_at(&job->angles->sines, t);
+        for (size_t i = 0; i < job->angles->cosines.width; i++) {
+            cosines[i] = (float)cos(position * job->steps[i]);
+            sines[i] = (float)sin(position * job->steps[i]);
         }
     }
 }
 
 void backend_angles(struct bitnet_context *c, size_t n)
 {
-    struct token_job job = {.c = c, .x = &c->step.cosines, .y = &c->step.sines};
+    const struct bitnet_model *model = c->model;
+    struct token_job job = {.c = c, .angles = &c->step.angles, .steps = model->rope_steps};
+    run(c, BITNET_OP_angles, n, 16, angle_tokens, &job);
+    if (!model->local_rope_steps) return;
+    job.angles = &c->step.local_angles;
+    job.steps = model->local_rope_steps;
     run(c, BITNET_OP_angles, n, 16, angle_tokens, &job);
 }
 
@@ -117,6 +131,26 @@ void backend_norm(struct bitnet_context *c, const struct vectors *x, const float
     run(c, BITNET_OP_norm, n, token_grain(x->width), norm_tokens, &job);
 }
 
+static void norm_heads_of_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    const struct bitnet_model *model = job->c->model;
+    size_t n = model->hparams.head_dim;
+    for (size_t t = begin; t < end; t++)
+        for (size_t head = 0; head < job->n_heads; head++) {
+            float *x = vector_at(job->x, t) + head * n;
+            model->kernels.rms_norm(x, job->weight, n, model->hparams.norm_eps, x);
+        }
+}
+
+void backend_norm_heads(struct bitnet_context *c, const struct vectors *x, size_t n_heads,
+                        const float *weight, size_t n)
+{
+    struct token_job job = {.c = c, .x = x, .weight = weight, .n_heads = n_heads};
+    run(c, BITNET_OP_norm, n, token_grain(x->width), norm_heads_of_tokens, &job);
+}
+
 static void rope_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     (void)thread;
@@ -124,14 +158,16 @@ static void rope_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
     const struct bitnet_model *model = job->c->model;
     for (size_t t = begin; t < end; t++)
         model->kernels.rope(vector_at(job->x, t), job->n_heads, model->hparams.head_dim,
-                            model->hparams.n_rot, vector_at(&job->c->step.cosines, t),
-                            vector_at(&job->c->step.sines, t),
+                            model->hparams.n_rot, vector_at(&job->angles->cosines, t),
+                            vector_at(&job->angles->sines, t),
                             model->arch->rope == BITNET_ROPE_HALVES);
 }
 
-void backend_rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, size_t n)
+void backend_rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, bool is_local,
+                  size_t n)
 {
     struct token_job job = {.c = c, .x = x, .n_heads = n_heads};
+    job.angles = is_local ? &c->step.local_angles : &c->step.angles;
     run(c, BITNET_OP_rope, n, token_grain(x->width), rope_tokens, &job);
 }
 
@@ -266,37 +302,32 @@ void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t 
 
 /* ------------------------------------------------------------------ attention */
 
-/* One unit of work: some heads that share keys, some consecutive tokens. */
+/* One unit of work: some heads that share keys, one run of tokens. */
 struct attend_job {
     struct bitnet_context *c;
     const struct vectors *q;
-    size_t layer, position, n;
-    size_t group;       /* query heads per key head */
-    size_t unit_heads;  /* of these, handled together */
-    size_t unit_tokens; /* at most */
+    size_t layer, position, n_runs;
+    size_t group;      /* query heads per key head */
+    size_t unit_heads; /* of these, handled together */
 };
-
-static size_t units_of_tokens(const struct attend_job *job)
-{
-    return (job->n + job->unit_tokens - 1) / job->unit_tokens;
-}
 
 static void attend_units(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     const struct attend_job *job = ctx;
     struct bitnet_context *c = job->c;
-    const struct bitnet_hparams *hp = &c->model->hparams;
+    const struct bitnet_model *model = c->model;
+    size_t head_dim = model->hparams.head_dim;
     float *scores = c->step.scores + (size_t)thread * c->step.n_scores;
-    float scale = (float)(1.0 / sqrt((double)hp->head_dim));
     for (size_t unit = begin; unit < end; unit++) {
-        size_t head = unit / units_of_tokens(job) * job->unit_heads, kv_head = head / job->group;
-        size_t token = unit % units_of_tokens(job) * job->unit_tokens;
-        size_t n = job->n - token < job->unit_tokens ? job->n - token : job->unit_tokens;
-        float *q = vector_at(job->q, token) + head * hp->head_dim;
-        c->model->kernels.attention(q, job->q->stride, job->unit_heads, n,
-                                    kv_cache_keys(&c->cache, job->layer, kv_head),
-                                    kv_cache_values(&c->cache, job->layer, kv_head), hp->head_dim,
-                                    job->position + token + 1, hp->head_dim, scale, scores, q);
+        size_t head = unit / job->n_runs * job->unit_heads, kv_head = head / job->group;
+        const struct token_run *r = &c->step.runs[unit % job->n_runs];
+        size_t n_keys = job->position + r->token + 1 - r->first_cell;
+        float *q = vector_at(job->q, r->token) + head * head_dim;
+        model->kernels.attention(
+            q, job->q->stride, job->unit_heads, r->n,
+            kv_cache_keys(&c->cache, job->layer, kv_head) + r->first_cell * head_dim,
+            kv_cache_values(&c->cache, job->layer, kv_head) + r->first_cell * head_dim, head_dim,
+            n_keys, head_dim, model->query_scale, scores, q);
     }
 }
 
@@ -311,18 +342,45 @@ static size_t heads_together(const struct bitnet_context *c, size_t group, size_
     return heads;
 }
 
+/* The first cell that the token in `cell` sees; it is token t of the batch. */
+static size_t sight_begin(const struct bitnet_context *c, size_t layer, size_t cell, size_t t)
+{
+    const struct bitnet_hparams *hp = &c->model->hparams;
+    size_t begin = text_begin(c, t);
+    if (!bitnet_layer_is_local(hp, (uint32_t)layer) || cell - begin < hp->window) return begin;
+    return cell + 1 - hp->window;
+}
+
+/* Consecutive tokens that see the same first cell, `n_max` at most together. Returns the number of
+ * keys that all of them see. */
+static uint64_t cut_runs(struct attend_job *job, size_t n, size_t n_max)
+{
+    struct bitnet_context *c = job->c;
+    struct token_run *r = NULL;
+    uint64_t n_keys = 0;
+    for (size_t token = 0; token < n; token++) {
+        size_t cell = job->position + token;
+        size_t begin = sight_begin(c, job->layer, cell, cell - c->n_used);
+        n_keys += cell + 1 - begin;
+        if (!r || r->n == n_max || r->first_cell != begin) {
+            r = &c->step.runs[job->n_runs++];
+            *r = (struct token_run){.token = token, .first_cell = begin};
+        }
+        r->n++;
+    }
+    return n_keys;
+}
+
 void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors *q,
                     size_t position, size_t n)
 {
     const struct bitnet_hparams *hp = &c->model->hparams;
-    struct attend_job job = {.c = c, .q = q, .layer = layer, .position = position, .n = n};
+    struct attend_job job = {.c = c, .q = q, .layer = layer, .position = position};
     if (n == 0) return;
     job.group = hp->n_heads / hp->n_kv_heads;
     job.unit_heads = heads_together(c, job.group, n);
-    job.unit_tokens = ATTENTION_QUERIES_MAX / job.unit_heads;
-    run(c, BITNET_OP_attention, hp->n_heads / job.unit_heads * units_of_tokens(&job), 1,
-        attend_units, &job);
-    uint64_t n_keys = n * position + n * (n + 1) / 2; /* of all queries */
+    uint64_t n_keys = cut_runs(&job, n, ATTENTION_QUERIES_MAX / job.unit_heads);
+    run(c, BITNET_OP_attention, hp->n_heads / job.unit_heads * job.n_runs, 1, attend_units, &job);
     count(c, BITNET_OP_attention,
           4 * (uint64_t)(position + n) * hp->n_kv_heads * hp->head_dim, /* keys, values: 2 bytes */
           4 * n_keys * hp->n_heads * hp->head_dim);

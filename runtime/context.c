@@ -47,6 +47,12 @@ static struct vectors carve_vectors(struct carver *carver, uint64_t n, uint64_t 
                             .stride = (size_t)stride};
 }
 
+static struct angles carve_angles(struct carver *carver, uint64_t n, uint64_t n_rot)
+{
+    struct vectors cosines = carve_vectors(carver, n, n_rot / 2);
+    return (struct angles){.cosines = cosines, .sines = carve_vectors(carver, n, n_rot / 2)};
+}
+
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -65,9 +71,12 @@ static void carve_step(struct carver *carver, struct step *s, const struct bitne
     s->gate = carve_vectors(carver, batch, hp->n_ffn);
     s->up = carve_vectors(carver, batch, hp->n_ffn);
     s->y = carve_vectors(carver, batch, hp->n_embd);
-    s->cosines = carve_vectors(carver, batch, hp->n_rot / 2);
-    s->sines = carve_vectors(carver, batch, hp->n_rot / 2);
+    s->angles = carve_angles(carver, batch, hp->n_rot);
+    if (hp->window) s->local_angles = carve_angles(carver, batch, hp->n_rot);
     uint64_t widest = max_u64(max_u64(hp->n_embd, q_width), hp->n_ffn);
+    if (c->model->layers[0].norm[BITNET_ROLE_ATTN_Q_NORM_IN])
+        s->normed = carve_vectors(carver, batch, widest);
+    s->runs = carve(carver, batch, sizeof *s->runs);
     s->code_stride = (size_t)((widest + CODE_ALIGNMENT - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT);
     s->codes = carve(carver, product(carver, batch, s->code_stride), 1);
     s->code_scales = carve(carver, batch, sizeof(float));
@@ -85,19 +94,21 @@ static void carve_context(struct carver *carver, struct bitnet_context *c)
     if (!kv_cache_elements(&c->cache, &n_elements)) carver->overflowed = true;
     c->cache.at = carve(carver, n_elements, sizeof(uint16_t));
     carve_step(carver, &c->step, c);
-    c->logits =
-        carve(carver, product(carver, c->n_logits, c->model->hparams.n_vocab), sizeof(float));
+    c->logits = carve(carver, product(carver, c->n_logits, c->result_width), sizeof(float));
 }
 
 /* The numbers that the options and the model decide. */
 static struct bitnet_context settle(const struct bitnet_model *model,
-                                    const struct bitnet_context_options *options)
+                                    const struct bitnet_context_options *options,
+                                    bool gives_vectors)
 {
     static const struct bitnet_context_options defaults = {0};
     const struct bitnet_context_options *o = options ? options : &defaults;
     const struct bitnet_hparams *hp = &model->hparams;
     struct bitnet_context c = {
         .model = model, .pool = o->pool, .all_logits = o->all_logits, .costs = o->costs};
+    c.gives_vectors = gives_vectors;
+    c.result_width = gives_vectors ? hp->n_embd : hp->n_vocab;
     c.n_threads = o->pool ? bitnet_pool_threads(o->pool) : 1;
     c.n_cells = o->n_context ? o->n_context : hp->n_context;
     c.n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
@@ -123,7 +134,7 @@ static uint64_t count_bytes(struct bitnet_context *c)
 uint64_t bitnet_context_bytes(const struct bitnet_model *model,
                               const struct bitnet_context_options *options)
 {
-    struct bitnet_context c = settle(model, options);
+    struct bitnet_context c = settle(model, options, false);
     return count_bytes(&c);
 }
 
@@ -132,8 +143,15 @@ enum bitnet_status bitnet_context_new(struct bitnet_context **context,
                                       const struct bitnet_context_options *options,
                                       struct bitnet_error *err)
 {
+    return context_new(context, model, options, false, err);
+}
+
+enum bitnet_status context_new(struct bitnet_context **context, const struct bitnet_model *model,
+                               const struct bitnet_context_options *options, bool gives_vectors,
+                               struct bitnet_error *err)
+{
     *context = NULL;
-    struct bitnet_context settled = settle(model, options);
+    struct bitnet_context settled = settle(model, options, gives_vectors);
     if (settled.n_cells == 0 || settled.n_cells > CELLS_MAX)
         return bitnet_fail(err, BITNET_LIMIT, "a context of %" PRIu32 " tokens (allowed: 1 to %u)",
                            settled.n_cells, CELLS_MAX);
@@ -195,25 +213,41 @@ static enum bitnet_status check_eval(const struct bitnet_context *c, const int32
     return BITNET_OK;
 }
 
-enum bitnet_status context_eval(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                                size_t first_kept, struct bitnet_error *err)
+static enum bitnet_status eval(struct bitnet_context *c, const int32_t *tokens,
+                               const uint32_t *first_cells, size_t n, size_t first_kept,
+                               struct bitnet_error *err)
 {
     size_t n_kept = n > first_kept ? n - first_kept : 0;
     enum bitnet_status status = check_eval(c, tokens, n, n_kept, err);
     if (status) return status;
-    float *logits = c->logits;
+    float *results = c->logits;
     for (size_t done = 0; done < n;) {
         size_t batch = n - done < c->n_batch ? n - done : c->n_batch;
         size_t skipped = done >= first_kept ? 0 : first_kept - done;
         size_t kept = skipped < batch ? batch - skipped : 0;
-        forward(c, tokens + done, batch, kept, logits);
-        logits += kept * c->model->hparams.n_vocab;
+        c->first_cells = first_cells ? first_cells + done : NULL;
+        forward(c, tokens + done, batch, kept, results);
+        results += kept * c->result_width;
         c->n_used += (uint32_t)batch;
         done += batch;
     }
+    c->first_cells = NULL;
     c->first_kept = first_kept;
     c->n_kept = n_kept;
     return BITNET_OK;
+}
+
+enum bitnet_status context_eval(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                                size_t first_kept, struct bitnet_error *err)
+{
+    return eval(c, tokens, NULL, n, first_kept, err);
+}
+
+enum bitnet_status context_eval_texts(struct bitnet_context *c, const int32_t *tokens,
+                                      const uint32_t *first_cells, size_t n,
+                                      struct bitnet_error *err)
+{
+    return eval(c, tokens, first_cells, n, 0, err);
 }
 
 enum bitnet_status bitnet_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,
@@ -225,5 +259,5 @@ enum bitnet_status bitnet_eval(struct bitnet_context *context, const int32_t *to
 const float *bitnet_logits(const struct bitnet_context *context, size_t i)
 {
     if (i < context->first_kept || i - context->first_kept >= context->n_kept) return NULL;
-    return context->logits + (i - context->first_kept) * context->model->hparams.n_vocab;
+    return context->logits + (i - context->first_kept) * context->result_width;
 }

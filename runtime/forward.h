@@ -5,8 +5,9 @@
 #include "context.h"
 
 /* Evaluates n tokens (1 .. n_batch) at positions n_used .. n_used + n - 1: fills their cells of the
- * cache, and logits [n_kept][n_vocab] of the last n_kept of them. Allocates nothing. */
+ * cache, and results [n_kept][result_width] of the last n_kept of them: logits, or the normed
+ * vectors behind the last layer. Allocates nothing. */
 void forward(struct bitnet_context *context, const int32_t *tokens, size_t n, size_t n_kept,
-             float *logits);
+             float *results);
 
 #endif

@@ -163,6 +163,7 @@ static enum bitnet_status check_claims(const struct binder *binder, struct bitne
 static enum bitnet_status bind_embedding(struct bitnet_model *model, struct bitnet_error *err)
 {
     struct embedding *e = &model->embedding;
+    e->scale = model->arch->scales_embedding ? sqrtf((float)model->hparams.n_embd) : 1;
     const struct matrix *matrix = &model->global.matrix[BITNET_ROLE_TOKEN_EMBED];
     const struct matrix *output = &model->global.matrix[BITNET_ROLE_OUTPUT];
     const struct bitnet_tensor *tensor;
@@ -186,17 +187,26 @@ static enum bitnet_status bind_embedding(struct bitnet_model *model, struct bitn
 
 /* Angle of pair i at position p is p * steps[i]: base^(-2i/n_rot), over the linear scaling and the
  * pair's own divisor (Llama 3.1's rope_freqs). In double, narrowed only after cos and sin. */
+static double *rope_steps(const struct bitnet_hparams *hp, float base, float scale,
+                          const float *divisors)
+{
+    size_t n = hp->n_rot / 2;
+    double *steps = bitnet_alloc(n + 1, sizeof *steps);
+    for (size_t i = 0; steps && i < n; i++) {
+        double step = pow((double)base, -2.0 * (double)i / (double)hp->n_rot);
+        steps[i] = step / (double)scale / (divisors ? (double)divisors[i] : 1);
+    }
+    return steps;
+}
+
 static enum bitnet_status make_rope_steps(struct bitnet_model *model, struct bitnet_error *err)
 {
     const struct bitnet_hparams *hp = &model->hparams;
-    const float *divisors = model->global.norm[BITNET_ROLE_ROPE_FREQS];
-    size_t n = hp->n_rot / 2;
-    model->rope_steps = bitnet_alloc(n + 1, sizeof(double));
-    if (!model->rope_steps) return bitnet_fail(err, BITNET_MEMORY, "no memory for rope");
-    for (size_t i = 0; i < n; i++) {
-        double step = pow((double)hp->rope_base, -2.0 * (double)i / (double)hp->n_rot);
-        model->rope_steps[i] = step / (double)hp->rope_scale / (divisors ? (double)divisors[i] : 1);
-    }
+    model->rope_steps =
+        rope_steps(hp, hp->rope_base, hp->rope_scale, model->global.norm[BITNET_ROLE_ROPE_FREQS]);
+    if (hp->window) model->local_rope_steps = rope_steps(hp, hp->local_rope_base, 1, NULL);
+    if (!model->rope_steps || (hp->window && !model->local_rope_steps))
+        return bitnet_fail(err, BITNET_MEMORY, "no memory for rope");
     return BITNET_OK;
 }
 
@@ -211,6 +221,12 @@ static void count_sizes(struct bitnet_model *model, const struct binder *binder)
         if (binder->tasks[i].matrix->owned) model->packed_bytes += binder->tasks[i].matrix->n_bytes;
 }
 
+/* True when the architecture is used for ternary models only. */
+static bool is_ternary_kind(const struct bitnet_model *model)
+{
+    return model->arch->has_sub_norms || model->layers[0].norm[BITNET_ROLE_ATTN_Q_NORM_IN];
+}
+
 /* One line for each way in which a model runs slower or otherwise than its kind should. */
 static void tell_exceptions(const struct binder *binder)
 {
@@ -222,7 +238,7 @@ static void tell_exceptions(const struct binder *binder)
         if (task->matrix->is_inexact) n_inexact++, inexact = task;
         if (task->matrix->is_decoded) n_decoded++, decoded = task;
     }
-    if (inexact && binder->model->arch->has_sub_norms)
+    if (inexact && is_ternary_kind(binder->model))
         bitnet_log_say(log, BITNET_LOG_WARNING,
                        "%zu linear layers are not exactly ternary and run with float activations "
                        "(first: %s, %s)",
@@ -293,8 +309,13 @@ static void choose_kernels(struct bitnet_model *model, const struct bitnet_model
     uint32_t cpu = bitnet_cpu_detect();
     if (options->cpu_mask || options->cpu_is_given) cpu &= options->cpu_mask;
     bitnet_kernels_select(&model->kernels, cpu);
-    model->gate = model->arch->gate == BITNET_GATE_RELU2 ? model->kernels.gate_relu2
-                                                         : model->kernels.gate_silu;
+    bitnet_gate_fn *const gates[] = {[BITNET_GATE_SILU] = model->kernels.gate_silu,
+                                     [BITNET_GATE_RELU2] = model->kernels.gate_relu2,
+                                     [BITNET_GATE_GELU] = model->kernels.gate_gelu};
+    const struct bitnet_hparams *hp = &model->hparams;
+    model->gate = gates[model->arch->gate];
+    model->query_scale =
+        hp->query_scale != 0 ? hp->query_scale : (float)(1.0 / sqrt((double)hp->head_dim));
 }
 
 static enum bitnet_status open_and_bind(struct bitnet_model *model, const char *path,
@@ -346,6 +367,7 @@ void bitnet_model_close(struct bitnet_model *model)
     free_layer(&model->global);
     bitnet_free(model->layers);
     bitnet_free(model->rope_steps);
+    bitnet_free(model->local_rope_steps);
     bitnet_tokenizer_free(model->tokenizer);
     bitnet_gguf_close(model->gguf);
     bitnet_free(model);

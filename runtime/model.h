@@ -20,6 +20,7 @@ struct embedding {
     const uint8_t *bytes;             /* in the mapping */
     size_t row_bytes;
     const float *decoded; /* [n_vocab][n_embd], owned by the embedding's matrix */
+    float scale;          /* of every row */
 };
 
 struct bitnet_model {
@@ -34,6 +35,8 @@ struct bitnet_model {
     struct layer *layers;        /* [n_layers] */
     const struct matrix *output; /* the output matrix: its own, or the token embedding's */
     double *rope_steps;          /* [n_rot / 2] radians per position */
+    double *local_rope_steps;    /* of local layers; NULL: there are none */
+    float query_scale;           /* of q * k */
     uint64_t n_parameters, tensor_bytes, packed_bytes;
 };
 

@@ -38,6 +38,12 @@ const struct bitnet_arch *bitnet_arch_by_name(struct bitnet_str name)
     return NULL;
 }
 
+const char *bitnet_gate_name(enum bitnet_gate gate)
+{
+    static const char *const names[] = {"silu", "relu2", "gelu"};
+    return names[gate];
+}
+
 uint64_t bitnet_dim_size(const struct bitnet_hparams *hparams, enum bitnet_dim dim)
 {
     switch (dim) {
@@ -226,6 +232,33 @@ static enum bitnet_status claim_scale(const struct bitnet_gguf *gguf, struct bit
     return BITNET_OK;
 }
 
+/* Norms of projections: a layer without one would silently be another model. */
+static enum bitnet_status check_together(const struct bitnet_gguf *gguf,
+                                         const struct bitnet_arch *arch,
+                                         const struct bitnet_hparams *hparams,
+                                         struct bitnet_error *err)
+{
+    struct name_text room;
+    struct bitnet_str missing = {0};
+    char text[sizeof room.text];
+    bool is_any = false;
+    for (size_t i = 0; i < arch->n_roles; i++) {
+        if (!arch->roles[i].is_together) continue;
+        for (uint32_t layer = 0; layer < hparams->n_layers; layer++) {
+            struct bitnet_str name = role_name(&arch->roles[i], layer, &room);
+            bool is_there = bitnet_gguf_find_tensor(gguf, name) != NULL;
+            is_any = is_any || is_there;
+            if (is_there || missing.at) continue;
+            memcpy(text, name.at, name.n);
+            missing = (struct bitnet_str){text, name.n};
+        }
+    }
+    if (!is_any || !missing.at) return BITNET_OK;
+    return bitnet_fail(err, BITNET_FORMAT,
+                       "tensor %s is missing, but other norms of projections are there",
+                       BITNET_QUOTE(missing));
+}
+
 /* Finds every role's tensor and marks it in `claimed`, one flag per tensor of the file. */
 static enum bitnet_status claim_roles(const struct bitnet_gguf *gguf,
                                       const struct bitnet_arch *arch,
@@ -280,6 +313,7 @@ enum bitnet_status arch_validate(const struct bitnet_gguf *gguf, const struct bi
         bitnet_gguf_find_tensor(gguf, BITNET_STR("token_embd.weight"));
     if (!status && embed) status = arch_check_vocabulary(gguf, embed->dims[1], err);
     if (!status) status = check_tensors(gguf, arch, &hparams, log, err);
+    if (!status) status = check_together(gguf, arch, &hparams, err);
     return status;
 }
 

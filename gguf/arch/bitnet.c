@@ -32,4 +32,5 @@ const struct bitnet_arch bitnet_arch_bitnet = {
     .gate = BITNET_GATE_SILU,
     .rope = BITNET_ROPE_HALVES,
     .has_sub_norms = true,
+    .dialects = KNOWN_TO_LLAMA_CPP | KNOWN_TO_BITNET_CPP | KNOWN_TO_IK,
 };

@@ -33,4 +33,5 @@ const struct bitnet_arch bitnet_arch_bitnet_b158 = {
     .gate = BITNET_GATE_RELU2,
     .rope = BITNET_ROPE_HALVES,
     .has_sub_norms = true,
+    .dialects = KNOWN_TO_BITNET_CPP | KNOWN_TO_IK,
 };

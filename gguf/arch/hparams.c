@@ -54,9 +54,18 @@ enum bitnet_status bitnet_hparams_check(const struct bitnet_hparams *hparams,
                            h->n_kv_heads, h->n_heads);
     if (h->n_rot % 2 != 0)
         return bitnet_fail(err, BITNET_FORMAT, "rotated size %" PRIu32 " is odd", h->n_rot);
+    if (h->window != 0 && h->window_period < 2)
+        return bitnet_fail(err, BITNET_FORMAT,
+                           "a window of %" PRIu32 " tokens in every layer but each %" PRIu32
+                           ". (allowed are 2 and more)",
+                           h->window, h->window_period);
     status = check_positive("norm epsilon", (double)h->norm_eps, err);
     if (!status) status = check_positive("rope base", (double)h->rope_base, err);
     if (!status) status = check_positive("rope scale", (double)h->rope_scale, err);
+    if (!status && h->query_scale != 0)
+        status = check_positive("query scale", (double)h->query_scale, err);
+    if (!status && h->window != 0)
+        status = check_positive("local rope base", (double)h->local_rope_base, err);
     return status;
 }
 
@@ -154,6 +163,74 @@ static enum bitnet_status read_rope(const struct bitnet_gguf *gguf, struct bitne
                        BITNET_QUOTE(scaling));
 }
 
+/* Which layers are local, and what they rotate by. The defaults are llama.cpp's: its files of Gemma
+ * 3 have neither the period nor the local base. */
+static enum bitnet_status read_window(const struct bitnet_gguf *gguf,
+                                      const struct bitnet_arch *arch, struct bitnet_hparams *h,
+                                      struct bitnet_error *err)
+{
+    if (!arch->has_local_layers) return BITNET_OK;
+    uint64_t window = 0;
+    enum bitnet_status status = bitnet_gguf_u64(gguf, "%s.attention.sliding_window", 0, UINT32_MAX,
+                                                BITNET_GGUF_OPTIONAL, &window, err);
+    if (status || window == 0) return status;
+    h->window = (uint32_t)window;
+    h->window_period = 6;
+    h->local_rope_base = rope_base_default;
+    status = read_u32(gguf, "%s.attention.sliding_window_pattern", BITNET_LAYERS_MAX + 1u,
+                      BITNET_GGUF_OPTIONAL, &h->window_period, err);
+    if (!status)
+        status = read_positive(gguf, "%s.rope.freq_base_swa", BITNET_GGUF_OPTIONAL,
+                               &h->local_rope_base, err);
+    return status;
+}
+
+static enum bitnet_status read_query_scale(const struct bitnet_gguf *gguf,
+                                           const struct bitnet_arch *arch, struct bitnet_hparams *h,
+                                           struct bitnet_error *err)
+{
+    if (arch->layers_scaled_by_width == h->n_layers)
+        h->query_scale = (float)(1.0 / sqrt((double)h->n_embd / h->n_heads));
+    double number = (double)h->query_scale;
+    enum bitnet_status status =
+        bitnet_gguf_f64(gguf, "%s.attention.scale", BITNET_GGUF_OPTIONAL, &number, err);
+    h->query_scale = (float)number; /* 0 in files that mean the default */
+    return status;
+}
+
+static enum bitnet_status read_pooling(const struct bitnet_gguf *gguf, struct bitnet_hparams *h,
+                                       struct bitnet_error *err)
+{
+    uint64_t number = UINT64_MAX;
+    enum bitnet_status status =
+        bitnet_gguf_u64(gguf, "%s.pooling_type", 0, 4, BITNET_GGUF_OPTIONAL, &number, err);
+    if (status || number == UINT64_MAX) return status;
+    if (number == 4)
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "pooling_type 4 (rank) is not supported");
+    h->pooling = (enum bitnet_pooling)(number + 1);
+    return BITNET_OK;
+}
+
+/* Keys that ask for mathematics which no architecture here has. */
+static enum bitnet_status refuse_others(const struct bitnet_gguf *gguf, struct bitnet_error *err)
+{
+    static const char *const caps[] = {"%s.attn_logit_softcapping", "%s.final_logit_softcapping"};
+    bool is_causal = true;
+    enum bitnet_status status =
+        bitnet_gguf_bool(gguf, "%s.attention.causal", BITNET_GGUF_OPTIONAL, &is_causal, err);
+    if (!status && !is_causal)
+        status = bitnet_fail(err, BITNET_UNSUPPORTED,
+                             "attention.causal false: attention to later tokens is not supported");
+    for (size_t i = 0; i < sizeof caps / sizeof caps[0] && !status; i++) {
+        double cap = 0;
+        status = bitnet_gguf_f64(gguf, caps[i], BITNET_GGUF_OPTIONAL, &cap, err);
+        if (!status && cap != 0)
+            status = bitnet_fail(err, BITNET_UNSUPPORTED, "%s %g is not supported",
+                                 caps[i] + strlen("%s."), cap);
+    }
+    return status;
+}
+
 static enum bitnet_status refuse_experts(const struct bitnet_gguf *gguf, struct bitnet_error *err)
 {
     uint64_t n_experts = 0, n_used = 0;
@@ -211,6 +288,10 @@ enum bitnet_status bitnet_hparams_from_gguf(struct bitnet_hparams *hparams,
                                &h->norm_eps, err);
     if (!status) status = read_heads(gguf, h, err);
     if (!status) status = read_rope(gguf, h, err);
+    if (!status) status = read_window(gguf, *arch, h, err);
+    if (!status) status = read_query_scale(gguf, *arch, h, err);
+    if (!status) status = read_pooling(gguf, h, err);
+    if (!status) status = refuse_others(gguf, err);
     if (!status) status = refuse_experts(gguf, err);
     if (!status) status = read_vocab_size(gguf, h, err);
     if (!status) status = bitnet_hparams_check(h, err);
@@ -253,4 +334,12 @@ void bitnet_hparams_to_gguf(const struct bitnet_hparams *hparams, const struct b
         bitnet_gguf_put_str(writer, KEY("rope.scaling.type"), BITNET_STR("linear"));
         bitnet_gguf_put_f32(writer, KEY("rope.scaling.factor"), h->rope_scale);
     }
+    if (h->query_scale != 0) bitnet_gguf_put_f32(writer, KEY("attention.scale"), h->query_scale);
+    if (h->window != 0) {
+        bitnet_gguf_put_u32(writer, KEY("attention.sliding_window"), h->window);
+        bitnet_gguf_put_u32(writer, KEY("attention.sliding_window_pattern"), h->window_period);
+        bitnet_gguf_put_f32(writer, KEY("rope.freq_base_swa"), h->local_rope_base);
+    }
+    if (h->pooling != BITNET_POOLING_UNSAID)
+        bitnet_gguf_put_u32(writer, KEY("pooling_type"), (uint32_t)h->pooling - 1);
 }

@@ -32,4 +32,5 @@ const struct bitnet_arch bitnet_arch_llama = {
     .gate = BITNET_GATE_SILU,
     .rope = BITNET_ROPE_PAIRS,
     .has_sub_norms = false,
+    .dialects = KNOWN_TO_LLAMA_CPP | KNOWN_TO_BITNET_CPP | KNOWN_TO_IK,
 };

@@ -120,16 +120,39 @@ static void layer(struct writer *w, unsigned number)
 {
     static const struct {
         const char *name;
-        uint64_t cols, rows; /* rows 0: a vector; cols 0: only with sub-norms */
+        uint64_t cols, rows; /* rows 0: a vector */
+        const char *of;      /* the beginnings of the architectures that have it; NULL: all */
     } rows[] = {
-        {"attn_norm", 8, 0},   {"attn_q", 8, 8},        {"attn_k", 8, 4},        {"attn_v", 8, 4},
-        {"attn_output", 8, 8}, {"ffn_norm", 8, 0},      {"ffn_gate", 8, 16},     {"ffn_up", 8, 16},
-        {"ffn_down", 16, 8},   {"attn_sub_norm", 8, 0}, {"ffn_sub_norm", 16, 0},
+        {"attn_norm", 8, 0, NULL},
+        {"attn_q", 8, 8, NULL},
+        {"attn_k", 8, 4, NULL},
+        {"attn_v", 8, 4, NULL},
+        {"attn_output", 8, 8, NULL},
+        {"ffn_norm", 8, 0, NULL},
+        {"ffn_gate", 8, 16, NULL},
+        {"ffn_up", 8, 16, NULL},
+        {"ffn_down", 16, 8, NULL},
+        {"attn_sub_norm", 8, 0, "bitnet"},
+        {"ffn_sub_norm", 16, 0, "bitnet"},
+        {"attn_q_norm", 4, 0, "qwen3 gemma3"},
+        {"attn_k_norm", 4, 0, "qwen3 gemma3"},
+        {"post_attention_norm", 8, 0, "gemma3"},
+        {"post_ffw_norm", 8, 0, "gemma3"},
+        {"attn_q_norm_in", 8, 0, "in"},
+        {"attn_k_norm_in", 8, 0, "in"},
+        {"attn_v_norm_in", 8, 0, "in"},
+        {"attn_output_norm_in", 8, 0, "in"},
+        {"ffn_gate_norm_in", 8, 0, "in"},
+        {"ffn_up_norm_in", 8, 0, "in"},
+        {"ffn_down_norm_in", 16, 0, "in"},
     };
-    bool has_sub_norms = strncmp(w->architecture, "bitnet", 6) == 0;
+    char family[7] = {0};
+    memcpy(family, w->architecture, strnlen(w->architecture, 6));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char name[64];
-        if (strstr(rows[i].name, "sub") && !has_sub_norms) continue;
+        const char *of = rows[i].of;
+        bool is_in = of && strcmp(of, "in") == 0;
+        if (is_in ? !w->change->has_norms_in : of && !strstr(of, family)) continue;
         snprintf(name, sizeof name, "blk.%u.%s.weight", number, rows[i].name);
         if (rows[i].rows)
             matrix(w, name, rows[i].cols, rows[i].rows);

@@ -19,8 +19,9 @@ struct model_change {
     const char *extra_tensor;         /* one more, with `dims` and `type` */
     uint32_t n_dims;
     uint64_t dims[4];
-    uint32_t type; /* of file */
-    bool is_bpe;   /* a byte-level vocabulary with merges instead */
+    uint32_t type;     /* of file */
+    bool is_bpe;       /* a byte-level vocabulary with merges instead */
+    bool has_norms_in; /* a norm on the input of each projection */
 };
 
 /* Names without "%s." are complete keys; "llama." stands for the architecture. */

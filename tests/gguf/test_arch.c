@@ -49,18 +49,21 @@ static void must_accept(struct model_change change)
 
 TEST(a_sound_model_of_every_architecture_is_accepted)
 {
-    static const char *const names[] = {"llama", "bitnet", "bitnet-b1.58", "bitnet-25"};
+    static const char *const names[] = {"llama",     "bitnet", "bitnet-b1.58",
+                                        "bitnet-25", "qwen3",  "gemma3"};
     for (size_t i = 0; i < COUNT(names); i++) {
         must_accept((struct model_change){.architecture = names[i]});
         must_accept((struct model_change){.architecture = names[i], .is_bpe = true});
     }
-    assert_int_equal(bitnet_arch_count(), 3);
+    must_accept((struct model_change){.architecture = "qwen3", .has_norms_in = true});
+    must_accept((struct model_change){.architecture = "gemma3", .has_norms_in = true});
+    assert_int_equal(bitnet_arch_count(), 5);
     for (size_t i = 0; i < bitnet_arch_count(); i++) {
         const struct bitnet_arch *arch = bitnet_arch_at(i);
         assert_ptr_equal(bitnet_arch_by_name(bitnet_str_of(arch->name)), arch);
         assert_non_null(arch->source_names[0]);
     }
-    assert_null(bitnet_arch_at(3));
+    assert_null(bitnet_arch_at(5));
     assert_null(bitnet_arch_by_name(BITNET_STR("llam")));
     assert_ptr_equal(bitnet_arch_by_name(BITNET_STR("bitnet-25")),
                      bitnet_arch_by_name(BITNET_STR("bitnet-b1.58")));
@@ -76,6 +79,18 @@ TEST(the_traits_are_those_of_the_papers)
     assert_true(b158->rope == BITNET_ROPE_HALVES && bitnet->rope == BITNET_ROPE_HALVES &&
                 llama->rope == BITNET_ROPE_PAIRS);
     assert_true(b158->has_sub_norms && bitnet->has_sub_norms && !llama->has_sub_norms);
+    const struct bitnet_arch *qwen3 = bitnet_arch_by_name(BITNET_STR("qwen3"));
+    const struct bitnet_arch *gemma3 = bitnet_arch_by_name(BITNET_STR("gemma3"));
+    assert_true(qwen3->gate == BITNET_GATE_SILU && gemma3->gate == BITNET_GATE_GELU);
+    assert_true(qwen3->rope == BITNET_ROPE_HALVES && gemma3->rope == BITNET_ROPE_HALVES);
+    assert_true(gemma3->has_local_layers && gemma3->scales_embedding);
+    assert_true(!qwen3->has_local_layers && !qwen3->scales_embedding);
+    for (size_t k = 0; k < gemma3->n_roles;
+         k++) { /* w - 1: the native norms, not those of inputs */
+        const struct bitnet_tensor_role *role = &gemma3->roles[k];
+        assert_int_equal(role->is_shifted, role->kind == BITNET_TENSOR_NORM && !role->is_together);
+        assert_int_equal(role->is_together, strstr(role->gguf, "_norm_in.") != NULL);
+    }
     /* Only where checkpoint and GGUF rotate differently are rows reordered, and only q's and k's.
      */
     for (size_t i = 0; i < bitnet_arch_count(); i++)
@@ -324,13 +339,92 @@ TEST(numbers_that_contradict_each_other_are_refused)
     assert_text_has(err.text, "norm epsilon: nan (must be positive)");
 }
 
+U32(window, "gemma3.attention.sliding_window", 32)
+U32(no_window, "gemma3.attention.sliding_window", 0)
+U32(pooled_last, "gemma3.pooling_type", 3)
+U32(pooled_by_rank, "gemma3.pooling_type", 4)
+U32(pooled_otherwise, "gemma3.pooling_type", 5)
+F32(capped, "gemma3.final_logit_softcapping", 0x41F00000)
+F32(uncapped, "gemma3.final_logit_softcapping", 0)
+F32(scaled, "gemma3.attention.scale", 0x3E000000)
+
+static void not_causal(struct spell *s)
+{
+    spell_key(s, "gemma3.attention.causal", BITNET_GGUF_BOOL);
+    spell_raw(s, "", 1);
+}
+
+/* llama.cpp writes a window only; what it leaves out has the values that llama.cpp takes then. */
+TEST(windows_scales_and_pooling_are_read_or_refused)
+{
+    struct spell s = {0};
+    struct bitnet_hparams h;
+    const struct bitnet_arch *arch;
+    struct model_change change = {.architecture = "gemma3", .put_key = window};
+    struct bitnet_gguf *gguf = open_model(&change, &s);
+    assert_int_equal(bitnet_hparams_from_gguf(&h, &arch, gguf, &err), BITNET_OK);
+    assert_true(h.window == 32 && h.window_period == 6 && h.local_rope_base == 10000.0f);
+    assert_true(h.rope_base == 500000.0f && h.query_scale == 0 && h.pooling == 0);
+    assert_true(bitnet_layer_is_local(&h, 0) && bitnet_layer_is_local(&h, 4));
+    assert_true(!bitnet_layer_is_local(&h, 5) && bitnet_layer_is_local(&h, 6));
+    bitnet_gguf_close(gguf);
+    spell_free(&s);
+    change.put_key = scaled;
+    gguf = open_model(&change, &s);
+    assert_int_equal(bitnet_hparams_from_gguf(&h, &arch, gguf, &err), BITNET_OK);
+    assert_true(h.query_scale == 0.125f && h.window == 0 && !bitnet_layer_is_local(&h, 0));
+    bitnet_gguf_close(gguf);
+    spell_free(&s);
+    change.put_key = pooled_last;
+    gguf = open_model(&change, &s);
+    assert_int_equal(bitnet_hparams_from_gguf(&h, &arch, gguf, &err), BITNET_OK);
+    assert_int_equal(h.pooling, BITNET_POOLING_LAST);
+    bitnet_gguf_close(gguf);
+    spell_free(&s);
+    must_accept((struct model_change){.architecture = "gemma3", .put_key = no_window});
+    must_accept((struct model_change){.architecture = "gemma3", .put_key = uncapped});
+    must_refuse((struct model_change){.architecture = "gemma3", .put_key = pooled_by_rank},
+                BITNET_UNSUPPORTED, "pooling_type 4 (rank)");
+    must_refuse((struct model_change){.architecture = "gemma3", .put_key = pooled_otherwise},
+                BITNET_FORMAT, "5 (allowed 0 to 4)");
+    must_refuse((struct model_change){.architecture = "gemma3", .put_key = capped},
+                BITNET_UNSUPPORTED, "final_logit_softcapping 30 is not supported");
+    must_refuse((struct model_change){.architecture = "gemma3", .put_key = not_causal},
+                BITNET_UNSUPPORTED, "attention.causal false");
+}
+
+/* A layer that lacks one would be computed without it. */
+TEST(norms_of_projections_are_all_there_or_none)
+{
+    static const char *const names[] = {"blk.1.attn_q_norm_in.weight",
+                                        "blk.0.ffn_down_norm_in.weight",
+                                        "blk.0.attn_output_norm_in.weight"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char words[128];
+        snprintf(words, sizeof words,
+                 "tensor '%s' is missing, but other norms of projections are there", names[i]);
+        must_refuse((struct model_change){.architecture = "qwen3",
+                                          .has_norms_in = true,
+                                          .drop_tensor = names[i]},
+                    BITNET_FORMAT, words);
+    }
+    must_refuse((struct model_change){.architecture = "llama", .has_norms_in = true},
+                BITNET_UNSUPPORTED, "has no place in the architecture 'llama'");
+    must_refuse(
+        (struct model_change){.architecture = "qwen3", .drop_tensor = "blk.1.attn_k_norm.weight"},
+        BITNET_FORMAT, "tensor 'blk.1.attn_k_norm.weight' is missing");
+}
+
 /* Numbers as keys, read back: what convert writes is what everybody reads. */
 TEST(numbers_written_are_the_numbers_read)
 {
     const struct bitnet_hparams cases[] = {
-        {2, 8, 16, 2, 1, 4, 4, MODEL_TOKENS, 64, 1e-5f, 1e4f, 1.0f},
-        {30, 2560, 6912, 20, 5, 128, 128, 128256, 4096, 1e-6f, 500000.0f, 4.0f},
-        {1, 640, 2048, 4, 1, 256, 64, 10, 1, 1e-6f, 1e6f, 1.0f}, /* heads wider than the model */
+        {2, 8, 16, 2, 1, 4, 4, MODEL_TOKENS, 64, 1e-5f, 1e4f, 1.0f, 0, 0, 0, 0, 0},
+        {30, 2560, 6912, 20, 5, 128, 128, 128256, 4096, 1e-6f, 500000.0f, 4.0f, 0, 0, 0, 0, 0},
+        {1, 640, 2048, 4, 1, 256, 64, 10, 1, 1e-6f, 1e6f, 1.0f, 0, 0, 0, 0,
+         0}, /* heads wider than the model */
+        {1, 640, 2048, 4, 1, 256, 64, 10, 1, 1e-6f, 1e6f, 8.0f, 0.0625f, 512, 6, 1e4f,
+         BITNET_POOLING_MEAN},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct temp_dir dir;
@@ -342,9 +436,10 @@ TEST(numbers_written_are_the_numbers_read)
         temp_dir_make(&dir);
         const char *path = temp_dir_file(&dir, "h.gguf");
         if (bitnet_gguf_writer_new(&writer, path, NULL, &err)) fail_msg("%s", err.text);
-        bitnet_gguf_put_str(writer, "general.architecture", BITNET_STR("bitnet-b1.58"));
+        const char *name = cases[i].window ? "gemma3" : "bitnet-b1.58";
+        bitnet_gguf_put_str(writer, "general.architecture", bitnet_str_of(name));
         bitnet_gguf_put_str(writer, "tokenizer.ggml.model", BITNET_STR("none"));
-        bitnet_hparams_to_gguf(&cases[i], bitnet_arch_by_name(BITNET_STR("bitnet-b1.58")), writer);
+        bitnet_hparams_to_gguf(&cases[i], bitnet_arch_by_name(bitnet_str_of(name)), writer);
         static uint8_t zeros[1 << 20];
         if (bitnet_gguf_tensor_declare(writer, BITNET_STR("token_embd.weight"), BITNET_DTYPE_q8_0,
                                        (const uint64_t[]){32, dims[1]}, 2, &err) ||
@@ -360,9 +455,9 @@ TEST(numbers_written_are_the_numbers_read)
             fail_msg("%s", err.text);
         assert_memory_equal(&h, &cases[i], sizeof h);
         bool has_length = (uint64_t)h.n_heads * h.head_dim != h.n_embd;
-        assert_int_equal(bitnet_gguf_find(gguf, BITNET_STR("bitnet-b1.58.attention.key_length")) !=
-                             NULL,
-                         has_length);
+        char key[64];
+        snprintf(key, sizeof key, "%s.attention.key_length", name);
+        assert_int_equal(bitnet_gguf_find(gguf, bitnet_str_of(key)) != NULL, has_length);
         bitnet_gguf_close(gguf);
         temp_dir_remove(&dir);
     }
@@ -711,6 +806,8 @@ int main(void)
         cmocka_unit_test(missing_keys_are_named),
         cmocka_unit_test(bad_numbers_are_refused_with_key_and_range),
         cmocka_unit_test(numbers_that_contradict_each_other_are_refused),
+        cmocka_unit_test(windows_scales_and_pooling_are_read_or_refused),
+        cmocka_unit_test(norms_of_projections_are_all_there_or_none),
         cmocka_unit_test(numbers_written_are_the_numbers_read),
         cmocka_unit_test(missing_tensors_are_named),
         cmocka_unit_test(tensors_of_the_wrong_shape_or_type_are_refused),

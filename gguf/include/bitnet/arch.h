@@ -40,6 +40,18 @@ enum bitnet_role {
     BITNET_ROLE_FFN_UP,
     BITNET_ROLE_FFN_SUB_NORM,
     BITNET_ROLE_FFN_DOWN,
+    BITNET_ROLE_ATTN_Q_NORM,    /* of each head, before rope */
+    BITNET_ROLE_ATTN_K_NORM,    /* the same */
+    BITNET_ROLE_ATTN_POST_NORM, /* of what the attention adds to the stream */
+    BITNET_ROLE_FFN_POST_NORM,  /* of what the feed-forward layers add */
+    /* Of the input of one projection each (BitNet-embedding). */
+    BITNET_ROLE_ATTN_Q_NORM_IN,
+    BITNET_ROLE_ATTN_K_NORM_IN,
+    BITNET_ROLE_ATTN_V_NORM_IN,
+    BITNET_ROLE_ATTN_OUTPUT_NORM_IN,
+    BITNET_ROLE_FFN_GATE_NORM_IN,
+    BITNET_ROLE_FFN_UP_NORM_IN,
+    BITNET_ROLE_FFN_DOWN_NORM_IN,
     BITNET_ROLE_COUNT
 };
 
@@ -64,10 +76,14 @@ struct bitnet_tensor_role {
     enum bitnet_tensor_kind kind;
     enum bitnet_row_order order;
     bool is_optional;
+    bool is_shifted;  /* the checkpoint holds w - 1 (Gemma's norms) */
+    bool is_together; /* all tensors of this kind are there, in every layer, or none is */
 };
 
-enum bitnet_gate { BITNET_GATE_SILU, BITNET_GATE_RELU2 };
+enum bitnet_gate { BITNET_GATE_SILU, BITNET_GATE_RELU2, BITNET_GATE_GELU };
 enum bitnet_rope_kind { BITNET_ROPE_PAIRS, BITNET_ROPE_HALVES };
+/* "silu", "relu2", "gelu" (by tanh) */
+const char *bitnet_gate_name(enum bitnet_gate gate);
 
 struct bitnet_arch {
     const char *name; /* GGUF's general.architecture: "bitnet-b1.58", "bitnet", "llama" */
@@ -77,12 +93,28 @@ struct bitnet_arch {
     enum bitnet_gate gate;
     enum bitnet_rope_kind rope;
     bool has_sub_norms;
+    bool has_local_layers; /* some layers see a window only and have a rope base of their own */
+    bool scales_embedding; /* a token's row is multiplied by sqrt(width) */
+    /* Without a key, queries of a model with this many layers are scaled by width / heads instead
+     * of the head size (how llama.cpp knows Gemma 3 27B); 0: of none. */
+    uint32_t layers_scaled_by_width;
+    unsigned dialects; /* bit per enum bitnet_dialect: whose runtimes know the architecture ... */
+    unsigned dialects_with_norms_in; /* ... and which of them the norms of projections */
 };
 
 size_t bitnet_arch_count(void);
 const struct bitnet_arch *bitnet_arch_at(size_t i);
 /* By GGUF name; aliases ("bitnet-25") included. NULL when unknown. */
 const struct bitnet_arch *bitnet_arch_by_name(struct bitnet_str name);
+
+/* How vectors of tokens become the vector of a text: the key "pooling_type", less 1. */
+enum bitnet_pooling {
+    BITNET_POOLING_UNSAID, /* the file says nothing: no model for embeddings */
+    BITNET_POOLING_NONE,   /* a vector per token */
+    BITNET_POOLING_MEAN,
+    BITNET_POOLING_CLS, /* the first token's */
+    BITNET_POOLING_LAST
+};
 
 /* The numbers of one model, every one checked against its limit and against the others. */
 struct bitnet_hparams {
@@ -97,13 +129,24 @@ struct bitnet_hparams {
     uint32_t n_context; /* trained */
     float norm_eps;
     float rope_base;
-    float rope_scale; /* linear: positions are divided by it; 1 without scaling */
+    float rope_scale;  /* linear: positions are divided by it; 1 without scaling */
+    float query_scale; /* of q * k before softmax; 0: 1 / sqrt(head_dim) */
+    uint32_t window;   /* tokens that a local layer sees, itself included; 0: no local layers */
+    uint32_t window_period; /* every so many layers, the last of them is not local */
+    float local_rope_base;  /* of local layers, which know no rope_scale */
+    enum bitnet_pooling pooling;
 };
+
+/* Whether this layer sees a window only. */
+static inline bool bitnet_layer_is_local(const struct bitnet_hparams *hparams, uint32_t layer)
+{
+    return hparams->window != 0 && (layer + 1) % hparams->window_period != 0;
+}
 
 /* Limits: layers 1..1024, width 1..1048576, ffn 1..8388608, head size 1..8192, heads divide the
  * width where head_dim is derived, kv heads divide heads, n_rot even and <= head_dim, eps and base
- * finite and positive. LIMIT or FORMAT, saying which and the numbers. `what` names a number to the
- * user: "key 'llama.block_count'" or "'num_hidden_layers'". */
+ * finite and positive; with a window, a period of 2 or more and a local base. LIMIT or FORMAT, with
+ * the number's name in words ("layer count 0") and what is allowed. */
 enum bitnet_status bitnet_hparams_check(const struct bitnet_hparams *hparams,
                                         struct bitnet_error *err);
 /* From metadata "<arch>.*"; n_vocab from the token list, or the embedding's rows. */
