@@ -144,6 +144,14 @@ bool hub_local_is_present(struct hub_local *local, const struct hub_tree_file *f
     return true;
 }
 
+bool hub_local_is_right(struct hub_local *local, const struct hub_tree_file *file)
+{
+    char name[HUB_NAME_MAX];
+    if (has_right_hash(local, file)) return true;
+    if (note_name(name, file->path, "metadata")) hub_unlink(local->dir, name);
+    return false;
+}
+
 /* --- the place --- */
 
 static bool is_present(void *user, const struct hub_tree_file *file)

@@ -27,6 +27,8 @@ void hub_local_close(struct hub_local *local);
 /* The file is there, unchanged since it was noted with this etag; or it has no note but the right
  * SHA-256 (then it is noted, unless `dry_run`). */
 bool hub_local_is_present(struct hub_local *local, const struct hub_tree_file *file, bool dry_run);
+/* Hashes a file that is there; what is wrong loses its note, so that it is fetched again. */
+bool hub_local_is_right(struct hub_local *local, const struct hub_tree_file *file);
 /* The place to download to. Borrowed from `local`. */
 struct hub_place hub_local_place(struct hub_local *local);
 

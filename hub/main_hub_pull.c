@@ -254,6 +254,8 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
          "plain files into this folder instead of the cache", 0, 0},
         {"--dry-run", NULL, BITNET_OPTION_FLAG, &pull.dry_run, "only say what would be fetched", 0,
          0},
+        {"--verify", NULL, BITNET_OPTION_FLAG, &pull.verify,
+         "hash what is there already, too; what is damaged is fetched again", 0, 0},
         {"--qtype", "TYPE", BITNET_OPTION_TEXT, &conversion.type,
          "then convert to GGUF with this type, and verify (see `bitnet convert --help`)", 0, 0},
         {"-o, --outfile", "FILE", BITNET_OPTION_TEXT, &conversion.out,

@@ -16,6 +16,7 @@
 #include "download.h"
 #include "local_dir.h"
 #include "select.h"
+#include "verify.h"
 
 enum { TREE_BYTES_MAX = 64 << 20, INDEX_BYTES_MAX = 64 << 20, SPARE_BYTES = 64 << 20 };
 
@@ -308,13 +309,34 @@ static bool is_there(struct pull *p, const struct hub_tree_file *file)
     return hub_entry_presence(&p->repo, p->commit, file->path, etag, file->size) == HUB_PRESENT;
 }
 
+/* With `verify`, what is there must also be right. */
+static enum bitnet_status is_sound(struct pull *p, const struct hub_tree_file *file, bool *sound,
+                                   struct bitnet_error *err)
+{
+    enum bitnet_status status = BITNET_OK;
+    *sound = is_there(p, file);
+    if (!*sound || !p->options->verify || p->options->dry_run || p->tree_is_guess) return BITNET_OK;
+    if (is_local(p))
+        *sound = hub_local_is_right(&p->local, file);
+    else
+        status =
+            hub_verify_entry(&p->repo, p->commit, file->path, file->etag, file->size, sound, err);
+    if (!status && !*sound)
+        hub_notice(p->hub, BITNET_HUB_NOTICE, "%s was damaged; it is fetched again",
+                   BITNET_QUOTE(bitnet_str_of(file->path)));
+    return status;
+}
+
 static enum bitnet_status find_missing(struct pull *p, struct bitnet_error *err)
 {
     p->missing = bitnet_alloc(p->selection.n + 1, sizeof p->missing[0]);
     if (!p->missing) return bitnet_fail(err, BITNET_MEMORY, "no memory for the plan");
     for (size_t i = 0; i < p->selection.n; i++) {
         const struct hub_tree_file *file = selected(p, i);
-        if (is_there(p, file)) continue;
+        bool sound;
+        enum bitnet_status status = is_sound(p, file, &sound, err);
+        if (status) return status;
+        if (sound) continue;
         p->missing[p->n_missing++] = file;
         if (!bitnet_add_u64(p->missing_bytes, file->size, &p->missing_bytes))
             return bitnet_fail(err, BITNET_FORMAT, "the sizes of the files make no sense");

@@ -12,6 +12,7 @@
 #include "hash.h"
 #include "shelf.h"
 #include "tree.h"
+#include "verify.h"
 
 enum { TREE_BYTES_MAX = 64 << 20 };
 
@@ -49,13 +50,33 @@ static bool read_tree(const struct hub_repo *repo, const char *commit, struct hu
 }
 
 /* Hashes the file that stands for an entry. */
-static enum bitnet_status hash_entry(struct verification *v, const char *file, const char *etag,
-                                     uint64_t size, char got[HUB_HEX_MAX], struct bitnet_error *err)
+static enum bitnet_status hash_entry(const struct hub_repo *repo, const char *file,
+                                     const char *etag, uint64_t size, char got[HUB_HEX_MAX],
+                                     struct bitnet_error *err)
 {
-    int fd = hub_open_file(v->repo->dir, file, O_RDONLY, 0);
+    int fd = hub_open_file(repo->dir, file, O_RDONLY, 0);
     if (fd < 0) return hub_io_error(err, errno, "open", file);
     enum bitnet_status status = hub_hash_file(fd, etag, size, got, err);
     close(fd);
+    return status;
+}
+
+enum bitnet_status hub_verify_entry(const struct hub_repo *repo, const char *commit,
+                                    const char *path, const char *etag, uint64_t size,
+                                    bool *is_right, struct bitnet_error *err)
+{
+    char file[HUB_NAME_MAX], got[HUB_HEX_MAX] = "";
+    snprintf(file, sizeof file, "blobs/%s", etag);
+    bool is_blob = hub_exists(repo->dir, file);
+    *is_right = is_blob && hub_stamped(repo, etag);
+    if (*is_right) return BITNET_OK;
+    if (!is_blob) snprintf(file, sizeof file, "snapshots/%s/%s", commit, path);
+    enum bitnet_status status = hash_entry(repo, file, etag, size, got, err);
+    if (status) return status;
+    *is_right = strcmp(got, etag) == 0;
+    if (*is_right && is_blob) hub_stamp(repo, etag);
+    if (!*is_right && hub_unlink(repo->dir, file) != 0)
+        status = hub_io_error(err, errno, "remove the damaged", file);
     return status;
 }
 
@@ -94,7 +115,7 @@ static enum bitnet_status check_entry(struct verification *v,
     else if (!is_wrong_size && !e->is_file && !v->options->rehash && hub_stamped(v->repo, e->etag))
         f.kind = BITNET_HUB_FINDING_STAMPED;
     else {
-        enum bitnet_status status = hash_entry(v, file, expected, e->size, got, err);
+        enum bitnet_status status = hash_entry(v->repo, file, expected, e->size, got, err);
         if (status) return status;
     }
     bool is_right = f.kind == BITNET_HUB_FINDING_STAMPED || strcmp(got, expected) == 0;

@@ -60,6 +60,8 @@ static bool hear(void *user, const struct bitnet_hub_event *e)
 {
     struct rig *rig = user;
     rig->n_events++;
+    rig->waits += e->kind == BITNET_HUB_WAITING;
+    if (rig->watch) rig->watch(rig, e);
     if (e->text) {
         size_t n = strlen(rig->notices);
         snprintf(rig->notices + n, sizeof rig->notices - n, "%s\n", e->text);
@@ -81,7 +83,7 @@ enum bitnet_status rig_pull(struct rig *rig)
     rig->err = (struct bitnet_error){0};
     rig->notices[0] = rig->path[0] = 0;
     rig->last_done = 0;
-    rig->n_events = 0;
+    rig->n_events = rig->waits = 0;
     rig->progress_went_back = false;
     enum bitnet_status status = bitnet_hub_new(&hub, &rig->settings, &rig->err);
     if (status) return status;

@@ -23,6 +23,8 @@ struct rig {
     bool progress_went_back;
     uint64_t last_done, stop_at; /* stop_at: the callback stops the pull there; 0: never */
     unsigned n_events;
+    void (*watch)(struct rig *rig, const struct bitnet_hub_event *event); /* or NULL */
+    unsigned waits;                                                       /* events of that kind */
 };
 
 /* Seeded bytes. */

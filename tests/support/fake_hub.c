@@ -24,12 +24,12 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-enum { FILES_MAX = 12000, RULES_MAX = 32, LOG_MAX = 60000, REQUEST_BYTES = 16384 };
+enum { FILES_MAX = 61000, RULES_MAX = 32, LOG_MAX = 60000, REQUEST_BYTES = 16384 };
 
 struct file {
     char path[512];
     char commit[41];
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* NULL: zeros */
     size_t n;
     bool lfs;
     char sha256[65], blob_id[41];
@@ -54,6 +54,11 @@ struct fake_hub {
     unsigned page;
     int url_life;
     const char *tree;
+    const void *packed;
+    size_t n_packed;
+    const char *encoding, *old_name;
+    int clock;
+    unsigned at_once[2], most_at_once[2];
     uint64_t rate;
     SSL_CTX *tls; /* of the hub origin, or NULL */
 };
@@ -113,6 +118,17 @@ void fake_hub_put(struct fake_hub *h, const char *path, const void *bytes, size_
         hash_hex(EVP_sha1(), head, (size_t)head_bytes, pointer, (size_t)p, f->blob_id);
     } else
         hash_hex(EVP_sha1(), head, (size_t)head_bytes, bytes, n, f->blob_id);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void fake_hub_put_zeros(struct fake_hub *h, const char *path, uint64_t n, const char *sha256)
+{
+    fake_hub_put(h, path, "", 0, true);
+    pthread_mutex_lock(&h->lock);
+    struct file *f = find_file(h, h->head, path);
+    f->bytes = NULL;
+    f->n = n;
+    snprintf(f->sha256, sizeof f->sha256, "%s", sha256);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -195,13 +211,14 @@ static void nap(struct answer *a, uint64_t ms)
 
 static bool send_bytes(struct answer *a, const uint8_t *bytes, uint64_t n)
 {
+    static const uint8_t zeros[65536];
     uint64_t rate = a->origin == FAKE_CDN ? a->hub->rate : 0;
     while (n > 0) {
         uint64_t part = n < 65536 ? n : 65536;
         if (rate && part > rate / 50 + 1) part = rate / 50 + 1;
-        if (!send_all(a, bytes, part)) return false;
+        if (!send_all(a, bytes ? bytes : zeros, part)) return false;
         a->sent += part;
-        bytes += part;
+        if (bytes) bytes += part;
         n -= part;
         if (rate) nap(a, part * 1000 / rate);
     }
@@ -246,6 +263,13 @@ static void send_body(struct answer *a, const uint8_t *bytes, uint64_t n, uint64
         } else
             send_bytes(a, bytes, n);
         break;
+    case FAKE_SWAP: {
+        static const uint8_t magic[] = {0x1f, 0x8b, 8, 0};
+        uint64_t head = offset < sizeof magic ? sizeof magic - offset : 0;
+        if (head > n) head = n;
+        if (send_bytes(a, magic + offset % sizeof magic, head)) send_bytes(a, NULL, n - head);
+        break;
+    }
     case FAKE_EXTRA: {
         static const uint8_t extra[4096];
         if (send_bytes(a, bytes, n)) send_bytes(a, extra, r->n < 4096 ? r->n : 4096);
@@ -266,9 +290,14 @@ static void send_head(struct answer *a, int status, const char *headers, int64_t
     if (r->action == FAKE_EXTRA) length += (int64_t)r->n;
     if (!unsaid) snprintf(line, sizeof line, "Content-Length: %" PRId64 "\r\n", length);
     if (unsaid || r->action == FAKE_LENGTH) a->keep = false;
-    int n =
-        snprintf(head, sizeof head, "HTTP/1.1 %d Whatever\r\n%s%sX-Request-Id: fake-1\r\n%s\r\n",
-                 status, headers, line, a->keep ? "" : "Connection: close\r\n");
+    char date[64];
+    time_t now = time(NULL) + a->hub->clock;
+    struct tm tm;
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 %d Whatever\r\n%s%s%sDate: %s\r\nX-Request-Id: fake-1\r\n%s\r\n",
+                     status, headers, r->action == FAKE_HEADER ? r->text : "", line, date,
+                     a->keep ? "" : "Connection: close\r\n");
     a->status = status;
     if (!send_all(a, head, (size_t)n)) a->keep = false;
 }
@@ -316,7 +345,8 @@ static void send_contents(struct answer *a, const struct file *f, const char *et
         snprintf(more + n, sizeof more - (size_t)n, "Content-Encoding: gzip\r\n");
     if (r->action == FAKE_SHORT && end - begin > r->n) end -= r->n;
     send_head(a, ranged ? 206 : 200, more, (int64_t)(end - begin));
-    if (strcmp(a->method, "HEAD") != 0) send_body(a, f->bytes + begin, end - begin, begin);
+    if (strcmp(a->method, "HEAD") == 0) return;
+    send_body(a, f->bytes ? f->bytes + begin : NULL, end - begin, begin);
 }
 
 /* The longest beginning of `from` that is made of `chars`. */
@@ -337,8 +367,13 @@ static void serve_cdn(struct answer *a)
         return;
     }
     const char *expires = strstr(a->target, "Expires=");
-    if (expires && atoll(expires + 8) > 0 && atoll(expires + 8) < (long long)time(NULL)) {
+    if (expires && atoll(expires + 8) > 0 &&
+        atoll(expires + 8) < (long long)time(NULL) + h->clock) {
         send_text(a, 403, "", "expired");
+        return;
+    }
+    if (a->rule.action == FAKE_RANGES_ONLY && !a->range[0]) {
+        send_text(a, 400, "", "object too large");
         return;
     }
     if (strncmp(a->target, "/cdn/", 5) == 0)
@@ -397,6 +432,13 @@ static void send_tree(struct answer *a, const char *commit)
     if (cursor) skip = strtoull(cursor + 7, NULL, 10);
     if (h->tree) {
         send_text(a, 200, headers, h->tree);
+        return;
+    }
+    if (h->packed) {
+        if (h->encoding)
+            snprintf(headers + strlen(headers), 100, "Content-Encoding: %s\r\n", h->encoding);
+        send_head(a, 200, headers, (int64_t)h->n_packed);
+        send_bytes(a, h->packed, h->n_packed);
         return;
     }
     append(&text, &n, &cap, "[");
@@ -472,7 +514,7 @@ static void send_redirect_to_cdn(struct answer *a, const struct file *f, const c
 {
     struct fake_hub *h = a->hub;
     char headers[2048];
-    long long expires = h->url_life ? (long long)time(NULL) + h->url_life : 0;
+    long long expires = h->url_life ? (long long)time(NULL) + h->clock + h->url_life : 0;
     snprintf(headers, sizeof headers,
              "%sLocation: %s/cdn/%s?Expires=%lld&Signature=s3cret&Key-Pair-Id=K\r\n"
              "X-Linked-Etag: \"%s\"\r\nX-Linked-Size: %zu\r\nAccept-Ranges: bytes\r\n",
@@ -516,6 +558,14 @@ static void serve_hub(struct answer *a)
     char target[2048], *at = target;
     static const char api[] = "/api/models/org/model", files[] = "/org/model/resolve/";
     static const char cached[] = "/api/resolve-cache/models/org/model/";
+    const char *old = h->old_name ? strstr(a->target, h->old_name) : NULL;
+    if (old) {
+        char headers[4096];
+        snprintf(headers, sizeof headers, "Location: %.*sorg/model%s\r\n", (int)(old - a->target),
+                 a->target, old + strlen(h->old_name));
+        send_text(a, 307, headers, "");
+        return;
+    }
     if (a->has_token && strcmp(a->token, "bad") == 0) {
         send_error(a, 401, "", "Invalid credentials in Authorization header");
         return;
@@ -609,6 +659,8 @@ static void answer(struct answer *a)
     pthread_mutex_lock(&h->lock);
     pick_rule(a);
     size_t entry = log_request(a);
+    if (++h->at_once[a->origin] > h->most_at_once[a->origin])
+        h->most_at_once[a->origin] = h->at_once[a->origin];
     pthread_mutex_unlock(&h->lock);
     char headers[4096];
     switch (a->rule.action) {
@@ -635,6 +687,7 @@ static void answer(struct answer *a)
             serve_hub(a);
     }
     pthread_mutex_lock(&h->lock);
+    h->at_once[a->origin]--;
     h->log[entry].status = a->status;
     h->log[entry].body_bytes = a->sent;
     pthread_mutex_unlock(&h->lock);
@@ -875,6 +928,29 @@ void fake_hub_set_tree(struct fake_hub *h, const char *json)
 {
     h->tree = json;
 }
+void fake_hub_set_packed_tree(struct fake_hub *h, const void *bytes, size_t n, const char *encoding)
+{
+    h->packed = bytes;
+    h->n_packed = n;
+    h->encoding = encoding;
+}
+void fake_hub_set_old_name(struct fake_hub *h, const char *name)
+{
+    h->old_name = name;
+}
+void fake_hub_set_clock(struct fake_hub *h, int seconds)
+{
+    h->clock = seconds;
+}
+
+unsigned fake_hub_most_at_once(struct fake_hub *h, enum fake_origin origin)
+{
+    pthread_mutex_lock(&h->lock);
+    unsigned n = h->most_at_once[origin];
+    pthread_mutex_unlock(&h->lock);
+    return n;
+}
+
 void fake_hub_set_rate(struct fake_hub *h, uint64_t rate)
 {
     h->rate = rate;
@@ -892,6 +968,7 @@ void fake_hub_clear(struct fake_hub *h)
 {
     pthread_mutex_lock(&h->lock);
     h->n_rules = h->n_log = 0;
+    h->most_at_once[0] = h->most_at_once[1] = 0;
     pthread_mutex_unlock(&h->lock);
 }
 

@@ -22,6 +22,8 @@ enum fake_action {
     FAKE_IGNORE_RANGE, /* 200 and the whole file */
     FAKE_WRONG_RANGE,  /* the Content-Range begins `n` bytes too early */
     FAKE_FLIP,         /* bit 0 of byte `n` of the file is flipped */
+    FAKE_SWAP,         /* other bytes, of the same length: a gzip magic, then zeros */
+    FAKE_RANGES_ONLY,  /* 400 to a request without a range */
     FAKE_LENGTH,       /* Content-Length is off by `delta`; the connection closes */
     FAKE_NO_LENGTH,    /* none; the connection closes at the end */
     FAKE_ENCODED,      /* a gzip header, and some other bytes */
@@ -30,6 +32,7 @@ enum fake_action {
     FAKE_REDIRECT, /* 302 to `text` */
     FAKE_ETAG,     /* the entity tag is `text` */
     FAKE_BODY,     /* 200 with `text` as body */
+    FAKE_HEADER,   /* as ever, with `text` as further headers */
     FAKE_HEAD      /* a head of `n` bytes that never ends */
 };
 
@@ -73,6 +76,8 @@ const char *fake_hub_cdn(const struct fake_hub *hub);
 /* The file is part of the present commit; contents are borrowed and must stay. Large files ("lfs")
  * are on the CDN. The same path again replaces it. */
 void fake_hub_put(struct fake_hub *hub, const char *path, const void *bytes, size_t n, bool lfs);
+/* A large file of n zero bytes with this SHA-256, which takes no memory. */
+void fake_hub_put_zeros(struct fake_hub *hub, const char *path, uint64_t n, const char *sha256);
 void fake_hub_drop(struct fake_hub *hub, const char *path);
 /* Moves main to this commit (40 hex digits). The old one still answers. */
 void fake_hub_commit(struct fake_hub *hub, const char *commit);
@@ -88,6 +93,16 @@ void fake_hub_set_redirect_small(struct fake_hub *hub, bool on); /* relative, as
 void fake_hub_set_url_life(struct fake_hub *hub, int seconds);   /* of signed URLs; 0: no expiry */
 /* The tree answers this instead, when not NULL. Borrowed. */
 void fake_hub_set_tree(struct fake_hub *hub, const char *json);
+/* The tree answers these bytes with this Content-Encoding (NULL: none). Borrowed; NULL ends it. */
+void fake_hub_set_packed_tree(struct fake_hub *hub, const void *bytes, size_t n,
+                              const char *encoding);
+/* The repository was renamed: what is asked under the old name ("org/old") is redirected, with a
+ * relative link. */
+void fake_hub_set_old_name(struct fake_hub *hub, const char *name);
+/* The clock of both servers is ahead of ours by so many seconds. */
+void fake_hub_set_clock(struct fake_hub *hub, int seconds);
+/* The most requests of this origin that were under way at once since the last clear. */
+unsigned fake_hub_most_at_once(struct fake_hub *hub, enum fake_origin origin);
 /* Bytes per second of each CDN connection; 0: as fast as it goes. */
 void fake_hub_set_rate(struct fake_hub *hub, uint64_t bytes_per_second);
 

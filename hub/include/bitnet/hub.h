@@ -130,6 +130,7 @@ struct bitnet_hub_pull_options {
     bool all;              /* everything, instead of what an engine needs */
     bool allow_unsafe;     /* pickle and code files too */
     bool dry_run;          /* plan only; nothing is written */
+    bool verify;           /* hash what is there already, too; what is wrong is fetched again */
     const char *local_dir; /* NULL: into the cache */
     bitnet_hub_event_fn *event;
     void *user;
