@@ -61,6 +61,10 @@ enum bitnet_status bitnet_tokenizer_identify_pre(const struct bitnet_gguf *gguf,
 enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer, const char *dir,
                                              size_t n_vocab, const struct bitnet_log *log,
                                              struct bitnet_error *err);
+/* From one file, told by its contents: a tokenizer.json or a SentencePiece .model. */
+enum bitnet_status bitnet_tokenizer_from_file(struct bitnet_tokenizer **tokenizer, const char *path,
+                                              const struct bitnet_log *log,
+                                              struct bitnet_error *err);
 /* From the text of a tokenizer.json alone. */
 enum bitnet_status bitnet_tokenizer_from_json(struct bitnet_tokenizer **tokenizer,
                                               struct bitnet_str json, const struct bitnet_log *log,
