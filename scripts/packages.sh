@@ -6,12 +6,12 @@
 set -eu
 
 build="gcc g++ cmake ninja-build pkg-config libc6-dev libcjson-dev libcurl4-openssl-dev libssl-dev
-       libzstd-dev"
+       libzstd-dev libsentencepiece-dev"
 test="libcmocka-dev python3"
 clang="clang libclang-rt-14-dev clang-format"
 arm="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libcjson-dev:arm64 libcmocka-dev:arm64
      libssl-dev:arm64"
-oracle="python3 python3-venv"
+oracle="python3 python3-venv nginx-light"
 bench="hyperfine"
 
 missing=

@@ -34,7 +34,7 @@ stage_quick() {
 
 stage_clang() { # the other compiler, and the formatter
     scripts/packages.sh build test clang
-    git ls-files '*.c' '*.h' '*.cu' | xargs clang-format --dry-run --Werror
+    git ls-files '*.c' '*.h' '*.cu' '*.cc' | xargs clang-format --dry-run --Werror
     CC=clang CXX=clang++ configure "$out/clang"
     build "$out/clang"
     run_tests "$out/clang" -LE "$not_quick|structure"

@@ -216,12 +216,12 @@ class Tidy:
 
     def run(self):
         for path in self.paths:
-            if not path.endswith((".c", ".h", ".cu", ".def", ".cmake", ".txt", ".py", ".sh", ".md")):
+            if not path.endswith((".c", ".h", ".cu", ".cc", ".def", ".cmake", ".txt", ".py", ".sh", ".md")):
                 continue
             text = self.read(path)
             if path != "scripts/tidy.py":
                 self.check_machine(path, text)
-            if path.endswith((".c", ".h", ".cu")):
+            if path.endswith((".c", ".h", ".cu", ".cc")):
                 code = strip_comments_and_strings(text)
                 self.check_opening(path, text)
                 self.check_code(path, text, code)

@@ -140,6 +140,7 @@ enum bitnet_status bitnet_tokenize(const struct bitnet_tokenizer *tokenizer, str
     if (status) tokens->n = before;
     bitnet_free(encoder.spelling);
     merge_work_free(&encoder.merge);
+    merge_work_free(&encoder.again);
     split_work_free(&encoder.split);
     bitnet_buf_free(&encoder.text);
     return status;

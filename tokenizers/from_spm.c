@@ -1,25 +1,22 @@
-/* A tokenizer from a SentencePiece .model file. Comes in: the file; goes out: a tokenizer that
- * gives SentencePiece's own ids. Models with user-defined or unused pieces, word or character
- * models, and denormalizers are refused by name. Source: tokenizers.md sections 3, 7 and 15. */
+/* A tokenizer from a SentencePiece .model file. Comes in: the file, which spm_model.c checks; goes
+ * out: a tokenizer that gives SentencePiece's own ids, by libsentencepiece where the build has it,
+ * else by sentencepiece.c. The vocabulary, for names of ids and for writing a GGUF, is ours either
+ * way. Source: tokenizers.md sections 3, 7 and 15. */
 #include "insides.h"
+
+#include <float.h>
 
 #include "spm_model.h"
 
+/* What sentencepiece.c does not do, and libsentencepiece does. */
 static enum bitnet_status check_support(const struct spm_model *model, struct bitnet_error *err)
 {
-    if (model->algorithm != SPM_BPE && model->algorithm != SPM_UNIGRAM)
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "%s models are not supported",
-                           model->algorithm == SPM_WORD ? "word" : "character");
-    if (model->has_denormalizer)
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "a denormalizer is not supported");
-    if (!model->escape_whitespaces)
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "unescaped white space is not supported");
-    for (size_t id = 0; id < model->n; id++)
-        if (model->pieces[id].type == BITNET_TOKEN_USER ||
-            model->pieces[id].type == BITNET_TOKEN_UNUSED)
-            return bitnet_fail(err, BITNET_UNSUPPORTED,
-                               "piece %zu: user-defined and unused pieces are not supported", id);
-    return BITNET_OK;
+    const char *what = model->has_denormalizer      ? "a denormalizer"
+                       : !model->escape_whitespaces ? "unescaped white space"
+                                                    : NULL;
+    if (!what) return BITNET_OK;
+    return bitnet_hint(err, bitnet_fail(err, BITNET_UNSUPPORTED, "%s is not supported", what),
+                       "a build with libsentencepiece (BITNET_SENTENCEPIECE=ON) supports it");
 }
 
 static enum bitnet_status keep_charsmap(struct bitnet_tokenizer *tokenizer,
@@ -43,6 +40,17 @@ static enum bitnet_status fill(struct bitnet_tokenizer *tokenizer, const struct 
                                      model->pieces[id].score, err);
     if (status) return status;
     words->is_sentencepiece = true;
+    words->by_character = model->algorithm == SPM_CHAR;
+    words->plain_spaces = !model->escape_whitespaces;
+    words->max_score = FLT_MIN; /* as the library begins */
+    for (size_t id = 0; id < model->n && !status; id++) {
+        const struct spm_piece *piece = &model->pieces[id];
+        if (piece->type == BITNET_TOKEN_NORMAL && piece->score > words->max_score)
+            words->max_score = piece->score;
+        if (piece->type == BITNET_TOKEN_USER && !trie_add(&words->user, piece->text, (uint32_t)id))
+            status = bitnet_fail(err, BITNET_MEMORY, "out of memory");
+    }
+    if (status) return status;
     words->merge_spaces = model->remove_extra_whitespaces;
     words->suffix_spaces = model->suffix_spaces;
     words->byte_fallback = model->byte_fallback;
@@ -58,24 +66,34 @@ static enum bitnet_status fill(struct bitnet_tokenizer *tokenizer, const struct 
     return BITNET_OK;
 }
 
+static enum bitnet_tokenizer_kind kind_of(const struct spm_model *model)
+{
+    if (model->algorithm == SPM_BPE) return BITNET_TOKENIZER_SPM;
+    return model->algorithm == SPM_UNIGRAM ? BITNET_TOKENIZER_UNIGRAM : BITNET_TOKENIZER_WORDS;
+}
+
 enum bitnet_status tokenizer_read_spm(struct bitnet_tokenizer **tokenizer, struct bitnet_bytes file,
                                       struct bitnet_error *err)
 {
     struct spm_model model = {0};
+    struct spm_shim *shim = NULL;
     *tokenizer = NULL;
     enum bitnet_status status = spm_model_read(&model, file, err);
-    if (!status) status = check_support(&model, err);
+    if (!status) status = spm_shim_open(&shim, file, err);
+    if (!status && !shim) status = check_support(&model, err);
     if (!status) {
-        *tokenizer = tokenizer_new(model.algorithm == SPM_BPE ? BITNET_TOKENIZER_SPM
-                                                              : BITNET_TOKENIZER_UNIGRAM);
+        *tokenizer = tokenizer_new(kind_of(&model));
         status = *tokenizer ? fill(*tokenizer, &model, err)
                             : bitnet_fail(err, BITNET_MEMORY, "out of memory");
     }
     spm_model_free(&model);
-    if (status) {
-        bitnet_tokenizer_free(*tokenizer);
-        *tokenizer = NULL;
+    if (!status) {
+        (*tokenizer)->shim = shim;
+        return BITNET_OK;
     }
+    spm_shim_close(shim);
+    bitnet_tokenizer_free(*tokenizer);
+    *tokenizer = NULL;
     return status;
 }
 

@@ -11,6 +11,7 @@
 #include "merge.h"
 #include "pre.h"
 #include "special.h"
+#include "spm_shim.h"
 #include "vocab.h"
 #include "words.h"
 
@@ -49,7 +50,8 @@ struct bitnet_tokenizer {
     size_t n_passes;
     struct regex **regexes; /* [n_regexes] that passes use */
     size_t n_regexes, regexes_cap;
-    struct words words; /* UNIGRAM, WORDPIECE, RWKV */
+    struct words words;    /* UNIGRAM, WORDPIECE, RWKV */
+    struct spm_shim *shim; /* of a .model file: libsentencepiece; NULL: sentencepiece.c does it */
     struct bitnet_special_tokens special;
     int32_t cls, mask;
     bool add_bos_is_given, add_eos_is_given; /* the source says so, it is no default */
@@ -119,6 +121,7 @@ struct encoder {
     const struct bitnet_tokenizer *tokenizer;
     struct bitnet_tokens *out;
     struct merge_work merge;
+    struct merge_work again; /* for unused pieces, which are taken apart */
     struct split_work split;
     struct bitnet_buf text; /* the text as the merges see it */
     bool after_unknown;     /* the last id was the unknown piece of a .model */
@@ -133,6 +136,9 @@ enum bitnet_status bpe_encode_word(struct encoder *encoder, struct bitnet_str wo
 enum bitnet_status spm_encode(struct encoder *encoder, struct bitnet_str text, bool with_prefix);
 /* The same for text whose spaces are U+2581 already. It may lie in encoder->text. */
 enum bitnet_status spm_encode_normal(struct encoder *encoder, struct bitnet_str text);
+/* The token of this spelling; bytes, or the unknown token, when there is none but a control token.
+ */
+enum bitnet_status spm_emit(struct encoder *encoder, struct bitnet_str spelling);
 enum bitnet_status sentencepiece_encode_text(struct encoder *encoder, struct bitnet_str text);
 enum bitnet_status sentencepiece_decode(const struct bitnet_tokenizer *tokenizer,
                                         const int32_t *ids, size_t n, bool with_special,

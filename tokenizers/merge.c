@@ -103,6 +103,7 @@ struct merge_rules {
     const struct merge_table *table;
     const struct vocab *vocab;
     const char *text;
+    bool only_text;
 };
 
 /* Floats in an order that unsigned comparison understands, the largest score first. */
@@ -113,6 +114,11 @@ static uint32_t key_of_score(float score)
     if (bits << 1 == 0) bits = 0; /* -0 equals 0 */
     uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     return ~ascending;
+}
+
+static bool is_text(uint8_t type)
+{
+    return type == BITNET_TOKEN_NORMAL || type == BITNET_TOKEN_USER || type == BITNET_TOKEN_UNUSED;
 }
 
 static bool find_pair(const struct merge_rules *rules, const struct merge_symbol *left,
@@ -127,7 +133,7 @@ static bool find_pair(const struct merge_rules *rules, const struct merge_symbol
     }
     struct bitnet_str joint = {rules->text + left->begin, (size_t)left->bytes + right->bytes};
     int32_t id = vocab_find(rules->vocab, joint);
-    if (id < 0) return false;
+    if (id < 0 || (rules->only_text && !is_text(rules->vocab->type[id]))) return false;
     *key = key_of_score(rules->vocab->score[id]);
     *result = (uint32_t)id;
     return true;
@@ -144,9 +150,11 @@ bool merge_push(struct merge_work *work, uint32_t id, size_t begin, size_t bytes
     return true;
 }
 
-static void join(struct merge_symbol *symbols, int32_t at, uint32_t result)
+static void join(struct merge_work *work, int32_t at, uint32_t result)
 {
+    struct merge_symbol *symbols = work->symbols;
     struct merge_symbol *left = &symbols[at], *right = &symbols[left->next];
+    work->last_left = left->bytes;
     left->id = result;
     left->bytes += right->bytes;
     left->next = right->next;
@@ -211,7 +219,7 @@ static bool run_heap(struct merge_work *work, const struct merge_rules *rules)
     while (work->n_heap) {
         struct merge_candidate best = heap_pop(work);
         if (is_stale(work, &best)) continue;
-        join(work->symbols, best.at, best.result);
+        join(work, best.at, best.result);
         if (!offer(work, rules, work->symbols[best.at].prev) || !offer(work, rules, best.at))
             return false;
     }
@@ -237,7 +245,7 @@ static void run_short(struct merge_work *work, const struct merge_rules *rules)
         for (int32_t i = symbols[0].next; i >= 0; i = symbols[i].next)
             if (pair[i].key < pair[best].key) best = i;
         if (pair[best].key == UINT32_MAX) return;
-        join(symbols, best, pair[best].result);
+        join(work, best, pair[best].result);
         for (int32_t i = best, k = 0; k < 2 && i >= 0; i = symbols[i].prev, k++)
             if (symbols[i].next < 0 || !find_pair(rules, &symbols[i], &symbols[symbols[i].next],
                                                   &pair[i].key, &pair[i].result))
@@ -248,7 +256,7 @@ static void run_short(struct merge_work *work, const struct merge_rules *rules)
 bool merge_run(struct merge_work *work, const struct merge_table *table, const struct vocab *vocab,
                const char *text)
 {
-    struct merge_rules rules = {table, vocab, text};
+    struct merge_rules rules = {table, vocab, text, work->only_text};
     if (work->n_symbols < 2) return true;
     if (work->n_symbols > SHORT_ROW) return run_heap(work, &rules);
     run_short(work, &rules);

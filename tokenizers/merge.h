@@ -62,6 +62,8 @@ struct merge_work {
     size_t n_symbols, symbols_cap;
     struct merge_candidate *heap;
     size_t n_heap, heap_cap;
+    bool only_text;   /* control, unknown and byte tokens are no result (SentencePiece) */
+    size_t last_left; /* bytes of the left side of the last join */
 };
 
 /* Appends a symbol to the row. False: out of memory. */

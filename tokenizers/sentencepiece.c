@@ -1,7 +1,11 @@
-/* SentencePiece's own road for tokenizers from a .model file: its normalizer, the merges or the
- * best path of the other files, and its way back to text. Comes in: text or ids; goes out: ids or
- * text. Source: SentencePiece's normalizer.cc and sentencepiece_processor.cc. */
+/* SentencePiece's own road for tokenizers from a .model file. Comes in: text or ids; goes out: ids
+ * or text. With libsentencepiece in the build it does the work (spm_shim.h); without it, its
+ * normalizer, the merges or the best path of the other files, and its way back to text are here,
+ * and a test compares the two. Source: SentencePiece's normalizer.cc and
+ * sentencepiece_processor.cc. */
 #include "insides.h"
+
+#include "unicode.h"
 
 #define SPACE "\xE2\x96\x81"
 
@@ -11,6 +15,8 @@ static struct bitnet_str normal_of(const struct words *words, struct bitnet_str 
 {
     struct bitnet_str by;
     uint32_t c;
+    *used = words_user_prefix(words, rest);
+    if (*used) return (struct bitnet_str){rest.at, *used};
     *used = charsmap_find(&words->map, rest, CHARSMAP_LONGEST, &by);
     if (*used) return by;
     *used = bitnet_utf8_decode(rest.at, rest.n, &c);
@@ -61,16 +67,59 @@ static bool normalize(const struct bitnet_tokenizer *tokenizer, struct bitnet_st
     return !(dummy && words->suffix_spaces) || bitnet_buf_add(out, SPACE, 3);
 }
 
+/* User-defined pieces are never merged with anything, so the text between them is. */
+static enum bitnet_status encode_bpe(struct encoder *encoder, struct bitnet_str text)
+{
+    const struct words *words = &encoder->tokenizer->words;
+    enum bitnet_status status = BITNET_OK;
+    size_t begin = 0, at = 0;
+    while (at < text.n && !status) {
+        struct bitnet_str rest = {text.at + at, text.n - at};
+        size_t n = words_user_prefix(words, rest);
+        if (!n) {
+            at += unicode_announced_length(rest.at, rest.n);
+            continue;
+        }
+        status = spm_encode_normal(encoder, (struct bitnet_str){text.at + begin, at - begin});
+        if (!status) status = spm_emit(encoder, (struct bitnet_str){rest.at, n});
+        begin = at += n;
+    }
+    return status
+               ? status
+               : spm_encode_normal(encoder, (struct bitnet_str){text.at + begin, text.n - begin});
+}
+
+/* Models of whole words, which begin with a space, or of characters. */
+static enum bitnet_status encode_whole(struct encoder *encoder, struct bitnet_str text)
+{
+    const struct words *words = &encoder->tokenizer->words;
+    enum bitnet_status status = BITNET_OK;
+    for (size_t at = 0, end; at < text.n && !status; at = end) {
+        struct bitnet_str rest = {text.at + at, text.n - at};
+        size_t n = words->by_character ? words_user_prefix(words, rest) : 0;
+        end = at + (n ? n : unicode_announced_length(rest.at, rest.n));
+        while (!words->by_character && end < text.n &&
+               !bitnet_str_starts((struct bitnet_str){text.at + end, text.n - end}, SPACE))
+            end += unicode_announced_length(text.at + end, text.n - end);
+        status = spm_emit(encoder, (struct bitnet_str){text.at + at, end - at});
+    }
+    return status;
+}
+
 enum bitnet_status sentencepiece_encode_text(struct encoder *encoder, struct bitnet_str text)
 {
+    enum bitnet_tokenizer_kind kind = encoder->tokenizer->kind;
+    if (encoder->tokenizer->shim)
+        return spm_shim_encode(encoder->tokenizer->shim, text, encoder->out, encoder->err);
     encoder->text.n = 0;
+    encoder->after_unknown = false;
     if (!normalize(encoder->tokenizer, text, &encoder->text))
         return bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for %zu bytes of text",
                            text.n);
     struct bitnet_str normal = {encoder->text.at, encoder->text.n};
-    return encoder->tokenizer->kind == BITNET_TOKENIZER_UNIGRAM
-               ? unigram_encode(encoder, normal)
-               : spm_encode_normal(encoder, normal);
+    if (kind == BITNET_TOKENIZER_WORDS) return encode_whole(encoder, normal);
+    return kind == BITNET_TOKENIZER_UNIGRAM ? unigram_encode(encoder, normal)
+                                            : encode_bpe(encoder, normal);
 }
 
 /* ------------------------------------------------------------------ ids -> text */
@@ -119,6 +168,8 @@ enum bitnet_status sentencepiece_decode(const struct bitnet_tokenizer *tokenizer
                                         const int32_t *ids, size_t n, bool with_special,
                                         struct bitnet_buf *out, struct bitnet_error *err)
 {
+    if (tokenizer->shim && !with_special && spm_shim_knows(tokenizer->shim, ids, n))
+        return spm_shim_decode(tokenizer->shim, ids, n, out, err);
     struct bitnet_buf bytes = {.max = SIZE_MAX / 2};
     bool ok = true, is_first = true, lost_space = false;
     size_t begin = out->n;

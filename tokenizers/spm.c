@@ -7,6 +7,8 @@
  * most are tokens themselves. Same ids, in linear time on real text. */
 #include "insides.h"
 
+#include <bitnet/alloc.h>
+
 #include "unicode.h"
 
 #define SPACE "\xE2\x96\x81"
@@ -48,16 +50,18 @@ static size_t piece_end(const struct bitnet_tokenizer *tokenizer, struct bitnet_
     return at;
 }
 
-static enum bitnet_status merge_piece(struct encoder *encoder, struct bitnet_str piece)
+static enum bitnet_status merge_piece(struct encoder *encoder, struct merge_work *merge,
+                                      struct bitnet_str piece)
 {
     const struct vocab *vocab = &encoder->tokenizer->vocab;
-    encoder->merge.n_symbols = 0;
+    merge->n_symbols = 0;
+    merge->only_text = encoder->tokenizer->words.is_sentencepiece;
     for (size_t at = 0, length; at < piece.n; at += length) {
         length = unicode_announced_length(piece.at + at, piece.n - at);
         int32_t id = vocab_find(vocab, (struct bitnet_str){piece.at + at, length});
-        if (!merge_push(&encoder->merge, (uint32_t)id, at, length)) return no_memory(encoder);
+        if (!merge_push(merge, (uint32_t)id, at, length)) return no_memory(encoder);
     }
-    return merge_run(&encoder->merge, NULL, vocab, piece.at) ? BITNET_OK : no_memory(encoder);
+    return merge_run(merge, NULL, vocab, piece.at) ? BITNET_OK : no_memory(encoder);
 }
 
 static enum bitnet_status emit_bytes(struct encoder *encoder, const char *bytes, size_t n)
@@ -92,21 +96,85 @@ static enum bitnet_status emit_token(struct encoder *encoder, uint32_t id)
     return encoder_emit(encoder, id);
 }
 
+enum bitnet_status spm_emit(struct encoder *encoder, struct bitnet_str spelling)
+{
+    int32_t id = vocab_find_token(&encoder->tokenizer->vocab, spelling);
+    bool is_control = bitnet_token_type(encoder->tokenizer, id) == BITNET_TOKEN_CONTROL;
+    return id >= 0 && !is_control ? emit_token(encoder, (uint32_t)id)
+                                  : emit_unspelled(encoder, spelling);
+}
+
+/* ------------------------------------------------------------------ unused pieces */
+
+/* A .model may call pieces unused: they take part in merging, and what became one is taken apart
+ * again into the two that were joined last. Merging the spelling by itself shows them. */
+static bool is_unused(const struct bitnet_tokenizer *tokenizer, uint32_t id)
+{
+    return tokenizer->words.is_sentencepiece && id < tokenizer->vocab.n_tokens &&
+           tokenizer->vocab.type[id] == BITNET_TOKEN_UNUSED;
+}
+
+/* The two sides of an unused piece; false when it is a single character, which stays. */
+static enum bitnet_status take_apart(struct encoder *encoder, struct bitnet_str piece, size_t *left)
+{
+    *left = 0;
+    if (unicode_announced_length(piece.at, piece.n) == piece.n) return BITNET_OK;
+    enum bitnet_status status = merge_piece(encoder, &encoder->again, piece);
+    if (!status && encoder->again.symbols[0].next < 0) *left = encoder->again.last_left;
+    return status;
+}
+
+/* Depth first, from the left, with a stack of its own. */
+static enum bitnet_status emit_parts(struct encoder *encoder, struct bitnet_str piece)
+{
+    const struct vocab *vocab = &encoder->tokenizer->vocab;
+    struct bitnet_str *stack = NULL, part = piece;
+    size_t n = 0, cap = 0, left;
+    enum bitnet_status status = BITNET_OK;
+    for (bool more = true; more && !status;) {
+        int32_t id = vocab_find(vocab, part);
+        left = 0;
+        if (id >= 0 && is_unused(encoder->tokenizer, (uint32_t)id))
+            status = take_apart(encoder, part, &left);
+        if (!status && left) {
+            if (!BITNET_GROW(stack, n, cap, (size_t)VOCAB_MAX_TOKEN_BYTES)) {
+                status = no_memory(encoder);
+                continue;
+            }
+            stack[n++] = (struct bitnet_str){part.at + left, part.n - left};
+            part.n = left;
+            continue;
+        }
+        if (!status) status = spm_emit(encoder, part);
+        more = n > 0;
+        if (more) part = stack[--n];
+    }
+    bitnet_free(stack);
+    return status;
+}
+
+/* ------------------------------------------------------------------ pieces of text */
+
 static enum bitnet_status encode_piece(struct encoder *encoder, struct bitnet_str piece)
 {
     const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
     int32_t token = vocab_find(&tokenizer->vocab, piece);
+    if (token >= 0 && is_unused(tokenizer, (uint32_t)token)) token = -1;
     enum reach reach = token < 0 ? REACH_NO : reach_of(tokenizer, (uint32_t)token);
     if (reach == REACH_YES) return emit_token(encoder, (uint32_t)token);
 
-    enum bitnet_status status = merge_piece(encoder, piece);
+    enum bitnet_status status = merge_piece(encoder, &encoder->merge, piece);
     const struct merge_symbol *symbols = encoder->merge.symbols;
     if (!status && reach == REACH_UNKNOWN)
         reach_learn(tokenizer, (uint32_t)token, symbols[0].next < 0);
     for (int32_t i = 0; i >= 0 && !status; i = symbols[i].next) {
         struct bitnet_str bytes = {piece.at + symbols[i].begin, symbols[i].bytes};
-        status = symbols[i].id != MERGE_NO_ID ? emit_token(encoder, symbols[i].id)
-                                              : emit_unspelled(encoder, bytes);
+        if (symbols[i].id == MERGE_NO_ID)
+            status = emit_unspelled(encoder, bytes);
+        else if (is_unused(tokenizer, symbols[i].id))
+            status = emit_parts(encoder, bytes);
+        else
+            status = emit_token(encoder, symbols[i].id);
     }
     return status;
 }
@@ -114,7 +182,6 @@ static enum bitnet_status encode_piece(struct encoder *encoder, struct bitnet_st
 enum bitnet_status spm_encode_normal(struct encoder *encoder, struct bitnet_str text)
 {
     enum bitnet_status status = BITNET_OK;
-    encoder->after_unknown = false;
     for (size_t begin = 0, end; begin < text.n && !status; begin = end) {
         end = piece_end(encoder->tokenizer, text, begin);
         status = encode_piece(encoder, (struct bitnet_str){text.at + begin, end - begin});

@@ -37,6 +37,7 @@ void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer)
     merge_table_free(&tokenizer->merges);
     special_free(&tokenizer->specials);
     words_free(&tokenizer->words);
+    spm_shim_close(tokenizer->shim);
     bitnet_free(tokenizer->reach);
     for (size_t i = 0; i < tokenizer->n_regexes; i++) regex_free(tokenizer->regexes[i]);
     bitnet_free(tokenizer->regexes);
@@ -213,6 +214,13 @@ static bool strips_left(const struct bitnet_tokenizer *tokenizer, struct bitnet_
     return tokenizer->strip_rule == STRIP_LEFT_OF_MASK && bitnet_str_is(text, "<mask>");
 }
 
+/* User-defined pieces of a .model are found by the model itself, in normalized text. */
+static bool cut_by_model(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text)
+{
+    return tokenizer->words.is_sentencepiece &&
+           words_user_prefix(&tokenizer->words, text) == text.n;
+}
+
 static enum bitnet_status list_specials(struct bitnet_tokenizer *tokenizer,
                                         struct bitnet_error *err)
 {
@@ -221,8 +229,9 @@ static enum bitnet_status list_specials(struct bitnet_tokenizer *tokenizer,
     for (uint32_t id = 0; id < vocab->n_tokens && ok; id++) {
         uint8_t type = vocab->type[id];
         struct bitnet_str text = vocab_text(vocab, id);
-        if (text.n && (type == BITNET_TOKEN_CONTROL || type == BITNET_TOKEN_USER ||
-                       type == BITNET_TOKEN_UNKNOWN))
+        if (!text.n || cut_by_model(tokenizer, text)) continue;
+        if (type == BITNET_TOKEN_CONTROL || type == BITNET_TOKEN_USER ||
+            type == BITNET_TOKEN_UNKNOWN)
             ok = special_add(&tokenizer->specials,
                              (struct special){.id = id,
                                               .text = text,
@@ -250,8 +259,9 @@ static bool is_searched(const struct bitnet_tokenizer *tokenizer, uint32_t id)
 {
     uint8_t type = tokenizer->vocab.type[id];
     if (tokenizer->hf) return tokenizer->reach[id] != REACH_ADDED;
-    return tokenizer->kind != BITNET_TOKENIZER_UNIGRAM || type == BITNET_TOKEN_NORMAL ||
-           type == BITNET_TOKEN_USER || type == BITNET_TOKEN_UNUSED;
+    if (tokenizer->kind != BITNET_TOKENIZER_UNIGRAM) return true;
+    return type == BITNET_TOKEN_NORMAL || type == BITNET_TOKEN_USER ||
+           (type == BITNET_TOKEN_UNUSED && !tokenizer->words.is_sentencepiece);
 }
 
 static bool add_searched(struct bitnet_tokenizer *tokenizer, uint32_t id)

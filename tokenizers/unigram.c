@@ -19,6 +19,17 @@ void words_free(struct words *words)
     trie_free(&words->user);
 }
 
+size_t words_user_prefix(const struct words *words, struct bitnet_str text)
+{
+    size_t longest = 0;
+    uint32_t node = text.n ? trie_step(&words->user, 0, (uint8_t)text.at[0]) : 0;
+    for (size_t end = 1; node; end++) {
+        if (words->user.nodes[node].value_plus_1) longest = end;
+        node = end < text.n ? trie_step(&words->user, node, (uint8_t)text.at[end]) : 0;
+    }
+    return longest;
+}
+
 static enum bitnet_status no_memory(struct encoder *encoder, size_t n)
 {
     return bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for %zu bytes of text", n);
@@ -43,11 +54,15 @@ static void offer(const struct words *words, struct place *place, double score, 
     *place = (struct place){words->wide_sums ? score : (double)(float)score, from, id, true};
 }
 
-static double score_of(const struct bitnet_tokenizer *tokenizer, uint32_t id)
+/* User-defined tokens are to win: llama.cpp gives them 0, SentencePiece a bonus for their length.
+ */
+static double score_of(const struct bitnet_tokenizer *tokenizer, uint32_t id, size_t length)
 {
-    if (tokenizer->words.wide_scores) return tokenizer->words.wide_scores[id];
+    const struct words *words = &tokenizer->words;
+    if (words->wide_scores) return words->wide_scores[id];
     bool is_user = !tokenizer->hf && tokenizer->vocab.type[id] == BITNET_TOKEN_USER;
-    return is_user ? 0 : (double)tokenizer->vocab.score[id];
+    if (!is_user) return (double)tokenizer->vocab.score[id];
+    return words->is_sentencepiece ? (double)((float)length * words->max_score) - 0.1 : 0;
 }
 
 /* All tokens that begin at `at`, the shortest first; the unknown one if none is the character. */
@@ -61,7 +76,8 @@ static void extend(const struct bitnet_tokenizer *tokenizer, struct bitnet_str t
     for (size_t end = at + 1; node; end++) {
         uint32_t value = words->trie.nodes[node].value_plus_1;
         if (value) {
-            offer(words, &places[end], here + score_of(tokenizer, value - 1), at, value - 1);
+            offer(words, &places[end], here + score_of(tokenizer, value - 1, end - at), at,
+                  value - 1);
             covered = covered || end - at == length;
         }
         node = end < text.n ? trie_step(&words->trie, node, (uint8_t)text.at[end]) : 0;
@@ -148,14 +164,9 @@ enum bitnet_status unigram_encode(struct encoder *encoder, struct bitnet_str tex
 static struct bitnet_str normal_of(const struct words *words, struct bitnet_str rest, size_t *used)
 {
     struct bitnet_str by;
-    size_t longest = 0;
-    uint32_t node = trie_step(&words->user, 0, (uint8_t)rest.at[0]), c;
-    for (size_t end = 1; node; end++) {
-        if (words->user.nodes[node].value_plus_1) longest = end;
-        node = end < rest.n ? trie_step(&words->user, node, (uint8_t)rest.at[end]) : 0;
-    }
-    *used = longest;
-    if (longest) return (struct bitnet_str){rest.at, longest};
+    uint32_t c;
+    *used = words_user_prefix(words, rest);
+    if (*used) return (struct bitnet_str){rest.at, *used};
     *used = charsmap_find(&words->map, rest, CHARSMAP_LONGEST, &by);
     if (*used) return by;
     *used = unicode_decode_lenient(rest.at, rest.n, &c);
