@@ -15,9 +15,10 @@
 #include "insides.h"
 #include "places.h"
 
-#define MAX_ATTEMPTS 64
-#define MAX_WARNINGS 32
-#define LARGE_VOCAB  65536
+#define MAX_ATTEMPTS   64
+#define MAX_WARNINGS   32
+#define LARGE_VOCAB    65536
+#define MAX_PER_FOLDER 8
 
 static const char *const strategy_names[] = {"explicit", "embedded", "beside", "cache", "download"};
 
@@ -117,21 +118,26 @@ static bool is_over(struct search *s)
     return s->found || s->is_out_of_memory;
 }
 
+/* Every vocabulary of a folder, until one fits. */
 static void try_folder(struct search *s, enum bitnet_strategy strategy, const char *folder,
                        const char *repository)
 {
-    struct bitnet_tokenizer *tokenizer = NULL;
-    struct bitnet_error why = {0};
-    size_t n_warnings = s->n_warnings;
     const struct bitnet_log log = {.say = hear, .user = s};
-    if (is_over(s) || !folder) return;
-    enum bitnet_status status = bitnet_tokenizer_from_dir(&tokenizer, folder, 0, &log, &why);
-    if (status == BITNET_NOT_FOUND) {
-        write_down(s, strategy, folder, "no tokenizer files");
-        return;
+    for (size_t n = 0; folder && n < MAX_PER_FOLDER && !is_over(s); n++) {
+        struct bitnet_tokenizer *tokenizer = NULL;
+        struct bitnet_error why = {0};
+        struct bitnet_buf path = {.max = 8192};
+        size_t n_warnings = s->n_warnings;
+        enum bitnet_status status =
+            tokenizer_from_dir_nth(&tokenizer, folder, n, &path, &log, &why);
+        bool is_end = status == BITNET_NOT_FOUND && !path.at;
+        if (is_end && !n) write_down(s, strategy, folder, "no tokenizer files");
+        if (!status) status = fit_check(tokenizer, s->gguf, &why);
+        if (!is_end)
+            judge(s, strategy, path.at ? path.at : folder, repository, tokenizer, n_warnings, &why);
+        bitnet_buf_free(&path);
+        if (is_end) return;
     }
-    if (!status) status = fit_check(tokenizer, s->gguf, &why);
-    judge(s, strategy, folder, repository, tokenizer, n_warnings, &why);
 }
 
 static void try_file(struct search *s, enum bitnet_strategy strategy, const char *path)
@@ -340,10 +346,9 @@ static const char *origin(struct search *s)
     case BITNET_STRATEGY_EMBEDDED:
         return keep_printed(s, "the tokenizer inside %s", record->path);
     case BITNET_STRATEGY_BESIDE:
-        return keep_printed(s, "the tokenizer files in %s", record->path);
+        return keep_printed(s, "the tokenizer beside the model, %s", record->path);
     case BITNET_STRATEGY_CACHE:
-        return keep_printed(s, "the cached tokenizer of %s, in %s", record->repository,
-                            record->path);
+        return keep_printed(s, "the cached tokenizer of %s, %s", record->repository, record->path);
     case BITNET_STRATEGY_DOWNLOAD:
         break;
     }

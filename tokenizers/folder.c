@@ -74,7 +74,12 @@ static enum bitnet_status try_file(struct folder *folder, enum folder_kind kind,
 {
     if (folder->name) return BITNET_OK;
     enum bitnet_status status = read_text(folder->dir, name, max_bytes, &folder->vocab, err);
-    return status || !folder->vocab.at ? status : take(folder, kind, name, err);
+    if (status || !folder->vocab.at) return status;
+    if (!folder->n_skip) return take(folder, kind, name, err);
+    folder->n_skip--;
+    free_text(folder->vocab);
+    folder->vocab = (struct bitnet_str){0};
+    return BITNET_OK;
 }
 
 static enum bitnet_status try_model(struct folder *folder, const char *name,
@@ -93,7 +98,11 @@ static enum bitnet_status try_merges(struct folder *folder, struct bitnet_error 
     enum bitnet_status status =
         read_text(folder->dir, "merges.txt", MAX_VOCABULARY, &folder->merges, err);
     if (status || !folder->merges.at) return status;
-    return try_file(folder, FOLDER_MERGES, "vocab.json", MAX_TOKENIZER_JSON, err);
+    status = try_file(folder, FOLDER_MERGES, "vocab.json", MAX_TOKENIZER_JSON, err);
+    if (folder->name) return status;
+    free_text(folder->merges);
+    folder->merges = (struct bitnet_str){0};
+    return status;
 }
 
 /* The first *.tiktoken in the order of names, so that the choice does not depend on the disk. */
@@ -139,13 +148,72 @@ static enum bitnet_status find_vocabulary(struct folder *folder, struct bitnet_e
         "*.tiktoken, vocab.txt and rwkv_vocab_v20230424.txt");
 }
 
+/* ------------------------------------------------------------------ one file by its contents */
+
+static bool is_json(struct bitnet_str text)
+{
+    size_t i = text.n >= 3 && memcmp(text.at, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    while (i < text.n && memchr(" \t\r\n", text.at[i], 4)) i++;
+    return i < text.n && text.at[i] == '{';
+}
+
+/* RWKV's list begins with its first byte, "1 '\x00' 1". */
+static bool is_rwkv(struct bitnet_str text)
+{
+    return bitnet_str_starts(text, "1 '") || bitnet_str_starts(text, "1 b'");
+}
+
+static enum bitnet_status tell_kind(const struct folder *folder, const char *name,
+                                    enum folder_kind *kind, struct bitnet_error *err)
+{
+    struct bitnet_str text = folder->vocab;
+    if (is_json(text))
+        *kind = folder->merges.at ? FOLDER_MERGES : FOLDER_JSON;
+    else if (text.n && text.at[0] == 0x0A)
+        *kind = FOLDER_MODEL;
+    else if (is_tiktoken(text))
+        *kind = FOLDER_TIKTOKEN;
+    else if (is_rwkv(text))
+        *kind = FOLDER_RWKV;
+    else if (bitnet_str_ends(bitnet_str_of(name), ".txt"))
+        *kind = FOLDER_WORDS;
+    else {
+        const char *hint = NULL;
+        const char *what =
+            bitnet_file_accident((struct bitnet_bytes){(const uint8_t *)text.at, text.n}, &hint);
+        enum bitnet_status status = bitnet_fail(err, BITNET_FORMAT, "%s: %s", name,
+                                                what ? what : "this is no tokenizer that we know");
+        return hint ? bitnet_hint(err, status, "%s", hint) : status;
+    }
+    return BITNET_OK;
+}
+
+/* Half of a pair stands for both. */
+static enum bitnet_status read_named(struct folder *folder, const char *name,
+                                     struct bitnet_error *err)
+{
+    bool is_half = strcmp(name, "vocab.json") == 0 || strcmp(name, "merges.txt") == 0;
+    enum folder_kind kind = FOLDER_JSON;
+    enum bitnet_status status = BITNET_OK;
+    if (is_half) {
+        name = "vocab.json";
+        status = read_text(folder->dir, "merges.txt", MAX_VOCABULARY, &folder->merges, err);
+    }
+    if (!status) status = read_text(folder->dir, name, MAX_TOKENIZER_JSON, &folder->vocab, err);
+    if (!status && !folder->vocab.at)
+        return bitnet_fail(err, BITNET_NOT_FOUND, "%s/%s: there is no such file", folder->dir,
+                           name);
+    if (!status) status = tell_kind(folder, name, &kind, err);
+    return status ? status : take(folder, kind, name, err);
+}
+
 /* ------------------------------------------------------------------ the whole */
 
-enum bitnet_status folder_open(struct folder *folder, const char *dir, struct bitnet_error *err)
+static enum bitnet_status read_documents(struct folder *folder, struct bitnet_error *err)
 {
-    *folder = (struct folder){.dir = dir};
-    enum bitnet_status status = find_vocabulary(folder, err);
-    if (!status && folder->kind == FOLDER_JSON)
+    const char *dir = folder->dir;
+    enum bitnet_status status = BITNET_OK;
+    if (folder->kind == FOLDER_JSON)
         status = read_text(dir, "tokenizer.model", MAX_VOCABULARY, &folder->model, err);
     if (!status && folder->kind == FOLDER_JSON && !folder->model.at)
         status = read_text(dir, "spiece.model", MAX_VOCABULARY, &folder->model, err);
@@ -160,6 +228,22 @@ enum bitnet_status folder_open(struct folder *folder, const char *dir, struct bi
     if (!status)
         status = read_text(dir, "chat_template.jinja", MAX_TEMPLATE, &folder->template, err);
     return status;
+}
+
+enum bitnet_status folder_open(struct folder *folder, const char *dir, size_t n_skip,
+                               struct bitnet_error *err)
+{
+    *folder = (struct folder){.dir = dir, .n_skip = n_skip};
+    enum bitnet_status status = find_vocabulary(folder, err);
+    return status ? status : read_documents(folder, err);
+}
+
+enum bitnet_status folder_open_file(struct folder *folder, const char *dir, const char *name,
+                                    struct bitnet_error *err)
+{
+    *folder = (struct folder){.dir = dir};
+    enum bitnet_status status = read_named(folder, name, err);
+    return status ? status : read_documents(folder, err);
 }
 
 void folder_close(struct folder *folder)

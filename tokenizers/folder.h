@@ -24,6 +24,7 @@ struct document {
 
 struct folder {
     const char *dir;
+    size_t n_skip; /* vocabularies still to be passed over */
     enum folder_kind kind;
     char *name;                 /* of the vocabulary's file */
     struct bitnet_str vocab;    /* its text */
@@ -33,9 +34,14 @@ struct folder {
     struct document tokenizer_config, config, generation, added, special_map;
 };
 
-/* NOT_FOUND when there is no vocabulary; FORMAT, LIMIT, MEMORY with the file's name. On failure the
- * folder still wants folder_close(). */
-enum bitnet_status folder_open(struct folder *folder, const char *dir, struct bitnet_error *err);
+/* The first vocabulary of the folder, or the one after `n_skip` others. NOT_FOUND when there is
+ * none; FORMAT, LIMIT, MEMORY with the file's name. On failure the folder still wants
+ * folder_close(). */
+enum bitnet_status folder_open(struct folder *folder, const char *dir, size_t n_skip,
+                               struct bitnet_error *err);
+/* One file as the vocabulary, told by its contents, and the documents beside it. */
+enum bitnet_status folder_open_file(struct folder *folder, const char *dir, const char *name,
+                                    struct bitnet_error *err);
 void folder_close(struct folder *folder);
 
 #endif

@@ -312,22 +312,58 @@ static enum bitnet_status read_beside(struct bitnet_tokenizer *tokenizer,
     return status ? status : read_eog(tokenizer, folder->generation.root, err);
 }
 
-enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer, const char *dir,
-                                             size_t n_vocab, const struct bitnet_log *log,
-                                             struct bitnet_error *err)
+/* Takes the folder over, opened or not. */
+static enum bitnet_status make_and_close(struct bitnet_tokenizer **tokenizer, struct folder *folder,
+                                         size_t n_vocab, const struct bitnet_log *log,
+                                         enum bitnet_status status, struct bitnet_error *err)
 {
-    struct folder folder;
     *tokenizer = NULL;
-    enum bitnet_status status = folder_open(&folder, dir, err);
     if (!status) {
-        status = make(tokenizer, &folder, n_vocab, log, err);
-        if (!status) status = read_beside(*tokenizer, &folder, err);
-        if (status) bitnet_error_prefix(err, status, "%s/%s", dir, folder.name);
+        status = make(tokenizer, folder, n_vocab, log, err);
+        if (!status) status = read_beside(*tokenizer, folder, err);
+        if (status) bitnet_error_prefix(err, status, "%s/%s", folder->dir, folder->name);
     }
     if (status) {
         bitnet_tokenizer_free(*tokenizer);
         *tokenizer = NULL;
     }
-    folder_close(&folder);
+    folder_close(folder);
+    return status;
+}
+
+enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer, const char *dir,
+                                             size_t n_vocab, const struct bitnet_log *log,
+                                             struct bitnet_error *err)
+{
+    struct folder folder;
+    enum bitnet_status status = folder_open(&folder, dir, 0, err);
+    return make_and_close(tokenizer, &folder, n_vocab, log, status, err);
+}
+
+enum bitnet_status tokenizer_from_dir_nth(struct bitnet_tokenizer **tokenizer, const char *dir,
+                                          size_t n, struct bitnet_buf *path,
+                                          const struct bitnet_log *log, struct bitnet_error *err)
+{
+    struct folder folder;
+    enum bitnet_status status = folder_open(&folder, dir, n, err);
+    if (folder.name && !bitnet_buf_printf(path, "%s/%s", dir, folder.name))
+        status = bitnet_fail(err, BITNET_MEMORY, "out of memory for a path");
+    return make_and_close(tokenizer, &folder, 0, log, status, err);
+}
+
+enum bitnet_status bitnet_tokenizer_from_file(struct bitnet_tokenizer **tokenizer, const char *path,
+                                              const struct bitnet_log *log,
+                                              struct bitnet_error *err)
+{
+    struct folder folder;
+    const char *slash = strrchr(path, '/');
+    struct bitnet_buf dir = {.max = 8192};
+    *tokenizer = NULL;
+    if (!(slash ? bitnet_buf_printf(&dir, "%.*s", (int)(slash - path) + (slash == path), path)
+                : bitnet_buf_printf(&dir, ".")))
+        return bitnet_fail(err, BITNET_MEMORY, "out of memory for a path");
+    enum bitnet_status status = folder_open_file(&folder, dir.at, slash ? slash + 1 : path, err);
+    status = make_and_close(tokenizer, &folder, 0, log, status, err);
+    bitnet_buf_free(&dir);
     return status;
 }

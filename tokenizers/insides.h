@@ -82,6 +82,11 @@ enum bitnet_status tokenizer_set_pre(struct bitnet_tokenizer *tokenizer, const s
 enum bitnet_status tokenizer_read_gguf(struct bitnet_tokenizer **tokenizer,
                                        const struct bitnet_gguf *gguf, const char *pre,
                                        const struct bitnet_log *log, struct bitnet_error *err);
+/* from_dir.c: the tokenizer of the vocabulary after `n` others in the folder, whose path is appended
+ * to `path`. */
+enum bitnet_status tokenizer_from_dir_nth(struct bitnet_tokenizer **tokenizer, const char *dir,
+                                          size_t n, struct bitnet_buf *path,
+                                          const struct bitnet_log *log, struct bitnet_error *err);
 /* identify.c: which name a finished byte-level tokenizer needs. Leaves it with another one: call
  * tokenizer_set_pre() afterwards. */
 enum bitnet_status tokenizer_identify_pre(struct bitnet_tokenizer *tokenizer,

@@ -1,10 +1,13 @@
-/* bitnet tokenize: text -> token ids, and back. MODEL is a GGUF file, a model folder, a
- * tokenizer.json or a SentencePiece .model. Results on standard output, talk on standard error. */
+/* bitnet tokenize: text -> token ids, and back; and which tokenizer a model has. MODEL is a GGUF
+ * file, a model folder, a tokenizer's own file, or a repository. Results on standard output, talk
+ * on standard error. */
+#include "main_find.h"
+
+#include "../runtime/tools.h"
+
 #include "bitnet/alloc.h"
-#include "bitnet/args.h"
 #include "bitnet/file.h"
 #include "bitnet/text.h"
-#include "bitnet/tokenizer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,14 +15,13 @@
 
 #include <cjson/cJSON.h>
 
-int bitnet_tokenize_main(int argc, char **argv);
-
 #define NAME      "bitnet-tokenize"
 #define MAX_INPUT ((size_t)1 << 30)
 
 struct call {
     const char *model, *prompt, *file, *decode;
-    bool from_stdin, ids, pieces, json, count, no_bos, parse_special, quiet;
+    bool from_stdin, ids, pieces, json, count, no_bos, parse_special, explain;
+    struct finder finder;
     struct bitnet_tokenizer *tokenizer;
     struct bitnet_str text;
     struct bitnet_tokens tokens;
@@ -32,48 +34,6 @@ static void say(void *user, enum bitnet_log_level level, const char *text)
 }
 
 static const struct bitnet_log warnings = {.say = say};
-
-/* ------------------------------------------------------------------ the tokenizer */
-
-static enum bitnet_status open_gguf(struct call *call, const struct bitnet_log *log,
-                                    struct bitnet_error *err)
-{
-    struct bitnet_gguf *gguf = NULL;
-    enum bitnet_status status =
-        bitnet_gguf_open(&gguf, call->model, &(struct bitnet_gguf_options){.log = log}, err);
-    if (!status) {
-        status = bitnet_tokenizer_from_gguf(&call->tokenizer, gguf, log, err);
-        if (status) bitnet_error_prefix(err, status, "%s", call->model);
-    }
-    bitnet_gguf_close(gguf);
-    return status;
-}
-
-/* A tokenizer.json, or a SentencePiece .model. */
-static enum bitnet_status open_file(struct call *call, const struct bitnet_log *log, bool is_json,
-                                    struct bitnet_error *err)
-{
-    struct bitnet_str file;
-    enum bitnet_status status = bitnet_read_file(call->model, (size_t)128 << 20, &file, err);
-    if (status) return status;
-    struct bitnet_bytes bytes = {(const uint8_t *)file.at, file.n};
-    status = is_json ? bitnet_tokenizer_from_json(&call->tokenizer, file, log, err)
-                     : bitnet_tokenizer_from_spm(&call->tokenizer, bytes, err);
-    if (status) bitnet_error_prefix(err, status, "%s", call->model);
-    bitnet_free((void *)(uintptr_t)file.at);
-    return status;
-}
-
-static enum bitnet_status open_model(struct call *call, struct bitnet_error *err)
-{
-    const struct bitnet_log *log = call->quiet ? NULL : &warnings;
-    if (bitnet_path_is_dir(call->model))
-        return bitnet_tokenizer_from_dir(&call->tokenizer, call->model, 0, log, err);
-    struct bitnet_str path = bitnet_str_of(call->model);
-    if (bitnet_str_ends(path, ".json")) return open_file(call, log, true, err);
-    if (bitnet_str_ends(path, ".model")) return open_file(call, log, false, err);
-    return open_gguf(call, log, err);
-}
 
 /* ------------------------------------------------------------------ the text */
 
@@ -97,6 +57,11 @@ static enum bitnet_status read_input(struct call *call, struct bitnet_error *err
 {
     int n_sources =
         (call->prompt != NULL) + (call->file != NULL) + call->from_stdin + (call->decode != NULL);
+    if (call->explain && n_sources == 0) return BITNET_OK;
+    if (call->explain)
+        return bitnet_fail(err, BITNET_USAGE,
+                           "--explain takes no text: leave out -p, -f, --stdin "
+                           "and --decode");
     if (n_sources != 1)
         return bitnet_fail(err, BITNET_USAGE, "give one of -p, -f, --stdin, --decode");
     if (call->file) return bitnet_read_file(call->file, MAX_INPUT, &call->text, err);
@@ -217,18 +182,57 @@ static enum bitnet_status print_tokens(struct call *call, struct bitnet_error *e
     return BITNET_OK;
 }
 
-static enum bitnet_status run(struct call *call, struct bitnet_error *err)
+/* ------------------------------------------------------------------ the call */
+
+static enum bitnet_status check_call(const struct call *call, struct bitnet_error *err)
 {
     if (!call->model)
         return bitnet_hint(
             err, bitnet_fail(err, BITNET_USAGE, "no model given"),
-            "-m MODEL, a GGUF file, a model folder, a tokenizer.json or a tokenizer.model");
+            "-m MODEL, a GGUF file, a model folder, a tokenizer's file, or user/name");
     if (call->ids + call->pieces + call->json + call->count > 1)
         return bitnet_fail(err, BITNET_USAGE,
                            "--ids, --pieces, --json and --count exclude each other");
-    enum bitnet_status status = read_input(call, err);
-    if (!status) status = open_model(call, err);
-    if (!status) status = call->decode ? print_text(call, err) : print_tokens(call, err);
+    if (call->explain && (call->ids || call->pieces || call->count))
+        return bitnet_fail(err, BITNET_USAGE, "--explain prints text, or with --json JSON");
+    if (call->decode && (call->ids || call->pieces || call->json || call->count))
+        return bitnet_fail(err, BITNET_USAGE, "--decode prints text");
+    return BITNET_OK;
+}
+
+static enum bitnet_status find_tokenizer(struct call *call, struct bitnet_error *err)
+{
+    struct bitnet_discovery_model model;
+    enum bitnet_status status =
+        finder_open(&call->finder, call->finder.is_quiet ? NULL : &warnings, err);
+    if (!status) status = finder_model(&call->finder, call->model, &model, err);
+    return status ? status : finder_find(&call->finder, &model, &call->tokenizer, err);
+}
+
+/* The decision is told on standard output even when there is none: that is what was asked for. */
+static enum bitnet_status explain(struct call *call, enum bitnet_status found,
+                                  struct bitnet_error *err)
+{
+    const struct bitnet_discovery *record = &call->finder.record;
+    if (found && !record->n_attempts) return found;
+    if (!call->json) {
+        finder_print(stdout, record, call->tokenizer);
+        return found;
+    }
+    if (finder_print_json(stdout, record, call->tokenizer)) return found;
+    return bitnet_fail(err, BITNET_MEMORY, "out of memory");
+}
+
+static enum bitnet_status run(struct call *call, struct bitnet_error *err)
+{
+    enum bitnet_status status = check_call(call, err);
+    if (!status) status = read_input(call, err);
+    if (status) return status;
+    status = find_tokenizer(call, err);
+    if (call->explain)
+        status = explain(call, status, err);
+    else if (!status)
+        status = call->decode ? print_text(call, err) : print_tokens(call, err);
     if (!status && (fflush(stdout) != 0 || ferror(stdout)))
         status = bitnet_fail(err, BITNET_IO, "standard output: %s", strerror(errno));
     return status;
@@ -236,35 +240,41 @@ static enum bitnet_status run(struct call *call, struct bitnet_error *err)
 
 int bitnet_tokenize_main(int argc, char **argv)
 {
-    struct call call = {0};
+    struct call call = {.finder = {.tool = NAME}};
+    /* clang-format off */
     const struct bitnet_option options[] = {
         {"-m, --model", "MODEL", BITNET_OPTION_TEXT, &call.model,
-         "a GGUF file, a model folder, a tokenizer.json or a tokenizer.model", 0, 0},
+         "a GGUF file, a model folder, a tokenizer's own file, or a repository (user/name)", 0, 0},
         {"-p, --prompt", "TEXT", BITNET_OPTION_TEXT, &call.prompt, "the text", 0, 0},
         {"-f, --file", "FILE", BITNET_OPTION_TEXT, &call.file, "read the text from a file", 0, 0},
-        {"--stdin", NULL, BITNET_OPTION_FLAG, &call.from_stdin, "read the text from standard input",
-         0, 0},
+        {"--stdin", NULL, BITNET_OPTION_FLAG, &call.from_stdin,
+         "read the text from standard input", 0, 0},
         {"--decode", "IDS", BITNET_OPTION_TEXT, &call.decode,
          "print the text of these ids (with --parse-special: control tokens too)", 0, 0},
         {"--ids", NULL, BITNET_OPTION_FLAG, &call.ids, "print ids on one line (the default)", 0, 0},
-        {"--pieces", NULL, BITNET_OPTION_FLAG, &call.pieces, "print a line per token: id and text",
-         0, 0},
+        {"--pieces", NULL, BITNET_OPTION_FLAG, &call.pieces,
+         "print a line per token: id and text", 0, 0},
         {"--json", NULL, BITNET_OPTION_FLAG, &call.json, "print a list of {id, hex, text}", 0, 0},
         {"--count", NULL, BITNET_OPTION_FLAG, &call.count, "print the number of tokens", 0, 0},
         {"--no-bos", NULL, BITNET_OPTION_FLAG, &call.no_bos,
          "add no token at the beginning or the end", 0, 0},
         {"--parse-special", NULL, BITNET_OPTION_FLAG, &call.parse_special,
          "text that spells a control token becomes that token", 0, 0},
-        {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &call.quiet, "no warnings", 0, 0},
+        {"--explain", NULL, BITNET_OPTION_FLAG, &call.explain,
+         "print which tokenizer is taken, and why (with --json: as JSON)", 0, 0},
+        FINDER_OPTIONS(&call.finder),
+        {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &call.finder.is_quiet, "no warnings", 0, 0},
     };
+    /* clang-format on */
     const struct bitnet_command command = {
         .name = NAME,
-        .synopsis = "-m MODEL [-p TEXT | -f FILE | --stdin | --decode IDS] [OPTION]...",
+        .synopsis = "-m MODEL [-p TEXT | -f FILE | --stdin | --decode IDS | --explain] [OPTION]...",
         .summary = "Text to token ids and back. A GGUF is tokenized as llama.cpp does, a\n"
                    "tokenizer.json as Hugging Face tokenizers do.",
         .examples = "  bitnet tokenize -m model.gguf -p \"Hello world\"\n"
                     "  bitnet tokenize -m model.gguf -f text.txt --count\n"
-                    "  bitnet tokenize -m model-folder --decode \"9906 1917\"\n",
+                    "  bitnet tokenize -m model-folder --decode \"9906 1917\"\n"
+                    "  bitnet tokenize -m model.gguf --explain\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
     };
@@ -277,8 +287,10 @@ int bitnet_tokenize_main(int argc, char **argv)
     if (!status && done && help.at) fputs(help.at, stdout);
     bitnet_buf_free(&help);
     if (!status && !done) status = run(&call, &err);
+    fflush(stdout);
     bitnet_tokens_free(&call.tokens);
     bitnet_free((void *)(uintptr_t)call.text.at);
     bitnet_tokenizer_free(call.tokenizer);
+    finder_close(&call.finder);
     return status ? bitnet_report_error(NAME, &err) : 0;
 }

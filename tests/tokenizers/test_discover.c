@@ -236,14 +236,16 @@ TEST(files_beside_the_model_are_taken_and_the_story_is_told_once)
     v.model = "plamo9";
     vocabulary_write(model, &v);
     copy_golden("gpt2.json", "tokenizer.json");
-    must_take(model, BITNET_STRATEGY_BESIDE,
-              "the tokenizer files in %s: byte-level BPE gpt-2, 420 tokens, by the rules of "
-              "Hugging Face tokenizers",
-              scene.dir.path);
+    must_take(
+        model, BITNET_STRATEGY_BESIDE,
+        "the tokenizer beside the model, %s/tokenizer.json: byte-level BPE gpt-2, 420 tokens, by "
+        "the rules of "
+        "Hugging Face tokenizers",
+        scene.dir.path);
     assert_int_equal(scene.talk.n_warnings, 1);
     assert_text_has(scene.talk.text, "model.gguf: the tokenizer inside cannot be used (key "
                                      "'tokenizer.ggml.model': 'plamo9' is not supported");
-    assert_text_has(scene.talk.text, "; instead: the tokenizer files in ");
+    assert_text_has(scene.talk.text, "; instead: the tokenizer beside the model, ");
 }
 
 TEST(the_folder_above_the_model_is_looked_into_too)
@@ -253,7 +255,9 @@ TEST(the_folder_above_the_model_is_looked_into_too)
     vocabulary_write(model, &strange);
     copy_golden("gpt2.json", "tokenizer.json");
     must_take(model, BITNET_STRATEGY_BESIDE,
-              "the tokenizer files in %s/..: byte-level BPE gpt-2, 420 tokens, by the rules of "
+              "the tokenizer beside the model, %s/../tokenizer.json: byte-level BPE gpt-2, 420 "
+              "tokens, by "
+              "the rules of "
               "Hugging Face tokenizers",
               file("gguf"));
     assert_string_equal(outcome(0), "the file holds no tokenizer");
@@ -269,7 +273,8 @@ TEST(a_cached_repository_that_the_metadata_names_is_taken)
     vocabulary_write(model, &sourced);
     cache_repository("gpt2.json");
     snprintf(words, sizeof words,
-             "the cached tokenizer of Some-Org/a.model_1, in %s: byte-level BPE gpt-2, 420 tokens, "
+             "the cached tokenizer of Some-Org/a.model_1, %s/tokenizer.json: byte-level BPE gpt-2, "
+             "420 tokens, "
              "by the rules of Hugging Face tokenizers",
              file("cache/models--Some-Org--a.model_1/snapshots/0123abcd"));
     must_take(model, BITNET_STRATEGY_CACHE, "%s", words);
@@ -290,7 +295,8 @@ TEST(what_is_nowhere_is_downloaded)
     scene.served = file("net");
     scene.options.fetch = serve;
     must_take(model, BITNET_STRATEGY_DOWNLOAD,
-              "the tokenizer of Some-Org/a.model_1, downloaded to %s: byte-level BPE gpt-2, 420 "
+              "the tokenizer of Some-Org/a.model_1, downloaded to %s/tokenizer.json: byte-level "
+              "BPE gpt-2, 420 "
               "tokens, by the rules of Hugging Face tokenizers",
               scene.served);
     assert_string_equal(scene.fetched, "Some-Org/a.model_1");
@@ -310,10 +316,12 @@ TEST(nothing_anywhere_is_an_error_that_names_what_would_help)
 TEST(a_folder_gives_its_files_or_its_only_gguf)
 {
     copy_golden("gpt2.json", "tokenizer.json");
-    must_take(scene.dir.path, BITNET_STRATEGY_BESIDE,
-              "the tokenizer files in %s: byte-level BPE gpt-2, 420 tokens, by the rules of "
-              "Hugging Face tokenizers",
-              scene.dir.path);
+    must_take(
+        scene.dir.path, BITNET_STRATEGY_BESIDE,
+        "the tokenizer beside the model, %s/tokenizer.json: byte-level BPE gpt-2, 420 tokens, by "
+        "the rules of "
+        "Hugging Face tokenizers",
+        scene.dir.path);
     make_folder("b");
     vocabulary_write(file("b/model.gguf"), &sound);
     must_take(file("b"), BITNET_STRATEGY_EMBEDDED,
@@ -533,7 +541,8 @@ TEST(a_guess_that_fits_is_called_one)
     scene.options.fetch = serve;
     scene.options.guess = true;
     must_take(file("models/here/model.gguf"), BITNET_STRATEGY_DOWNLOAD,
-              "the tokenizer of openai-community/gpt2, downloaded to %s: byte-level BPE gpt-2, "
+              "the tokenizer of openai-community/gpt2, downloaded to %s/tokenizer.json: byte-level "
+              "BPE gpt-2, "
               "50257 tokens, by the rules of Hugging Face tokenizers (a guess)",
               scene.served);
     assert_true(scene.record.is_guess);

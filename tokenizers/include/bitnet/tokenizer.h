@@ -61,7 +61,8 @@ enum bitnet_status bitnet_tokenizer_identify_pre(const struct bitnet_gguf *gguf,
 enum bitnet_status bitnet_tokenizer_from_dir(struct bitnet_tokenizer **tokenizer, const char *dir,
                                              size_t n_vocab, const struct bitnet_log *log,
                                              struct bitnet_error *err);
-/* From one file, told by its contents: a tokenizer.json or a SentencePiece .model. */
+/* From one file, told by its contents (a tokenizer.json, a SentencePiece .model, a tiktoken file,
+ * vocab.json or merges.txt of a pair, vocab.txt, RWKV's list), and the documents beside it. */
 enum bitnet_status bitnet_tokenizer_from_file(struct bitnet_tokenizer **tokenizer, const char *path,
                                               const struct bitnet_log *log,
                                               struct bitnet_error *err);
