@@ -2,14 +2,22 @@
  * The counters are the only state; they are atomic, and only tests read them. */
 #include "bitnet/alloc.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "bitnet/bytes.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 * 1024 * 1024 };
+enum {
+    SLOW_PAGE_US = 1500, /* to clear 2 MiB takes 100 to 300 */
+    PATIENCE_US = 60000
+};
 
 static atomic_long n_asked, n_live, fail_number = -1;
 
@@ -68,6 +76,84 @@ void bitnet_free_aligned(void *p)
     if (!p) return;
     uint8_t *aligned = p;
     bitnet_free(aligned - aligned[-1]);
+}
+
+/* --- large blocks --- */
+
+/* What is mapped for n_bytes: with room to move up to a multiple of a huge page. */
+static bool mapped_bytes(size_t n_bytes, size_t *n)
+{
+    return bitnet_add_size(n_bytes, 2 * (size_t)HUGE_PAGE, n) && *n <= PTRDIFF_MAX;
+}
+
+static size_t whole_pages(size_t n_bytes)
+{
+    return (n_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+}
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+}
+
+/* What lies before and after the block goes back, so that the block alone is the mapping. */
+void *bitnet_alloc_pages(size_t n_bytes)
+{
+    size_t n_mapped;
+    if (!mapped_bytes(n_bytes, &n_mapped) || must_fail()) return NULL;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    uint8_t *map = mmap(NULL, n_mapped, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (map == MAP_FAILED) return NULL;
+    const size_t used = whole_pages(n_bytes ? n_bytes : 1);
+    const size_t before = (HUGE_PAGE - (uintptr_t)map % HUGE_PAGE) % HUGE_PAGE;
+    if (before) munmap(map, before);
+    if (n_mapped > before + used) munmap(map + before + used, n_mapped - before - used);
+#if defined(MADV_HUGEPAGE)
+    madvise(map + before, used, MADV_HUGEPAGE); /* advice: without it all works, slower */
+#endif
+    return counted(map + before);
+}
+
+void bitnet_free_pages(void *p, size_t n_bytes)
+{
+    if (!p) return;
+    atomic_fetch_sub_explicit(&n_live, 1, memory_order_relaxed);
+    munmap(p, whole_pages(n_bytes ? n_bytes : 1));
+}
+
+/* A guest whose host must find the memory first may wait 10 us for each 4 KiB of a huge page, and a
+ * gigabyte takes seconds. Small pages have often been used before. */
+void bitnet_pages_touch(void *begin, size_t n, void *block_end, atomic_uint *waited_us)
+{
+    uint8_t *page = (uint8_t *)(((uintptr_t)begin + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    for (uint8_t *end = (uint8_t *)begin + n; page < end; page += HUGE_PAGE) {
+        if (atomic_load_explicit(waited_us, memory_order_relaxed) > PATIENCE_US) return;
+        const double start = now_us();
+        *(volatile uint8_t *)page = 0;
+        const double us = now_us() - start;
+        if (us < SLOW_PAGE_US) continue;
+        const unsigned before =
+            atomic_fetch_add_explicit(waited_us, (unsigned)us, memory_order_relaxed);
+        if (before > PATIENCE_US || before + (unsigned)us <= PATIENCE_US) continue;
+#if defined(MADV_HUGEPAGE)
+        if (page + HUGE_PAGE < (uint8_t *)block_end)
+            madvise(page + HUGE_PAGE, (size_t)((uint8_t *)block_end - page) - HUGE_PAGE,
+                    MADV_NOHUGEPAGE);
+#endif
+    }
+}
+
+/* "always [madvise] never": the brackets stand around what is in force. */
+int bitnet_pages_are_huge(void)
+{
+    char text[64] = "";
+    const int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    const ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    return n > 0 && !strstr(text, "[never]");
 }
 
 int bitnet_grow(void **array, size_t size, size_t n, size_t *cap, size_t max)

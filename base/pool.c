@@ -1,16 +1,21 @@
-/* A fixed team of threads and one job at a time. The job is cut into slices; who is free takes the
- * next one.
+/* A fixed team of threads and one job at a time. The job is cut into slices; every thread owns a
+ * run of neighbouring slices and takes them in order, so that it reads memory in one stream (two
+ * threads that share 80 KiB pieces of a matrix read 29 GB/s here, each its own half 37); who has
+ * finished takes the last slices of the others.
  *
- * Slices are handed out by one 64-bit word, the ticket: (job number << 32 | slices left). Taking a
- * slice is one compare-and-swap, which fails when the job has changed meanwhile; so a thread that
- * the system has put aside in the middle of an old job cannot take a slice of a new one by mistake,
- * and the caller waits for finished slices, never for a thread that has none. The word says all
- * that the decision needs: a late thread must not look at the job, which the caller may be writing
- * (a count of slices there, read too early, made an old job look as if it had some left).
+ * Two kinds of words say all that a decision needs. The ticket: (job number << 32 | slices of it).
+ * Per thread, the shares: (job number << 32 | taken from the front << 16 | taken from the back).
+ * Shares of an older job mean that nothing of this one was taken yet, so the caller writes one
+ * word, not one per thread, and who sleeps does not keep its slices from others. Taking a slice is
+ * one compare-and-swap on its owner's shares, which fails when the job has changed meanwhile: a
+ * thread that the system has put aside in the middle of an old job finds the shares of that job all
+ * taken, and cannot take a slice of a new one by mistake. The caller waits for finished slices,
+ * never for a thread that has none.
  *
  * Waiting is a short spin and then a condition variable. The order "announce that I sleep, then
  * look again" against "publish, then look who sleeps", all sequentially consistent, loses no
- * wake-up. */
+ * wake-up. A team larger than the cores it may use does not spin: it would spin in the way of those
+ * who work. */
 #include "bitnet/pool.h"
 
 #include <assert.h>
@@ -25,16 +30,21 @@
 enum {
     THREADS_MAX = 1024,
     SPINS = 2000, /* tens of microseconds: about the pause between two kernels of one token */
+    SLICES_MAX = 0xffff, /* of one job: shares count in 16 bits */
     CACHE_LINE = 64
 };
 
-/* Only the caller writes a job, and only while no slice of it can be taken: the ticket says that
- * none is left. Read by those who have taken a slice. */
+/* Only the caller writes a job, and only while no slice of one can be taken: all are done. Read by
+ * those who have taken a slice. */
 struct job {
     _Atomic(bitnet_work_fn *) work;
     _Atomic(void *) ctx;
     atomic_size_t begin, n, grain;
-    _Atomic uint32_t n_slices;
+};
+
+/* What was taken of one thread's slices; a cache line of its own. */
+struct shares {
+    _Alignas(CACHE_LINE) _Atomic uint64_t taken;
 };
 
 struct worker {
@@ -52,6 +62,8 @@ struct bitnet_pool {
     pthread_mutex_t mutex;
     pthread_cond_t has_job, is_done;
     unsigned n_threads, n_workers; /* n_workers of n_threads - 1 are running */
+    int n_spins;
+    struct shares *shares; /* [n_threads] */
     struct worker *workers;
 };
 
@@ -81,17 +93,35 @@ static void run_slice(const struct job *job, uint32_t slice, unsigned thread)
     work(atomic_load_explicit(&job->ctx, memory_order_relaxed), first + begin, first + end, thread);
 }
 
-/* Takes the next slice of job `number`; false when there is none left, or the job is over. */
-static bool take_slice(struct bitnet_pool *pool, uint32_t number, uint32_t *slice)
+/* Where the slices of `thread` begin: a thread more or less shares no more than one slice. */
+static uint32_t first_slice(const struct bitnet_pool *pool, uint32_t n_slices, unsigned thread)
 {
-    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    return (uint32_t)((uint64_t)n_slices * thread / pool->n_threads);
+}
+
+/* Takes a slice that `owner` owns in the job of `ticket`, the first one left or the last; false
+ * when none is left, or the job is over. */
+static bool take_slice(struct bitnet_pool *pool, uint64_t ticket, unsigned owner, bool from_front,
+                       uint32_t *slice)
+{
+    const uint32_t begin = first_slice(pool, (uint32_t)ticket, owner);
+    const uint32_t end = first_slice(pool, (uint32_t)ticket, owner + 1);
+    const uint64_t nothing = (uint64_t)job_of(ticket) << 32;
+    _Atomic uint64_t *shares = &pool->shares[owner].taken;
+    uint64_t seen = atomic_load_explicit(shares, memory_order_acquire);
+    if (begin == end) return false;
     for (;;) {
-        uint32_t left = (uint32_t)ticket;
-        if (job_of(ticket) != number || left == 0) return false;
-        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1,
+        const uint64_t taken = job_of(seen) == job_of(ticket) ? seen : nothing;
+        const uint32_t front = (uint32_t)taken >> 16, back = (uint32_t)taken & 0xffff;
+        if (front + back >= end - begin) return false;
+        /* Shares of another job: an older one that is over, or a newer one, and ours is over. */
+        if (taken != seen && atomic_load_explicit(&pool->ticket, memory_order_acquire) != ticket)
+            return false;
+        const uint64_t more = from_front ? 1u << 16 : 1u;
+        if (!atomic_compare_exchange_weak_explicit(shares, &seen, taken + more,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
-        *slice = atomic_load_explicit(&pool->job.n_slices, memory_order_relaxed) - left;
+        *slice = from_front ? begin + front : end - 1 - back;
         return true;
     }
 }
@@ -104,13 +134,22 @@ static void wake_caller(struct bitnet_pool *pool)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-static void work_on(struct bitnet_pool *pool, uint32_t number, unsigned thread)
+/* All that can be taken of `owner`; returns how many slices were done. */
+static uint32_t work_for(struct bitnet_pool *pool, uint64_t ticket, unsigned owner, unsigned thread)
 {
-    uint32_t slice;
-    while (take_slice(pool, number, &slice)) {
-        uint32_t n_slices = atomic_load_explicit(&pool->job.n_slices, memory_order_relaxed);
+    uint32_t slice, n = 0;
+    for (; take_slice(pool, ticket, owner, owner == thread, &slice); n++)
         run_slice(&pool->job, slice, thread);
-        if (atomic_fetch_add(&pool->n_done, 1) + 1 == n_slices && thread != 0) wake_caller(pool);
+    return n;
+}
+
+static void work_on(struct bitnet_pool *pool, uint64_t ticket, unsigned thread)
+{
+    const uint32_t n_slices = (uint32_t)ticket;
+    for (unsigned i = 0; i < pool->n_threads; i++) {
+        const uint32_t n = work_for(pool, ticket, (thread + i) % pool->n_threads, thread);
+        if (n == 0) continue;
+        if (atomic_fetch_add(&pool->n_done, n) + n == n_slices && thread != 0) wake_caller(pool);
     }
 }
 
@@ -123,7 +162,7 @@ static bool has_news(struct bitnet_pool *pool, uint32_t seen)
 
 static void wait_for_news(struct bitnet_pool *pool, uint32_t seen)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < pool->n_spins; i++) {
         if (has_news(pool, seen)) return;
         pause_briefly();
     }
@@ -136,7 +175,7 @@ static void wait_for_news(struct bitnet_pool *pool, uint32_t seen)
 
 static void wait_until_done(struct bitnet_pool *pool, uint32_t n_slices)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < pool->n_spins; i++) {
         if (atomic_load(&pool->n_done) == n_slices) return;
         pause_briefly();
     }
@@ -155,8 +194,9 @@ static void *worker_main(void *arg)
     for (;;) {
         wait_for_news(pool, seen);
         if (atomic_load(&pool->stop)) return NULL;
-        seen = job_of(atomic_load(&pool->ticket));
-        work_on(pool, seen, worker->thread);
+        const uint64_t ticket = atomic_load(&pool->ticket);
+        seen = job_of(ticket);
+        work_on(pool, ticket, worker->thread);
     }
 }
 
@@ -211,9 +251,12 @@ enum bitnet_status bitnet_pool_new(struct bitnet_pool **result, unsigned n_threa
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->has_job, NULL);
     pthread_cond_init(&pool->is_done, NULL);
+    pool->n_spins = pool->n_threads <= bitnet_cores_usable() ? SPINS : 0;
     pool->workers = bitnet_alloc(pool->n_threads, sizeof *pool->workers);
+    pool->shares = bitnet_alloc_aligned(pool->n_threads * sizeof *pool->shares);
     enum bitnet_status status = BITNET_OK;
-    if (!pool->workers) status = bitnet_fail(err, BITNET_MEMORY, "out of memory for a thread pool");
+    if (!pool->workers || !pool->shares)
+        status = bitnet_fail(err, BITNET_MEMORY, "out of memory for a thread pool");
     if (!status) status = start_workers(pool, err);
     if (status)
         bitnet_pool_free(pool);
@@ -234,6 +277,7 @@ void bitnet_pool_free(struct bitnet_pool *pool)
     pthread_cond_destroy(&pool->has_job);
     pthread_mutex_destroy(&pool->mutex);
     bitnet_free(pool->workers);
+    bitnet_free_aligned(pool->shares);
     bitnet_free_aligned(pool);
 }
 
@@ -246,22 +290,31 @@ static void run_alone(size_t n, size_t grain, bitnet_work_fn *work, void *ctx)
     }
 }
 
+/* The next job's number. Zero is the number of shares that nobody has touched, so when the count
+ * begins anew all shares are made so. */
+static uint32_t next_number(struct bitnet_pool *pool)
+{
+    uint32_t number = job_of(atomic_load_explicit(&pool->ticket, memory_order_relaxed)) + 1;
+    if (number) return number;
+    for (unsigned i = 0; i < pool->n_threads; i++) atomic_store(&pool->shares[i].taken, 0);
+    return 1;
+}
+
 /* [begin, begin + n) as one job of n_slices slices. */
 static void run_job(struct bitnet_pool *pool, size_t begin, size_t n, size_t grain,
                     uint32_t n_slices, bitnet_work_fn *work, void *ctx)
 {
     struct job *job = &pool->job;
-    uint32_t number = job_of(atomic_load_explicit(&pool->ticket, memory_order_relaxed)) + 1;
+    const uint64_t ticket = (uint64_t)next_number(pool) << 32 | n_slices;
     atomic_store_explicit(&job->work, work, memory_order_relaxed);
     atomic_store_explicit(&job->ctx, ctx, memory_order_relaxed);
     atomic_store_explicit(&job->begin, begin, memory_order_relaxed);
     atomic_store_explicit(&job->n, n, memory_order_relaxed);
     atomic_store_explicit(&job->grain, grain, memory_order_relaxed);
-    atomic_store_explicit(&job->n_slices, n_slices, memory_order_relaxed);
     atomic_store_explicit(&pool->n_done, 0, memory_order_relaxed);
-    atomic_store(&pool->ticket, (uint64_t)number << 32 | n_slices);
+    atomic_store(&pool->ticket, ticket);
     wake_workers(pool, n_slices);
-    work_on(pool, number, 0);
+    work_on(pool, ticket, 0);
     wait_until_done(pool, n_slices);
 }
 
@@ -273,7 +326,7 @@ void bitnet_pool_run(struct bitnet_pool *pool, size_t n, size_t grain, bitnet_wo
         run_alone(n, grain, work, ctx);
         return;
     }
-    const size_t slices_max = UINT32_MAX; /* the ticket counts in 32 bits */
+    const size_t slices_max = SLICES_MAX;
     for (size_t begin = 0; begin < n;) {
         size_t rest = n - begin, n_slices = rest / grain + (rest % grain != 0);
         size_t part = n_slices > slices_max ? slices_max * grain : rest;

@@ -376,9 +376,15 @@ uint64_t bitnet_gguf_position(const struct bitnet_gguf *gguf, const struct bitne
     return gguf->parts[tensor->part].data_start + tensor->offset;
 }
 
-void bitnet_gguf_release(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor)
+void bitnet_gguf_release_part(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor,
+                              uint64_t offset, uint64_t n)
 {
     const struct gguf_part *part = &gguf->parts[tensor->part];
     if (!part->file.path) return;
-    bitnet_file_release(&part->file, bitnet_gguf_position(gguf, tensor), tensor->data.n);
+    bitnet_file_release(&part->file, bitnet_gguf_position(gguf, tensor) + offset, n);
+}
+
+void bitnet_gguf_release(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor)
+{
+    bitnet_gguf_release_part(gguf, tensor, 0, tensor->data.n);
 }

@@ -30,6 +30,18 @@ static inline size_t panel_cols(size_t cols)
     return (cols + PANEL_COLS - 1) / PANEL_COLS * PANEL_COLS;
 }
 
+/* How far before its use a line is fetched: measured best between 1 and 4 KiB. */
+enum { PREFETCH_LINES = 32, STREAM_LINES = 16 /* that are read between two looks at this */ };
+
+/* What is fetched while line `line` of some panels, `step` bytes apart, is read as so many streams:
+ * bytes from there. Behind the end of a panel lies its neighbour, which is read already; what comes
+ * next for each stream lies behind all of them. */
+static inline size_t panel_ahead(size_t line, size_t n_lines, size_t n_streams, size_t step)
+{
+    const size_t lines = PREFETCH_LINES * PANEL_LINE;
+    return line + PREFETCH_LINES < n_lines ? lines : lines + (n_streams - 1) * step;
+}
+
 size_t bitnet_panel_bytes(size_t cols);
 void bitnet_panel_pack(const int8_t *trits, size_t rows, size_t cols, size_t panel, uint8_t *w);
 #if defined(__x86_64__)

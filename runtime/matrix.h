@@ -7,7 +7,10 @@
 
 #include "bitnet/gguf.h"
 #include "bitnet/kernels.h"
+#include "bitnet/pool.h"
 #include "bitnet/quant.h"
+
+#include <stdatomic.h>
 
 /* Rows that one thread takes at a time, at most; a multiple of every set's panel_rows. */
 #define MATRIX_SLICE_ROWS 128
@@ -15,13 +18,21 @@
 struct matrix {
     size_t rows, cols;
     const uint8_t *bytes;   /* ternary: panels; dense: rows in the file layout of the slot */
-    uint8_t *owned;         /* == bytes unless they lie in the mapping */
     uint64_t n_bytes;       /* size of what `bytes` points to */
+    uint8_t *decoded;       /* == bytes when they were decoded to f32; owned */
+    uint8_t *pages;         /* == bytes when matrix_to_pages() has copied them; owned */
+    bool in_room;           /* packed into the room that the source gave */
     bitnet_dense_fn *dense; /* NULL: ternary */
     float scale;            /* multiplies every result */
     float *row_scales;      /* [rows], instead of `scale`; NULL when all rows share it */
     bool is_inexact;        /* no trits were found: runs with float activations for that reason */
     bool is_decoded;        /* its type has no kernel: decoded to f32 */
+};
+
+/* A block of large pages that is filled by several threads (bitnet_pages_touch()). */
+struct room {
+    uint8_t *at, *end;
+    atomic_uint waited_us;
 };
 
 /* Everything bind needs beside the tensor. */
@@ -31,7 +42,13 @@ struct matrix_source {
     const struct bitnet_tensor *scale; /* "<linear>.scale" of ik_llama.cpp's files, or NULL */
     bool may_be_ternary;               /* a linear layer; else embedding or output matrix */
     bool float_activations;            /* trits run dense, see bitnet_model_options */
+    uint8_t *room;                     /* matrix_room() bytes at a multiple of 64; NULL for 0 */
+    struct room *rooms;                /* the block that it is in */
 };
+
+/* Bytes that the trits of this tensor need when it turns out to be ternary; 0: it cannot be.
+ * UINT64_MAX: more than there is. */
+uint64_t matrix_room(const struct matrix_source *source, const struct bitnet_kernel_set *kernels);
 
 /* Memory that one thread keeps from tensor to tensor. Begins as {0}. */
 struct matrix_scratch {
@@ -50,6 +67,12 @@ enum bitnet_status matrix_bind(struct matrix *matrix, const struct matrix_source
                                const struct bitnet_kernel_set *kernels,
                                struct matrix_scratch *scratch, struct bitnet_error *err);
 void matrix_free(struct matrix *matrix);
+
+/* A dense matrix that lies in the mapping moves into large pages, and the pages of the file are
+ * released on the way, so that memory holds it once. Fails with MEMORY; then it is as it was. */
+enum bitnet_status matrix_to_pages(struct matrix *matrix, const struct bitnet_gguf *gguf,
+                                   const struct bitnet_tensor *tensor, struct bitnet_pool *pool,
+                                   struct bitnet_error *err);
 
 /* The file's layout of a 2-dimensional tensor, tile included. */
 enum bitnet_status matrix_layout(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,

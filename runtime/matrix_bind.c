@@ -140,20 +140,12 @@ static enum bitnet_status no_memory(struct bitnet_error *err, uint64_t n_bytes)
     return bitnet_fail(err, BITNET_MEMORY, "no memory for %" PRIu64 " bytes", n_bytes);
 }
 
-static enum bitnet_status own(struct matrix *m, size_t n_bytes, struct bitnet_error *err)
+/* What was packed was no ternary matrix after all. */
+static void leave_room(struct matrix *m)
 {
-    m->owned = bitnet_alloc_aligned(n_bytes);
-    if (!m->owned) return no_memory(err, n_bytes);
-    m->bytes = m->owned;
-    m->n_bytes = n_bytes;
-    return BITNET_OK;
-}
-
-static void disown(struct matrix *m)
-{
-    bitnet_free_aligned(m->owned);
-    m->bytes = m->owned = NULL;
+    m->bytes = NULL;
     m->n_bytes = 0;
+    m->in_room = false;
     m->dense = NULL;
 }
 
@@ -179,21 +171,47 @@ static bitnet_dense_fn *dense_slot(const struct bitnet_kernel_set *k, enum bitne
 
 /* ------------------------------------------------------------------ packing */
 
-/* Room for all rows: panels, or binary16 where the dense kernel's float sums stand in for the
- * ternary path. */
-static enum bitnet_status pack_begin(struct binding *b, struct bitnet_error *err)
+/* Panels, or binary16 where the dense kernel's float sums stand in for the ternary path. */
+static uint64_t packed_bytes(size_t rows, size_t cols, bool float_activations,
+                             const struct bitnet_ternary_path *path)
+{
+    uint64_t n_panels = (rows + path->panel_rows - 1) / path->panel_rows, n;
+    bool fits = float_activations
+                    ? bitnet_mul_u64(rows, cols, &n) && bitnet_mul_u64(n, sizeof(uint16_t), &n)
+                    : bitnet_mul_u64(n_panels, path->panel_bytes(cols), &n);
+    return fits && n < SIZE_MAX / 2 ? n : UINT64_MAX;
+}
+
+static bool is_by_codes(enum bitnet_dtype type)
+{
+    const struct bitnet_codec *codec = bitnet_codec(type);
+    return codec && codec->decode_trits && bitnet_dtype_info(type)->kind == BITNET_KIND_TERNARY;
+}
+
+static bool is_by_floats(enum bitnet_dtype type)
+{
+    const struct bitnet_codec *codec = bitnet_codec(type);
+    return codec && codec->decode_rows && bitnet_dtype_info(type)->kind == BITNET_KIND_FLOAT;
+}
+
+uint64_t matrix_room(const struct matrix_source *source, const struct bitnet_kernel_set *kernels)
+{
+    const struct bitnet_tensor *t = source->tensor;
+    if (!source->may_be_ternary || !(is_by_codes(t->type) || is_by_floats(t->type))) return 0;
+    return packed_bytes((size_t)t->dims[1], (size_t)t->dims[0], source->float_activations,
+                        kernels->ternary);
+}
+
+static void pack_begin(struct binding *b)
 {
     struct matrix *m = b->matrix;
-    const struct bitnet_ternary_path *path = b->kernels->ternary;
-    size_t n_bytes, n_panels = (m->rows + path->panel_rows - 1) / path->panel_rows;
-    assert(SLICE_ROWS % path->panel_rows == 0);
-    bool fits = b->source->float_activations
-                    ? bitnet_mul_size(m->rows, m->cols, &n_bytes) &&
-                          bitnet_mul_size(n_bytes, sizeof(uint16_t), &n_bytes)
-                    : bitnet_mul_size(n_panels, path->panel_bytes(m->cols), &n_bytes);
-    if (!fits) return no_memory(err, UINT64_MAX);
+    assert(SLICE_ROWS % b->kernels->ternary->panel_rows == 0 && b->source->room);
     if (b->source->float_activations) m->dense = b->kernels->dense_f16;
-    return own(m, n_bytes, err);
+    m->bytes = b->source->room;
+    m->n_bytes = packed_bytes(m->rows, m->cols, b->source->float_activations, b->kernels->ternary);
+    m->in_room = true;
+    bitnet_pages_touch(b->source->room, (size_t)m->n_bytes, b->source->rooms->end,
+                       &b->source->rooms->waited_us);
 }
 
 /* Rows row .. row + n - 1, row a multiple of SLICE_ROWS. */
@@ -203,14 +221,14 @@ static void pack_rows(struct binding *b, const int8_t *trits, size_t row, size_t
     const struct bitnet_ternary_path *path = b->kernels->ternary;
     struct matrix *m = b->matrix;
     if (b->source->float_activations) {
-        uint8_t *out = m->owned + 2 * row * m->cols;
+        uint8_t *out = b->source->room + 2 * row * m->cols;
         for (size_t i = 0; i < n * m->cols; i++)
             bitnet_store_u16(out + 2 * i, spelled[trits[i] + 1]);
         return;
     }
     size_t panel_bytes = path->panel_bytes(m->cols),
            n_panels = (n + path->panel_rows - 1) / path->panel_rows;
-    uint8_t *out = m->owned + row / path->panel_rows * panel_bytes;
+    uint8_t *out = b->source->room + row / path->panel_rows * panel_bytes;
     for (size_t panel = 0; panel < n_panels; panel++)
         path->pack(trits, n, m->cols, panel, out + panel * panel_bytes);
 }
@@ -325,7 +343,8 @@ static enum bitnet_status name_damage(struct binding *b, enum bitnet_status stat
 static enum bitnet_status bind_codes(struct binding *b, bool *done, struct bitnet_error *err)
 {
     size_t rows = b->layout.rows, step = slice_rows(&b->layout);
-    enum bitnet_status status = pack_begin(b, err);
+    enum bitnet_status status = BITNET_OK;
+    pack_begin(b);
     *done = true;
     for (size_t row = 0; row < rows && !status && *done; row += step) {
         size_t n = rows - row < step ? rows - row : step;
@@ -336,7 +355,7 @@ static enum bitnet_status bind_codes(struct binding *b, bool *done, struct bitne
         *done = gather_scales(b, trits, scales, row, n);
         if (*done) pack_rows(b, trits, row, n);
     }
-    if (!*done) disown(b->matrix);
+    if (!*done) leave_room(b->matrix);
     return status || !*done ? status : keep_scales(b, err);
 }
 
@@ -424,17 +443,16 @@ static enum bitnet_status bind_floats(struct binding *b, bool *done, struct bitn
     size_t rows = b->layout.rows, cols = b->layout.cols;
     int8_t *trits = scratch_trits(b->scratch, (rows < SLICE_ROWS ? rows : SLICE_ROWS) * cols);
     if (!trits) return no_memory(err, SLICE_ROWS * cols);
-    enum bitnet_status status = BITNET_OK;
     *done = true;
-    for (size_t row = 0; row < rows && *done && !status; row += SLICE_ROWS) {
+    for (size_t row = 0; row < rows && *done; row += SLICE_ROWS) {
         size_t n = rows - row < SLICE_ROWS ? rows - row : SLICE_ROWS;
         for (size_t r = 0; r < n && *done; r++)
             *done = take_float_row(b, row + r, trits + r * cols);
-        if (*done && row == 0) status = pack_begin(b, err);
-        if (*done && !status) pack_rows(b, trits, row, n);
+        if (*done && row == 0) pack_begin(b);
+        if (*done) pack_rows(b, trits, row, n);
     }
-    if (!*done) disown(b->matrix);
-    return status || !*done ? status : keep_scales(b, err);
+    if (!*done) leave_room(b->matrix);
+    return *done ? keep_scales(b, err) : BITNET_OK;
 }
 
 /* ------------------------------------------------------------------ everything else */
@@ -462,9 +480,11 @@ static enum bitnet_status decode_all(struct binding *b, struct bitnet_error *err
     if (!bitnet_mul_size(layout->rows, layout->cols, &n_bytes) ||
         !bitnet_mul_size(n_bytes, sizeof(float), &n_bytes))
         return no_memory(err, UINT64_MAX);
-    enum bitnet_status status = own(b->matrix, n_bytes, err);
-    if (status) return status;
-    float *out = (float *)(void *)b->matrix->owned;
+    b->matrix->decoded = bitnet_alloc_aligned(n_bytes);
+    if (!b->matrix->decoded) return no_memory(err, n_bytes);
+    b->matrix->bytes = b->matrix->decoded;
+    b->matrix->n_bytes = n_bytes;
+    float *out = (float *)(void *)b->matrix->decoded;
     b->matrix->dense = b->kernels->dense_f32;
     b->matrix->is_decoded = true;
     if (!b->codec->decode_rows) return decode_codes(b, out, err);
@@ -500,11 +520,8 @@ static enum bitnet_status apply_extra_scale(struct binding *b, struct bitnet_err
 
 static enum bitnet_status bind_ternary(struct binding *b, bool *done, struct bitnet_error *err)
 {
-    enum bitnet_dtype_kind kind = bitnet_dtype_info(b->layout.type)->kind;
-    if (!b->source->may_be_ternary || !b->codec) return BITNET_OK;
-    bool by_codes = kind == BITNET_KIND_TERNARY && b->codec->decode_trits;
-    bool by_floats = kind == BITNET_KIND_FLOAT && b->codec->decode_rows;
-    if (!by_codes && !by_floats) return BITNET_OK;
+    bool by_codes = is_by_codes(b->layout.type);
+    if (!b->source->room) return BITNET_OK; /* it cannot be ternary */
     b->row_scales = bitnet_alloc(b->layout.rows, sizeof *b->row_scales);
     b->is_free = bitnet_alloc(b->layout.rows, sizeof *b->is_free);
     enum bitnet_status status = BITNET_OK;
@@ -533,9 +550,47 @@ enum bitnet_status matrix_bind(struct matrix *matrix, const struct matrix_source
     if (!status && !done) status = bind_dense(&b, err);
     if (!status) status = apply_extra_scale(&b, err);
     if (!status) {
-        if (matrix->owned) bitnet_gguf_release(source->gguf, tensor);
+        if (matrix->in_room || matrix->decoded) bitnet_gguf_release(source->gguf, tensor);
         return BITNET_OK;
     }
     matrix_free(matrix);
     return bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(tensor->name));
+}
+
+/* ------------------------------------------------------------------ into huge pages */
+
+#define COPY_BYTES (1u << 20) /* at a time: the file's pages of so much are there twice */
+
+struct copy_job {
+    const struct bitnet_gguf *gguf;
+    const struct bitnet_tensor *tensor;
+    struct room to;
+};
+
+static void copy_slice(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    struct copy_job *job = ctx;
+    struct bitnet_bytes from = job->tensor->data;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        size_t at = i * COPY_BYTES, n = from.n - at < COPY_BYTES ? from.n - at : COPY_BYTES;
+        bitnet_pages_touch(job->to.at + at, n, job->to.end, &job->to.waited_us);
+        memcpy(job->to.at + at, from.at + at, n);
+        bitnet_gguf_release_part(job->gguf, job->tensor, at, n);
+    }
+}
+
+enum bitnet_status matrix_to_pages(struct matrix *matrix, const struct bitnet_gguf *gguf,
+                                   const struct bitnet_tensor *tensor, struct bitnet_pool *pool,
+                                   struct bitnet_error *err)
+{
+    if (!matrix->dense || matrix->bytes != tensor->data.at) return BITNET_OK;
+    struct copy_job job = {.gguf = gguf, .tensor = tensor};
+    job.to.at = bitnet_alloc_pages((size_t)matrix->n_bytes);
+    if (!job.to.at) return no_memory(err, matrix->n_bytes);
+    job.to.end = job.to.at + matrix->n_bytes;
+    bitnet_pool_run(pool, ((size_t)matrix->n_bytes + COPY_BYTES - 1) / COPY_BYTES, 1, copy_slice,
+                    &job);
+    matrix->bytes = matrix->pages = job.to.at;
+    return BITNET_OK;
 }

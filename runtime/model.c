@@ -33,6 +33,7 @@ struct binder {
     struct matrix_scratch *scratch; /* [n_threads] */
     unsigned n_threads;
     bool *is_claimed; /* [tensors of the file] */
+    struct room rooms;
 };
 
 static void bind_slice(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -43,6 +44,35 @@ static void bind_slice(void *ctx, size_t begin, size_t end, unsigned thread)
         task->status = matrix_bind(task->matrix, &task->source, &binder->model->kernels,
                                    &binder->scratch[thread], &task->error);
     }
+}
+
+/* One block of memory for the trits of all tensors that may have some, so that huge pages are not
+ * broken at the end of every matrix. A tensor that turns out to be dense leaves its place
+ * untouched, which costs addresses only. */
+static enum bitnet_status make_room(struct binder *binder, struct bitnet_error *err)
+{
+    struct bitnet_model *model = binder->model;
+    uint64_t n = 0;
+    bool fits = true;
+    for (int pass = 0; pass < 2; pass++) {
+        n = 0;
+        for (size_t i = 0; i < binder->n_tasks && fits; i++) {
+            struct matrix_source *source = &binder->tasks[i].source;
+            uint64_t room = matrix_room(source, &model->kernels);
+            if (pass && room) source->room = model->room + n;
+            source->rooms = &binder->rooms;
+            fits = room < UINT64_MAX && bitnet_align_up_u64(room, 64, &room) &&
+                   bitnet_add_u64(n, room, &n) && n <= SIZE_MAX / 2;
+        }
+        if (n == 0 && fits) return BITNET_OK;
+        if (fits && !pass) model->room = bitnet_alloc_pages((size_t)n);
+        if (!model->room) break;
+        model->room_bytes = n;
+        binder->rooms.at = model->room;
+        binder->rooms.end = model->room + n;
+    }
+    if (model->room) return BITNET_OK;
+    return bitnet_fail(err, BITNET_MEMORY, "no memory for %" PRIu64 " bytes of weights", n);
 }
 
 /* The first task in file order that failed, so that the message does not depend on threads. */
@@ -180,9 +210,22 @@ static enum bitnet_status bind_embedding(struct bitnet_model *model, struct bitn
     if (!e->codec || !e->codec->decode_rows)
         return bitnet_fail(err, BITNET_UNSUPPORTED, "tensor %s: type %s cannot be decoded",
                            BITNET_QUOTE(tensor->name), bitnet_dtype_info(tensor->type)->label);
-    e->bytes = tensor->data.at;
+    e->bytes = matrix->pages ? matrix->pages : tensor->data.at;
     e->row_bytes = bitnet_rows_bytes(&e->layout, 1);
     return BITNET_OK;
+}
+
+/* The output matrix is half of what a token reads: it moves to where reading is fastest. */
+static enum bitnet_status move_output(struct binder *binder, struct bitnet_error *err)
+{
+    struct layer *global = &binder->model->global;
+    struct matrix *output = &global->matrix[BITNET_ROLE_OUTPUT];
+    if (!output->rows) output = &global->matrix[BITNET_ROLE_TOKEN_EMBED];
+    size_t i = 0;
+    while (i < binder->n_tasks && binder->tasks[i].matrix != output) i++;
+    if (i == binder->n_tasks || !bitnet_pages_are_huge()) return BITNET_OK;
+    return matrix_to_pages(output, binder->model->gguf, binder->tasks[i].source.tensor,
+                           binder->options->pool, err);
 }
 
 /* Angle of pair i at position p is p * steps[i]: base^(-2i/n_rot), over the linear scaling and the
@@ -218,7 +261,8 @@ static void count_sizes(struct bitnet_model *model, const struct binder *binder)
         model->tensor_bytes += t->data.n;
     }
     for (size_t i = 0; i < binder->n_tasks; i++)
-        if (binder->tasks[i].matrix->owned) model->packed_bytes += binder->tasks[i].matrix->n_bytes;
+        if (binder->tasks[i].matrix->in_room || binder->tasks[i].matrix->decoded)
+            model->packed_bytes += binder->tasks[i].matrix->n_bytes;
 }
 
 /* True when the architecture is used for ternary models only. */
@@ -284,7 +328,9 @@ static enum bitnet_status bind(struct bitnet_model *model,
     enum bitnet_status status = binder_init(&binder, err);
     if (!status) status = bind_roles(&binder, err);
     if (!status) status = check_claims(&binder, err);
+    if (!status) status = make_room(&binder, err);
     if (!status) status = run_tasks(&binder, err);
+    if (!status) status = move_output(&binder, err);
     if (!status) status = bind_embedding(model, err);
     if (!status) status = make_rope_steps(model, err);
     if (!status) count_sizes(model, &binder);
@@ -365,6 +411,7 @@ void bitnet_model_close(struct bitnet_model *model)
     for (uint32_t i = 0; model->layers && i < model->hparams.n_layers; i++)
         free_layer(&model->layers[i]);
     free_layer(&model->global);
+    bitnet_free_pages(model->room, (size_t)model->room_bytes);
     bitnet_free(model->layers);
     bitnet_free(model->rope_steps);
     bitnet_free(model->local_rope_steps);

@@ -34,6 +34,8 @@ struct bitnet_model {
     struct layer global;
     struct layer *layers;        /* [n_layers] */
     const struct matrix *output; /* the output matrix: its own, or the token embedding's */
+    uint8_t *room;               /* all packed trits, one after the other; owned */
+    uint64_t room_bytes;
     double *rope_steps;          /* [n_rot / 2] radians per position */
     double *local_rope_steps;    /* of local layers; NULL: there are none */
     float query_scale;           /* of q * k */

@@ -7,6 +7,7 @@
 #include "codes_neon.h"
 
 enum { TILE = 4, QUARTERS = 4, PREFETCH_BYTES = 1024 };
+#define STREAMS 2
 
 INLINE int32x4_t sdot_lane(int32x4_t acc, int8x16_t codes, int8x16_t x, size_t j)
 {
@@ -51,6 +52,38 @@ INLINE void sdot_tile(const uint8_t *w, size_t cols, const int8_t *x, size_t x_s
     UNROLL for (size_t t = 0; t < n; t++)
     {
         UNROLL for (size_t q = 0; q < QUARTERS; q++) vst1q_s32(sums[t] + 4 * q, acc[t][q]);
+    }
+}
+
+/* STREAMS panels, `step` bytes apart, times one token. */
+static void streams_of(const uint8_t *w, size_t step, size_t cols, const int8_t *x,
+                       int32_t sums[STREAMS][PANEL_ROWS])
+{
+    int32x4_t acc[STREAMS][QUARTERS];
+    UNROLL for (size_t p = 0; p < STREAMS; p++)
+    {
+        UNROLL for (size_t q = 0; q < QUARTERS; q++) acc[p][q] = vdupq_n_s32(0);
+    }
+    const size_t n_lines = panel_cols(cols) / 16;
+    for (size_t line = 0; line < n_lines; line++, w += PANEL_LINE, x += 16) {
+        const int8x16_t sixteen = vld1q_s8(x);
+        const size_t ahead = panel_ahead(line, n_lines, STREAMS, step);
+        UNROLL for (size_t p = 0; p < STREAMS; p++)
+        {
+            __builtin_prefetch(w + p * step + ahead);
+            UNROLL for (size_t q = 0; q < QUARTERS; q++)
+            {
+                const uint8x16_t quarter = vld1q_u8(w + p * step + 16 * q);
+                UNROLL for (size_t j = 0; j < 4; j++)
+                {
+                    acc[p][q] = sdot_lane(acc[p][q], quarter_codes(quarter, j), sixteen, j);
+                }
+            }
+        }
+    }
+    UNROLL for (size_t p = 0; p < STREAMS; p++)
+    {
+        UNROLL for (size_t q = 0; q < QUARTERS; q++) vst1q_s32(sums[p] + 4 * q, acc[p][q]);
     }
 }
 

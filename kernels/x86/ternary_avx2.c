@@ -19,6 +19,7 @@
 #include <string.h>
 
 enum { TILE = 4, FLUSH_LINES = 16, PREFETCH_BYTES = 2048 };
+#define STREAMS 2
 
 static int32_t sum_of(const int8_t *x, size_t cols)
 {
@@ -106,6 +107,56 @@ static size_t tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_s
     default:
         tile(w, cols, x, x_stride, 4, sums);
         return 4;
+    }
+}
+
+/* Adds n_lines lines of all panels times the activations to the 16-bit sums of their halves. */
+INLINE void add_stream_lines(const uint8_t *w, size_t step, size_t n_lines, size_t ahead,
+                             const int8_t *x, __m256i acc[2 * STREAMS])
+{
+    const __m256i three = _mm256_set1_epi8(3);
+    for (size_t line = 0; line < n_lines; line++, w += PANEL_LINE, x += 16) {
+        __m256i halves[2 * STREAMS];
+        UNROLL for (size_t h = 0; h < 2 * STREAMS; h++)
+        {
+            const uint8_t *at = w + h / 2 * step + h % 2 * 32;
+            if (h % 2 == 0) _mm_prefetch((const char *)at + ahead, _MM_HINT_T0);
+            halves[h] = _mm256_loadu_si256((const __m256i *)at);
+        }
+        UNROLL for (int j = 0; j < 4; j++)
+        {
+            const __m256i four = broadcast_four(x + 4 * j);
+            UNROLL for (size_t h = 0; h < 2 * STREAMS; h++)
+            {
+                const __m256i rows = _mm256_and_si256(_mm256_srli_epi16(halves[h], 2 * j), three);
+                acc[h] = _mm256_add_epi16(acc[h], _mm256_maddubs_epi16(rows, four));
+                SETTLE(acc[h]);
+            }
+        }
+    }
+}
+
+static void streams_of(const uint8_t *w, size_t step, size_t cols, const int8_t *x,
+                       int32_t sums[STREAMS][PANEL_ROWS])
+{
+    const size_t n_lines = panel_cols(cols) / 16;
+    __m256i wide[2 * STREAMS];
+    UNROLL for (size_t h = 0; h < 2 * STREAMS; h++) wide[h] = _mm256_setzero_si256();
+    for (size_t line = 0; line < n_lines; line += FLUSH_LINES) {
+        const size_t left = n_lines - line;
+        __m256i acc[2 * STREAMS];
+        UNROLL for (size_t h = 0; h < 2 * STREAMS; h++) acc[h] = _mm256_setzero_si256();
+        add_stream_lines(w + line * PANEL_LINE, step, left < FLUSH_LINES ? left : FLUSH_LINES,
+                         panel_ahead(line, n_lines, STREAMS, step), x + line * 16, acc);
+        UNROLL for (size_t h = 0; h < 2 * STREAMS; h++)
+        {
+            const __m256i pairs = _mm256_madd_epi16(acc[h], _mm256_set1_epi16(1));
+            wide[h] = _mm256_add_epi32(wide[h], pairs);
+        }
+    }
+    UNROLL for (size_t h = 0; h < 2 * STREAMS; h++)
+    {
+        _mm256_storeu_si256((__m256i *)(sums[h / 2] + 8 * (h % 2)), wide[h]);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "ternary.h"
 
 enum { TILE = 16, PREFETCH_BYTES = 2048 };
+#define STREAMS 4
 
 static int32_t sum_of(const int8_t *x, size_t cols)
 {
@@ -65,6 +66,45 @@ static size_t tile_of(const uint8_t *w, size_t cols, const int8_t *x, size_t x_s
     if (n >= 4) return tile(w, cols, x, x_stride, 4, 4, sums), 4;
     if (n >= 2) return tile(w, cols, x, x_stride, 2, 4, sums), 2;
     return tile(w, cols, x, x_stride, 1, 4, sums), 1;
+}
+
+/* Adds n_lines lines of all panels times the activations. */
+INLINE void add_stream_lines(const uint8_t *w, size_t step, size_t n_lines, size_t ahead,
+                             const int8_t *x, __m512i acc[STREAMS][2])
+{
+    for (size_t line = 0; line < n_lines; line++, w += PANEL_LINE, x += 16) {
+        __m512i lines[STREAMS];
+        UNROLL for (size_t p = 0; p < STREAMS; p++)
+        {
+            _mm_prefetch((const char *)w + p * step + ahead, _MM_HINT_T0);
+            lines[p] = _mm512_loadu_si512(w + p * step);
+        }
+        UNROLL for (size_t j = 0; j < 4; j++)
+        {
+            const __m512i four = broadcast_four(x + 4 * j);
+            UNROLL for (size_t p = 0; p < STREAMS; p++)
+            {
+                acc[p][j % 2] = _mm512_dpbusd_epi32(acc[p][j % 2], line_codes(lines[p], j), four);
+            }
+        }
+    }
+}
+
+static void streams_of(const uint8_t *w, size_t step, size_t cols, const int8_t *x,
+                       int32_t sums[STREAMS][PANEL_ROWS])
+{
+    const size_t n_lines = panel_cols(cols) / 16;
+    __m512i acc[STREAMS][2];
+    UNROLL for (size_t p = 0; p < STREAMS; p++) acc[p][0] = acc[p][1] = _mm512_setzero_si512();
+    for (size_t line = 0; line < n_lines; line += STREAM_LINES) {
+        const size_t left = n_lines - line, n = left < STREAM_LINES ? left : STREAM_LINES;
+        add_stream_lines(w + line * PANEL_LINE, step, n, panel_ahead(line, n_lines, STREAMS, step),
+                         x + line * 16, acc);
+    }
+    UNROLL for (size_t p = 0; p < STREAMS; p++)
+    {
+        _mm512_storeu_si512(sums[p], _mm512_add_epi32(acc[p][0], acc[p][1]));
+    }
 }
 
 #include "../panel_driver.h"

@@ -112,6 +112,27 @@ TEST(an_array_that_cannot_grow_stays_as_it_was)
     bitnet_free(numbers);
 }
 
+TEST(large_blocks_begin_at_2_mib_are_zero_and_can_be_written_to_their_end)
+{
+    const long before = bitnet_alloc_live();
+    for (size_t n = 0; n < 70u << 20; n = 3 * n + 1) {
+        unsigned char *p = bitnet_alloc_pages(n);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % (2u << 20), 0);
+        for (size_t i = 0; i < n; i += 4096) assert_int_equal(p[i], 0);
+        if (n) p[0] = p[n - 1] = 1;
+        assert_int_equal(bitnet_alloc_live(), before + 1);
+        bitnet_free_pages(p, n);
+        assert_int_equal(bitnet_alloc_live(), before);
+    }
+    bitnet_free_pages(NULL, 5);
+    assert_null(bitnet_alloc_pages(SIZE_MAX));
+    assert_null(bitnet_alloc_pages(SIZE_MAX / 2));
+    bitnet_alloc_fail_at(0);
+    assert_null(bitnet_alloc_pages(1));
+    bitnet_alloc_fail_at(-1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +145,7 @@ int main(void)
         cmocka_unit_test(a_failed_realloc_leaves_the_old_block),
         cmocka_unit_test(an_array_grows_to_its_ceiling_and_not_beyond),
         cmocka_unit_test(an_array_that_cannot_grow_stays_as_it_was),
+        cmocka_unit_test(large_blocks_begin_at_2_mib_are_zero_and_can_be_written_to_their_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #ifndef BITNET_ALLOC_H
 #define BITNET_ALLOC_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 /* n * size zeroed bytes, or NULL when there is no memory or the product overflows. */
@@ -14,6 +15,19 @@ void bitnet_free(void *p);
 /* Zeroed memory at a multiple of 64 bytes, released with bitnet_free_aligned(). */
 void *bitnet_alloc_aligned(size_t n_bytes);
 void bitnet_free_aligned(void *p);
+
+/* Zeroed memory at a multiple of 2 MiB, in huge pages where the system gives them to those who ask
+ * (Linux: madvise(MADV_HUGEPAGE)); for what is large and read again and again. Untouched parts cost
+ * address space only. NULL when there is none. Released with the same size. */
+void *bitnet_alloc_pages(size_t n_bytes);
+void bitnet_free_pages(void *p, size_t n_bytes);
+/* Makes n bytes of such a block, which ends at block_end, present before they are written. Where
+ * huge pages come slowly, the rest of the block is asked for in small ones, which read a tenth
+ * slower: what is to be read should be there at once. `waited_us`, 0 at first, is shared by all
+ * calls for a block, from any thread. */
+void bitnet_pages_touch(void *begin, size_t n, void *block_end, atomic_uint *waited_us);
+/* Whether asking helps on this system. */
+int bitnet_pages_are_huge(void);
 
 /* Makes room for one more element in a growing array: doubles *cap, never beyond `max`.
  * False when memory or the ceiling is reached; the array stays as it was. */

@@ -108,6 +108,9 @@ enum bitnet_status bitnet_gguf_unchanged(const struct bitnet_gguf *gguf, struct 
 uint64_t bitnet_gguf_position(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor);
 /* The pages of this tensor will not be read again soon. */
 void bitnet_gguf_release(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor);
+/* The same for n bytes of it. */
+void bitnet_gguf_release_part(const struct bitnet_gguf *gguf, const struct bitnet_tensor *tensor,
+                              uint64_t offset, uint64_t n);
 
 size_t bitnet_gguf_pair_count(const struct bitnet_gguf *gguf);
 const struct bitnet_gguf_pair *bitnet_gguf_pair_at(const struct bitnet_gguf *gguf, size_t i);
