@@ -13,6 +13,7 @@
 
 #include "bitnet/alloc.h"
 #include "bitnet/file.h"
+#include "bitnet/pool.h"
 #include "bitnet/text.h"
 
 enum { SMALL_FILE_BYTES = 64 * 1024, PATH_BYTES = 4096 };
@@ -43,9 +44,12 @@ static uint64_t core_of(const char *root, unsigned cpu)
 {
     char path[PATH_BYTES];
     uint64_t first;
-    snprintf(path, sizeof path, "%s/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
-             root, cpu);
-    return read_number(path, &first) ? first : cpu;
+    for (int i = 0; i < 2; i++) { /* the newer name first */
+        snprintf(path, sizeof path, "%s/sys/devices/system/cpu/cpu%u/topology/%s", root, cpu,
+                 i ? "thread_siblings_list" : "core_cpus_list");
+        if (read_number(path, &first)) return first;
+    }
+    return cpu;
 }
 
 /* A core is counted at the first allowed CPU that names it. Quadratic, for at most 1024 CPUs. */
@@ -171,30 +175,38 @@ unsigned bitnet_cores_quota(const char *root)
 }
 
 #if defined(__linux__)
-static unsigned allowed_cores(void)
+static void count_allowed(struct bitnet_cores *cores)
 {
     cpu_set_t set; /* 1024 CPUs; on a larger machine the call fails and the online ones count */
     unsigned cpus[CPU_SETSIZE];
     size_t n = 0;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return;
     for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &set)) cpus[n++] = cpu;
-    return bitnet_cores_of_cpus("", cpus, n);
+    cores->n_logical = (unsigned)n;
+    cores->n_physical = bitnet_cores_of_cpus("", cpus, n);
 }
 #else
-static unsigned allowed_cores(void)
+static void count_allowed(struct bitnet_cores *cores)
 {
-    return 0;
+    (void)cores;
 }
 #endif
 
+void bitnet_cores_detect(struct bitnet_cores *cores)
+{
+    *cores = (struct bitnet_cores){0};
+    count_allowed(cores);
+    if (cores->n_physical == 0) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        cores->n_logical = cores->n_physical = online > 0 ? (unsigned)online : 1;
+    }
+    cores->quota = bitnet_cores_quota("");
+}
+
 unsigned bitnet_cores_usable(void)
 {
-    unsigned n_cores = allowed_cores();
-    if (n_cores == 0) {
-        long online = sysconf(_SC_NPROCESSORS_ONLN);
-        n_cores = online > 0 ? (unsigned)online : 1;
-    }
-    unsigned quota = bitnet_cores_quota("");
-    return quota && quota < n_cores ? quota : n_cores;
+    struct bitnet_cores cores;
+    bitnet_cores_detect(&cores);
+    return cores.quota && cores.quota < cores.n_physical ? cores.quota : cores.n_physical;
 }

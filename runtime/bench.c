@@ -2,6 +2,7 @@
  * evaluation alone. */
 #include "context.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -36,28 +37,49 @@ static enum bitnet_status eval_prompt(struct bitnet_context *c, size_t n, struct
     return status;
 }
 
-static enum bitnet_status run_once(struct bitnet_context *c,
-                                   const struct bitnet_bench_options *options, double *seconds,
-                                   struct bitnet_error *err)
+/* One repeat, its two parts timed apart. */
+struct run {
+    double prompt_s, generate_s;
+};
+
+static enum bitnet_status fill(struct bitnet_context *c, const struct bitnet_bench_options *options,
+                               struct bitnet_error *err)
 {
     struct bitnet_op_cost *costs = c->costs; /* not of the filling */
     c->costs = NULL;
     bitnet_context_reset(c);
     enum bitnet_status status = eval_prompt(c, options->n_filled, err);
     c->costs = costs;
+    return status;
+}
+
+static enum bitnet_status check_cancel(const struct bitnet_bench_options *options,
+                                       struct bitnet_error *err)
+{
+    if (options->cancel && *options->cancel)
+        return bitnet_fail(err, BITNET_CANCELLED, "stopped on request");
+    return BITNET_OK;
+}
+
+static enum bitnet_status run_once(struct bitnet_context *c,
+                                   const struct bitnet_bench_options *options, struct run *run,
+                                   struct bitnet_error *err)
+{
+    enum bitnet_status status = fill(c, options, err);
     double start = now_s();
     if (!status) status = eval_prompt(c, options->n_prompt, err);
+    double middle = now_s();
     for (uint32_t i = 0; i < options->n_generate && !status; i++) {
         int32_t token = some_token(c, i);
         status = context_eval(c, &token, 1, 0, err);
-        if (!status && options->cancel && *options->cancel)
-            status = bitnet_fail(err, BITNET_CANCELLED, "stopped on request");
+        if (!status) status = check_cancel(options, err);
     }
-    *seconds = now_s() - start;
-    if (!status && options->cancel && *options->cancel)
-        status = bitnet_fail(err, BITNET_CANCELLED, "stopped on request");
-    return status;
+    run->prompt_s = middle - start;
+    run->generate_s = now_s() - middle;
+    return status ? status : check_cancel(options, err);
 }
+
+/* ------------------------------------------------------------------ statistics */
 
 static int compare(const void *a, const void *b)
 {
@@ -65,41 +87,78 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void summarise(double *rates, uint32_t n, double n_tokens,
-                      struct bitnet_bench_result *result)
+/* Between the two neighbours of the share; `sorted` has n values. */
+static double quantile(const double *sorted, uint32_t n, double share)
 {
-    double sum = 0, squares = 0, seconds = 0;
-    for (uint32_t i = 0; i < n; i++) sum += rates[i], seconds += n_tokens / rates[i];
+    double at = share * (n - 1);
+    uint32_t below = (uint32_t)at, above = below + 1 < n ? below + 1 : below;
+    return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
+}
+
+static double median_of(double *values, uint32_t n)
+{
+    qsort(values, n, sizeof *values, compare);
+    return quantile(values, n, 0.5);
+}
+
+static void summarise_rates(double *rates, uint32_t n, struct bitnet_bench_result *result)
+{
+    double sum = 0, squares = 0;
+    for (uint32_t i = 0; i < n; i++) sum += rates[i];
     result->mean = sum / n;
     for (uint32_t i = 0; i < n; i++)
         squares += (rates[i] - result->mean) * (rates[i] - result->mean);
     result->deviation = n > 1 ? sqrt(squares / (n - 1)) : 0;
-    qsort(rates, n, sizeof *rates, compare);
-    result->median = n % 2 ? rates[n / 2] : (rates[n / 2 - 1] + rates[n / 2]) / 2;
+    result->median = median_of(rates, n);
+    result->quartiles[0] = quantile(rates, n, 0.25);
+    result->quartiles[1] = quantile(rates, n, 0.75);
+    result->worst = rates[0];
     result->best = rates[n - 1];
+}
+
+static void summarise(const struct run *runs, uint32_t n, double n_tokens,
+                      struct bitnet_bench_result *result)
+{
+    double values[BITNET_BENCH_REPEATS_MAX], seconds = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        double s = runs[i].prompt_s + runs[i].generate_s;
+        values[i] = n_tokens / (s > 1e-9 ? s : 1e-9);
+        seconds += s;
+    }
+    summarise_rates(values, n, result);
+    for (uint32_t i = 0; i < n; i++) values[i] = 1e3 * runs[i].prompt_s;
+    result->prompt_ms = median_of(values, n);
+    for (uint32_t i = 0; i < n; i++) values[i] = 1e3 * runs[i].generate_s;
+    result->generate_ms = median_of(values, n);
     result->seconds = seconds / n;
     result->n_repeats = n;
+}
+
+/* ------------------------------------------------------------------ the door */
+
+static double read_joules(const struct bitnet_bench_options *options)
+{
+    return options->joules ? options->joules(options->user) : -1;
 }
 
 static enum bitnet_status run_all(struct bitnet_context *c,
                                   const struct bitnet_bench_options *options,
                                   struct bitnet_bench_result *result, struct bitnet_error *err)
 {
-    double rates[BITNET_BENCH_REPEATS_MAX], seconds;
-    double n_tokens = (double)options->n_prompt + (double)options->n_generate;
+    struct run runs[BITNET_BENCH_REPEATS_MAX];
     uint32_t n = options->n_repeats ? options->n_repeats : DEFAULT_REPEATS;
     if (n > BITNET_BENCH_REPEATS_MAX)
         return bitnet_fail(err, BITNET_USAGE, "%u repeats, at most %d", (unsigned)n,
                            BITNET_BENCH_REPEATS_MAX);
-    enum bitnet_status status = run_once(c, options, &seconds, err); /* warms caches and pages */
-    for (uint32_t i = 0; i < n && !status; i++) {
-        status = run_once(c, options, &seconds, err);
-        rates[i] = n_tokens / (seconds > 1e-9 ? seconds : 1e-9);
-    }
-    if (!status) summarise(rates, n, n_tokens, result);
+    enum bitnet_status status = run_once(c, options, &runs[0], err); /* warms caches and pages */
+    double before = read_joules(options);
+    for (uint32_t i = 0; i < n && !status; i++) status = run_once(c, options, &runs[i], err);
+    double after = read_joules(options);
+    if (status) return status;
+    summarise(runs, n, (double)options->n_prompt + (double)options->n_generate, result);
+    result->joules = before >= 0 && after >= before ? (after - before) / n : -1;
     c->costs = result->costs;
-    if (!status) status = run_once(c, options, &seconds, err);
-    return status;
+    return options->with_costs ? run_once(c, options, &runs[0], err) : BITNET_OK;
 }
 
 enum bitnet_status bitnet_bench(const struct bitnet_model *model,
@@ -112,8 +171,13 @@ enum bitnet_status bitnet_bench(const struct bitnet_model *model,
     if (options->n_prompt == 0 && options->n_generate == 0)
         return bitnet_fail(err, BITNET_USAGE, "a test of no tokens");
     if (n_cells > UINT32_MAX) return bitnet_fail(err, BITNET_USAGE, "a test of too many tokens");
+    if (options->n_context && n_cells > options->n_context)
+        return bitnet_fail(err, BITNET_USAGE,
+                           "a test of %" PRIu64 " tokens in a context of %" PRIu32, n_cells,
+                           options->n_context);
+    result->n_context = options->n_context ? options->n_context : (uint32_t)n_cells;
     struct bitnet_context_options context = {
-        .n_context = (uint32_t)n_cells, .n_batch = options->n_batch, .pool = options->pool};
+        .n_context = result->n_context, .n_batch = options->n_batch, .pool = options->pool};
     struct bitnet_context *c;
     result->context_bytes = bitnet_context_bytes(model, &context);
     enum bitnet_status status = bitnet_context_new(&c, model, &context, err);

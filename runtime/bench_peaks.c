@@ -1,7 +1,9 @@
-/* The two limits that a profile is held against, measured: bytes per second that all threads read
- * together, and operations per second of the ternary kernel on a matrix and activations that stay
- * in the second cache. */
+/* What a profile is held against, measured with all threads at once: bytes per second that they
+ * read, int8 operations per second in registers, and operations per second of the ternary kernel
+ * on a matrix and activations that stay in the second cache. */
 #include "bench_report.h"
+
+#include "bench_limits.h"
 
 #include "bitnet/alloc.h"
 #include "bitnet/cpu.h"
@@ -10,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#define REPEATS      5
+#define MAX_THREADS  1024 /* of a pool */
 #define READ_BYTES   (256u << 20)
 #define READ_SLICE   (1u << 20)
 #define TRIT_ROWS    128u
@@ -26,33 +30,62 @@ static double now_s(void)
 
 struct read_job {
     const uint8_t *bytes;
-    bool is_found; /* asked for, so that the search is not left out */
+    uint64_t sums[MAX_THREADS]; /* asked for, so that the reading is not left out */
 };
 
-/* memchr() looks at every byte with the widest loads the C library has. */
 static void read_slice(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     struct read_job *job = ctx;
-    (void)thread;
     for (size_t i = begin; i < end; i++)
-        if (memchr(job->bytes + i * READ_SLICE, 1, READ_SLICE)) job->is_found = true;
+        job->sums[thread] += limit_read(job->bytes + i * READ_SLICE, READ_SLICE);
 }
 
 static double measure_reading(struct bitnet_pool *pool)
 {
-    uint8_t *bytes = bitnet_alloc(READ_BYTES, 1);
+    uint8_t *bytes = bitnet_alloc_aligned(READ_BYTES);
     struct read_job job = {.bytes = bytes};
     double best = 0;
     if (!bytes) return 0;
     memset(bytes, 2, READ_BYTES); /* pages of their own, not the one page of zeros */
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < REPEATS; i++) {
         double start = now_s();
         bitnet_pool_run(pool, READ_BYTES / READ_SLICE, 4, read_slice, &job);
         double rate = READ_BYTES / (now_s() - start) / 1e9;
         if (rate > best) best = rate;
     }
-    bitnet_free(bytes);
-    return job.is_found ? 0 : best;
+    bitnet_free_aligned(bytes);
+    return best;
+}
+
+struct product_job {
+    limit_products_fn *run;
+    double n_ops[MAX_THREADS];
+    int32_t results[MAX_THREADS];
+};
+
+static void multiply_in_registers(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    struct product_job *job = ctx;
+    for (size_t i = begin; i < end; i++) {
+        double n_ops;
+        job->results[thread] += job->run(&n_ops);
+        job->n_ops[thread] += n_ops;
+    }
+}
+
+static double measure_products_in_registers(struct bitnet_pool *pool, uint32_t cpu)
+{
+    struct product_job job = {.run = limit_products(cpu)};
+    double best = 0;
+    for (int i = 0; i < REPEATS && job.run; i++) {
+        double n_ops = 0, start = now_s();
+        memset(job.n_ops, 0, sizeof job.n_ops);
+        bitnet_pool_run(pool, 8 * bitnet_pool_threads(pool), 1, multiply_in_registers, &job);
+        double seconds = now_s() - start;
+        for (int t = 0; t < MAX_THREADS; t++) n_ops += job.n_ops[t];
+        if (n_ops / seconds > best) best = n_ops / seconds;
+    }
+    return best / 1e9;
 }
 
 struct trit_job {
@@ -110,5 +143,6 @@ void bench_measure_peaks(struct bitnet_pool *pool, uint32_t cpu, struct bench_pe
     struct bitnet_kernel_set set;
     bitnet_kernels_select(&set, cpu);
     peaks->gb_per_s = measure_reading(pool);
+    peaks->int8_gops = measure_products_in_registers(pool, cpu);
     peaks->ternary_gops = measure_products(pool, set.ternary);
 }

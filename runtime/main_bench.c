@@ -1,14 +1,17 @@
 /* bitnet bench: tokens per second of prompt and generation, for several models, kernel sets and
  * thread counts in one call; a pass or fail line against an earlier run; and what this machine has
  * (--detect). */
+#include "bench_detect.h"
 #include "bench_report.h"
 #include "session.h"
+#include "shape.h"
 #include "tools.h"
 
 #include "bitnet/alloc.h"
 #include "bitnet/cpu.h"
 #include "bitnet/file.h"
 #include "bitnet/kernels.h"
+#include "bitnet/sha.h"
 #include "bitnet/text.h"
 #include "bitnet/version.h"
 
@@ -32,11 +35,12 @@ struct bench {
     struct bitnet_args_list models, pairs;
     const char *threads, *cpus, *prompts, *generates, *depths, *format_name;
     const char *text_path, *old_path, *max_regress;
+    const char *contexts;
     uint64_t n_repeats, n_batch, n_ppl_context;
+    char sha256[BITNET_SHA_HEX_MAX]; /* of the model at hand; "" with -o md */
     bool detect, as_json, profile;
-    struct bench_peaks peaks; /* of the last configuration */
     enum bench_format format;
-    struct numbers n_threads, n_prompts, n_generates, n_depths;
+    struct numbers n_threads, n_prompts, n_generates, n_depths, n_contexts;
     struct bitnet_str text; /* owned: --with-ppl */
     struct machine machine;
     struct bench_table table;
@@ -52,6 +56,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"-n, --n-gen", "N,...", BITNET_OPTION_TEXT, &b->generates, "generated tokens; 0: no such test (default: 128)", 0, 0},
         {"-pg", "P,N", BITNET_OPTION_LIST, &b->pairs, "a prompt of P, then N generated; may be given again", 0, 0},
         {"-d, --n-depth", "N,...", BITNET_OPTION_TEXT, &b->depths, "tokens in the context before each test (default: 0)", 0, 0},
+        {"-c, --ctx-size", "N,...", BITNET_OPTION_TEXT, &b->contexts, "cells of the KV cache; 0: as many as a test needs (default: 0)", 0, 0},
         {"-t, --threads", "N,...", BITNET_OPTION_TEXT, &b->threads, "threads (default: physical cores)", 0, 0},
         {"--cpu", "NAME,...", BITNET_OPTION_TEXT, &b->cpus, "kernel sets or chips: scalar, avx2, ... (also BITNET_CPU; default: the best)", 0, 0},
         {"-b, --batch-size", "N", BITNET_OPTION_U64, &b->n_batch, "prompt tokens evaluated together (default: 256)", 0, 65536},
@@ -112,6 +117,7 @@ static enum bitnet_status read_lists(struct bench *b, struct bitnet_error *err)
     enum bitnet_status status = read_numbers(b->prompts, "-p", 1u << 20, &b->n_prompts, err);
     if (!status) status = read_numbers(b->generates, "-n", 1u << 20, &b->n_generates, err);
     if (!status) status = read_numbers(b->depths, "-d", 1u << 20, &b->n_depths, err);
+    if (!status) status = read_numbers(b->contexts, "-c", 1u << 24, &b->n_contexts, err);
     if (!status) status = read_numbers(b->threads, "-t", 1024, &b->n_threads, err);
     if (b->as_json) b->format = BENCH_JSON;
     if (!status && b->format_name && !bench_format_from_name(b->format_name, &b->format))
@@ -133,105 +139,51 @@ static enum bitnet_status read_share(const char *text, double *share, struct bit
 
 /* ------------------------------------------------------------------ this machine */
 
-static void add_chip(cJSON *root, const struct machine *m)
+/* The bits that --cpu or BITNET_CPU allow. */
+static enum bitnet_status allowed_cpu(const struct bench *b, uint32_t *allowed,
+                                      struct bitnet_error *err)
 {
-    cJSON_AddStringToObject(root, "vendor", m->vendor);
-    cJSON_AddStringToObject(root, "cpu", m->brand);
-    cJSON_AddStringToObject(root, "cpu_variant", m->architecture);
-    cJSON_AddStringToObject(root, "gpu_variant", m->n_gpus ? "cuda" : "none");
-    cJSON_AddStringToObject(root, "platform", m->platform);
-    cJSON_AddNumberToObject(root, "family", m->family);
-    cJSON_AddNumberToObject(root, "model", m->model);
-    cJSON_AddNumberToObject(root, "stepping", m->stepping);
-    cJSON_AddNumberToObject(root, "processors", m->n_logical);
-    cJSON_AddNumberToObject(root, "memory_bytes", (double)m->memory_bytes);
-    cJSON *caches = cJSON_AddArrayToObject(root, "caches");
-    for (size_t i = 0; i < m->n_caches; i++) {
-        char text[48];
-        snprintf(text, sizeof text, "L%u-%s-%s", m->caches[i].level, m->caches[i].type,
-                 m->caches[i].size);
-        cJSON_AddItemToArray(caches, cJSON_CreateString(text));
-    }
-    cJSON *gpus = cJSON_AddArrayToObject(root, "gpus");
-    for (size_t i = 0; i < m->n_gpus; i++)
-        cJSON_AddItemToArray(gpus, cJSON_CreateString(m->gpus[i]));
-}
-
-static void add_kernels(cJSON *root, uint32_t cpu, uint32_t allowed)
-{
-    char words[256];
-    struct bitnet_kernel_set set;
-    bitnet_cpu_describe(cpu, words, sizeof words);
-    bitnet_kernels_select(&set, cpu & allowed);
-    cJSON_AddStringToObject(root, "cpu_features", words);
-    cJSON_AddStringToObject(root, "kernels", set.name);
-    cJSON_AddStringToObject(root, "ternary", set.ternary->name);
-    cJSON_AddNumberToObject(root, "default_threads", bitnet_pool_default_threads());
-    cJSON_AddStringToObject(root, "version", BITNET_VERSION);
-    cJSON *sets = cJSON_AddArrayToObject(root, "usable_kernels");
-    for (size_t i = 0; i < bitnet_kernels_count(); i++)
-        if ((bitnet_kernels_at(i)->needs & ~cpu) == 0)
-            cJSON_AddItemToArray(sets, cJSON_CreateString(bitnet_kernels_at(i)->name));
-}
-
-static void print_for_people(const cJSON *root)
-{
-    const cJSON *item;
-    cJSON_ArrayForEach(item, root)
-    {
-        printf("%-16s", item->string);
-        if (cJSON_IsString(item)) printf(" %s", item->valuestring);
-        if (cJSON_IsNumber(item)) printf(" %.0f", item->valuedouble);
-        for (const cJSON *child = item->child; child; child = child->next)
-            printf(" %s", child->valuestring);
-        putchar('\n');
-    }
+    bool is_given = false;
+    *allowed = UINT32_MAX;
+    enum bitnet_status status = session_cpu(&b->session, allowed, &is_given, err);
+    if (!is_given) *allowed = UINT32_MAX;
+    return status;
 }
 
 static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
 {
-    uint32_t mask = 0;
-    bool is_given = false;
+    uint32_t allowed;
     b->session.cpu = b->cpus;
-    enum bitnet_status status = session_cpu(&b->session, &mask, &is_given, err);
+    enum bitnet_status status = allowed_cpu(b, &allowed, err);
     if (status) return status;
-    cJSON *root = cJSON_CreateObject();
-    add_chip(root, &b->machine);
-    add_kernels(root, bitnet_cpu_detect(), is_given ? mask : UINT32_MAX);
-    if (b->format == BENCH_MD) {
-        print_for_people(root);
-        cJSON_Delete(root);
-        return BITNET_OK;
-    }
+    cJSON *root = detect_as_json(&b->machine, allowed);
+    cJSON_AddStringToObject(root, "version", BITNET_VERSION);
     char *text = cJSON_Print(root);
+    if (!text)
+        status = bitnet_fail(err, BITNET_MEMORY, "no memory for the JSON text");
+    else if (b->format == BENCH_MD)
+        detect_print(root);
+    else
+        puts(text);
     cJSON_Delete(root);
-    if (!text) return bitnet_fail(err, BITNET_MEMORY, "no memory for the JSON text");
-    puts(text);
     cJSON_free(text);
-    return BITNET_OK;
+    return status;
 }
 
 /* ------------------------------------------------------------------ the tests */
 
-/* The type of the first layer's linear tensors, as a label. */
-static const char *linear_type(const struct bitnet_model *model)
-{
-    const struct bitnet_arch *arch = bitnet_model_arch(model);
-    const struct bitnet_tensor *tensor = NULL;
-    for (size_t i = 0; i < arch->n_roles && !tensor; i++)
-        if (arch->roles[i].kind == BITNET_TENSOR_LINEAR)
-            bitnet_arch_find(&tensor, arch, bitnet_model_hparams(model), bitnet_model_gguf(model),
-                             arch->roles[i].role, 0, NULL);
-    return tensor ? bitnet_dtype_info(tensor->type)->label : "?";
-}
-
-static void describe_row(struct bench_row *row, const struct session *s)
+static void describe_row(struct bench_row *row, const struct session *s, const char *sha256)
 {
     const struct bitnet_model *model = s->model;
+    const struct shape shape = {.arch = bitnet_model_arch(model),
+                                .gguf = bitnet_model_gguf(model),
+                                .hparams = bitnet_model_hparams(model)};
     const char *slash = strrchr(s->model_path, '/');
     snprintf(row->model, sizeof row->model, "%s", slash ? slash + 1 : s->model_path);
+    snprintf(row->sha256, sizeof row->sha256, "%s", sha256);
     snprintf(row->arch, sizeof row->arch, "%s", bitnet_model_arch(model)->name);
-    snprintf(row->type, sizeof row->type, "%s", linear_type(model));
+    snprintf(row->type, sizeof row->type, "%s", shape_linear_type(&shape));
+    snprintf(row->head_type, sizeof row->head_type, "%s", shape_head_type(&shape));
     snprintf(row->kernels, sizeof row->kernels, "%s", bitnet_model_kernels(model));
     row->threads = bitnet_pool_threads(s->pool);
     row->parameters = bitnet_model_parameters(model);
@@ -239,6 +191,23 @@ static void describe_row(struct bench_row *row, const struct session *s)
     row->packed_bytes = bitnet_model_packed_bytes(model);
     row->mapped_bytes = bitnet_gguf_file_bytes(bitnet_model_gguf(model));
     row->load_ms = s->load_ms;
+}
+
+/* The file's digest, for results that are kept. */
+static enum bitnet_status hash_model(struct bench *b, const char *path, struct bitnet_error *err)
+{
+    struct bitnet_file file;
+    uint8_t digest[BITNET_SHA256_BYTES];
+    b->sha256[0] = '\0';
+    if (b->format == BENCH_MD) return BITNET_OK;
+    enum bitnet_status status = bitnet_file_open(&file, path, err);
+    if (status) return status;
+    if (bitnet_sha256(file.bytes.at, file.bytes.n, digest))
+        bitnet_hex(digest, sizeof digest, b->sha256);
+    else
+        status = bitnet_fail(err, BITNET_MEMORY, "no memory to hash %s", path);
+    bitnet_file_close(&file);
+    return status;
 }
 
 static void name_test(struct bench_row *row)
@@ -251,25 +220,39 @@ static void name_test(struct bench_row *row)
              row->n_prompt && row->n_generate ? "+" : "", generate, depth);
 }
 
-static enum bitnet_status run_test(struct bench *b, uint64_t n_prompt, uint64_t n_generate,
-                                   uint64_t n_filled, double perplexity, struct bitnet_error *err)
+struct test {
+    uint64_t n_prompt, n_generate, n_filled, n_context;
+    double perplexity;
+};
+
+static double read_energy(void *user)
+{
+    (void)user;
+    return machine_energy("");
+}
+
+static enum bitnet_status run_test(struct bench *b, const struct test *test,
+                                   struct bitnet_error *err)
 {
     if (b->table.n_rows == BENCH_ROWS_MAX)
         return bitnet_fail(err, BITNET_USAGE, "more than %d tests", BENCH_ROWS_MAX);
     struct bench_row *row = &b->table.rows[b->table.n_rows];
-    *row = (struct bench_row){.n_prompt = (uint32_t)n_prompt,
-                              .n_generate = (uint32_t)n_generate,
-                              .n_filled = (uint32_t)n_filled,
+    *row = (struct bench_row){.n_prompt = (uint32_t)test->n_prompt,
+                              .n_generate = (uint32_t)test->n_generate,
+                              .n_filled = (uint32_t)test->n_filled,
                               .n_batch = (uint32_t)b->n_batch,
-                              .perplexity = perplexity};
+                              .perplexity = test->perplexity};
     const struct bitnet_bench_options options = {.n_prompt = row->n_prompt,
                                                  .n_generate = row->n_generate,
                                                  .n_batch = row->n_batch,
                                                  .n_repeats = (uint32_t)b->n_repeats,
                                                  .n_filled = row->n_filled,
+                                                 .n_context = (uint32_t)test->n_context,
+                                                 .with_costs = b->profile,
+                                                 .joules = read_energy,
                                                  .pool = b->session.pool,
                                                  .cancel = &session_stop};
-    describe_row(row, &b->session);
+    describe_row(row, &b->session, b->sha256);
     name_test(row);
     enum bitnet_status status = bitnet_bench(b->session.model, &options, &row->result, err);
     machine_memory(&row->memory);
@@ -277,31 +260,47 @@ static enum bitnet_status run_test(struct bench *b, uint64_t n_prompt, uint64_t 
     return status;
 }
 
-static enum bitnet_status run_pair(struct bench *b, const char *pair, uint64_t n_filled,
-                                   double perplexity, struct bitnet_error *err)
+static enum bitnet_status run_pair(struct bench *b, const char *pair, struct test test,
+                                   struct bitnet_error *err)
 {
     struct numbers n;
     enum bitnet_status status = read_numbers(pair, "-pg", 1u << 20, &n, err);
     if (!status && (n.n != 2 || !n.at[0] || !n.at[1]))
         status = bitnet_fail(err, BITNET_USAGE, "-pg wants P,N, as in 512,128");
-    return status ? status : run_test(b, n.at[0], n.at[1], n_filled, perplexity, err);
+    test.n_prompt = n.at[0];
+    test.n_generate = n.at[1];
+    return status ? status : run_test(b, &test, err);
+}
+
+/* Every test at one depth in a context of one size. */
+static enum bitnet_status run_tests_at(struct bench *b, struct test test, struct bitnet_error *err)
+{
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < b->n_prompts.n && !status; i++) {
+        test.n_prompt = b->n_prompts.at[i];
+        if (test.n_prompt) status = run_test(b, &test, err);
+    }
+    test.n_prompt = 0;
+    for (size_t i = 0; i < b->n_generates.n && !status; i++) {
+        test.n_generate = b->n_generates.at[i];
+        if (test.n_generate) status = run_test(b, &test, err);
+    }
+    for (size_t i = 0; i < b->pairs.n && !status; i++)
+        status = run_pair(b, b->pairs.at[i], test, err);
+    return status;
 }
 
 /* Every test of the open model. */
 static enum bitnet_status run_tests(struct bench *b, double perplexity, struct bitnet_error *err)
 {
     enum bitnet_status status = BITNET_OK;
-    for (size_t d = 0; d < b->n_depths.n; d++) {
-        uint64_t depth = b->n_depths.at[d];
-        for (size_t i = 0; i < b->n_prompts.n && !status; i++)
-            if (b->n_prompts.at[i])
-                status = run_test(b, b->n_prompts.at[i], 0, depth, perplexity, err);
-        for (size_t i = 0; i < b->n_generates.n && !status; i++)
-            if (b->n_generates.at[i])
-                status = run_test(b, 0, b->n_generates.at[i], depth, perplexity, err);
-        for (size_t i = 0; i < b->pairs.n && !status; i++)
-            status = run_pair(b, b->pairs.at[i], depth, perplexity, err);
-    }
+    for (size_t c = 0; c < b->n_contexts.n && !status; c++)
+        for (size_t d = 0; d < b->n_depths.n && !status; d++) {
+            const struct test test = {.n_filled = b->n_depths.at[d],
+                                      .n_context = b->n_contexts.at[c],
+                                      .perplexity = perplexity};
+            status = run_tests_at(b, test, err);
+        }
     return status;
 }
 
@@ -319,13 +318,16 @@ static enum bitnet_status measure_perplexity(struct bench *b, double *perplexity
     return status;
 }
 
-static enum bitnet_status measure_peaks(struct bench *b, struct bitnet_error *err)
+/* The machine's limits, for the rows of this configuration. */
+static enum bitnet_status measure_peaks(struct bench *b, size_t first_row, struct bitnet_error *err)
 {
-    uint32_t mask = 0, cpu = bitnet_cpu_detect();
-    bool is_given = false;
-    enum bitnet_status status = session_cpu(&b->session, &mask, &is_given, err);
-    if (!status) bench_measure_peaks(b->session.pool, is_given ? cpu & mask : cpu, &b->peaks);
-    return status;
+    struct bench_peaks peaks;
+    uint32_t allowed;
+    enum bitnet_status status = allowed_cpu(b, &allowed, err);
+    if (status) return status;
+    bench_measure_peaks(b->session.pool, bitnet_cpu_detect() & allowed, &peaks);
+    for (; first_row < b->table.n_rows; first_row++) b->table.rows[first_row].peaks = peaks;
+    return BITNET_OK;
 }
 
 /* One model, one kernel set, one number of threads. */
@@ -333,6 +335,7 @@ static enum bitnet_status run_configuration(struct bench *b, const char *model, 
                                             uint64_t n_threads, struct bitnet_error *err)
 {
     double perplexity;
+    size_t first_row = b->table.n_rows;
     b->session.model_path = model;
     b->session.cpu = cpu;
     b->session.n_threads = n_threads;
@@ -340,15 +343,16 @@ static enum bitnet_status run_configuration(struct bench *b, const char *model, 
     enum bitnet_status status = session_open(&b->session, err);
     if (!status) status = measure_perplexity(b, &perplexity, err);
     if (!status) status = run_tests(b, perplexity, err);
-    if (!status && b->profile) status = measure_peaks(b, err);
+    if (!status && b->profile) status = measure_peaks(b, first_row, err);
     session_close(&b->session);
     return status;
 }
 
 static enum bitnet_status run_model(struct bench *b, const char *model, struct bitnet_error *err)
 {
-    enum bitnet_status status = BITNET_OK;
+    enum bitnet_status status = hash_model(b, model, err);
     const char *rest = b->cpus ? b->cpus : "";
+    if (status) return status;
     do {
         char cpu[64];
         struct bitnet_str piece = next_piece(&rest);
@@ -376,15 +380,18 @@ static enum bitnet_status run(struct bench *b, struct bitnet_error *err)
     enum bitnet_status status = read_lists(b, err);
     if (!status) status = read_share(b->max_regress, &max_regress, err);
     if (status) return status;
-    machine_detect(&b->machine);
+    machine_detect(&b->machine, "");
     if (b->detect) return detect(b, err);
     if (b->models.n == 0) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
     if (b->text_path) status = bitnet_read_file(b->text_path, TEXT_BYTES_MAX, &b->text, err);
     for (size_t i = 0; i < b->models.n && !status; i++) status = run_model(b, b->models.at[i], err);
     if (!status && b->table.n_rows == 0)
         status = bitnet_fail(err, BITNET_USAGE, "no test: -p and -n are 0");
-    if (!status) status = bench_print(&b->table, b->format, &b->machine, err);
-    if (!status && b->profile) bench_print_costs(&b->table, &b->peaks);
+    if (status) return status;
+    const struct bench_run told = {
+        .machine = &b->machine, .cpu = UINT32_MAX, .has_profile = b->profile};
+    status = bench_print(&b->table, b->format, &told, err);
+    if (!status && b->profile && b->format == BENCH_MD) bench_print_costs(&b->table);
     if (!status) tell_memory(b);
     if (!status && b->old_path) status = bench_compare(&b->table, b->old_path, max_regress, err);
     return status;
@@ -398,6 +405,7 @@ int bitnet_bench_main(int argc, char **argv)
                        .prompts = "512",
                        .generates = "128",
                        .depths = "0",
+                       .contexts = "0",
                        .max_regress = "5%",
                        .n_ppl_context = 512,
                        .n_repeats = 5};

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "bitnet/pool.h"
 #include "cores.h"
 #include "temp_dir.h"
 
@@ -53,6 +54,16 @@ TEST(threads_of_one_core_count_once)
     assert_int_equal(bitnet_cores_of_cpus(dir.path, all, 8), 4);
     assert_int_equal(bitnet_cores_of_cpus(dir.path, some, 3), 2); /* 1 and 5 share a core */
     assert_int_equal(bitnet_cores_of_cpus(dir.path, none, 2), 2); /* unknown: each is a core */
+}
+
+TEST(the_newer_name_of_the_siblings_is_asked_first)
+{
+    static const unsigned cpus[] = {0, 1};
+    put("sys/devices/system/cpu/cpu0/topology/core_cpus_list", "0-1\n");
+    put("sys/devices/system/cpu/cpu1/topology/core_cpus_list", "0-1\n");
+    put_siblings(0, "0\n");
+    put_siblings(1, "1\n");
+    assert_int_equal(bitnet_cores_of_cpus(dir.path, cpus, 2), 1);
 }
 
 TEST(a_quota_of_version_2_is_rounded_up)
@@ -106,7 +117,10 @@ TEST(without_control_groups_there_is_no_quota)
 
 TEST(this_machine_has_a_core)
 {
-    assert_true(bitnet_cores_usable() >= 1);
+    struct bitnet_cores cores;
+    bitnet_cores_detect(&cores);
+    assert_true(bitnet_cores_usable() >= 1 && bitnet_cores_usable() <= cores.n_physical);
+    assert_true(cores.n_physical >= 1 && cores.n_physical <= cores.n_logical);
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
@@ -115,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(threads_of_one_core_count_once),
+        IN_FOLDER(the_newer_name_of_the_siblings_is_asked_first),
         IN_FOLDER(a_quota_of_version_2_is_rounded_up),
         IN_FOLDER(the_tightest_of_all_parents_counts),
         IN_FOLDER(a_container_sees_its_quota_at_the_mount_point),

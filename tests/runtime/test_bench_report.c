@@ -1,8 +1,12 @@
-/* bench_report.c and machine.c: a real slowdown is caught and noise is not; chips by signature. */
+/* bench_report.c, bench_json.c, bench_compare.c: a real slowdown is caught and noise is not; what
+ * is printed is what is documented. */
 #include "cm.h"
 
 #include "bench_report.h"
 #include "temp_dir.h"
+
+#include "bitnet/alloc.h"
+#include "bitnet/file.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -79,43 +83,148 @@ TEST(another_thread_count_is_another_test)
     temp_dir_remove(&dir);
 }
 
-TEST(chips_are_known_by_their_signature)
+/* ------------------------------------------------------------------ the documented JSON */
+
+/* Enough of JSON Schema (2020-12) for docs/bench.schema.json: type, required, properties,
+ * additionalProperties, items, minimum, $ref to $defs. A violation is named by its path. */
+static void check_value(const cJSON *root, const cJSON *schema, const cJSON *value,
+                        const char *path);
+
+static bool has_type(const cJSON *value, const char *type)
 {
-    static const struct {
-        const char *vendor;
-        unsigned family, model, stepping;
-        const char *name;
-    } rows[] = {
-        {"GenuineIntel", 6, 0x3f, 2, "haswell"},
-        {"GenuineIntel", 6, 0x55, 4, "skylake-server"},
-        {"GenuineIntel", 6, 0x55, 7, "cascadelake"},
-        {"GenuineIntel", 6, 0x55, 11, "cooperlake"},
-        {"GenuineIntel", 6, 0x8f, 8, "sapphirerapids"},
-        {"GenuineIntel", 6, 0x9a, 3, "alderlake"},
-        {"GenuineIntel", 6, 0xad, 0, "graniterapids"},
-        {"AuthenticAMD", 0x17, 0x01, 2, "zen"},
-        {"AuthenticAMD", 0x17, 0x31, 0, "zen2"},
-        {"AuthenticAMD", 0x17, 0x71, 0, "zen2"},
-        {"AuthenticAMD", 0x19, 0x01, 1, "zen3"},
-        {"AuthenticAMD", 0x19, 0x21, 0, "zen3"},
-        {"AuthenticAMD", 0x19, 0x11, 1, "zen4"},
-        {"AuthenticAMD", 0x19, 0x61, 2, "zen4"},
-        {"AuthenticAMD", 0x1a, 0x44, 0, "zen5"},
-        {"HygonGenuine", 0x18, 0x00, 2, "dhyana"},
-        {"GenuineIntel", 6, 0xff, 0, "unknown"},
-        {"", 0, 0, 0, "unknown"},
-    };
-    for (size_t i = 0; i < COUNT(rows); i++)
-        assert_string_equal(
-            machine_architecture(rows[i].vendor, rows[i].family, rows[i].model, rows[i].stepping),
-            rows[i].name);
+    if (strcmp(type, "object") == 0) return cJSON_IsObject(value);
+    if (strcmp(type, "array") == 0) return cJSON_IsArray(value);
+    if (strcmp(type, "string") == 0) return cJSON_IsString(value);
+    if (strcmp(type, "boolean") == 0) return cJSON_IsBool(value);
+    if (strcmp(type, "null") == 0) return cJSON_IsNull(value);
+    if (strcmp(type, "integer") == 0)
+        return cJSON_IsNumber(value) && value->valuedouble == floor(value->valuedouble);
+    return strcmp(type, "number") == 0 && cJSON_IsNumber(value);
 }
 
-TEST(memory_of_this_process_is_told)
+static void check_type(const cJSON *type, const cJSON *value, const char *path)
 {
-    struct machine_memory memory;
-    machine_memory(&memory);
-    assert_true(memory.peak >= memory.own && memory.own > 0);
+    bool ok = type->child == NULL && has_type(value, type->valuestring);
+    for (const cJSON *one = type->child; one; one = one->next)
+        ok |= has_type(value, one->valuestring);
+    if (!ok) fail_msg("%s has another type", path);
+}
+
+static void check_members(const cJSON *root, const cJSON *schema, const cJSON *value,
+                          const char *path)
+{
+    const cJSON *properties = cJSON_GetObjectItem(schema, "properties"), *item;
+    const cJSON *others = cJSON_GetObjectItem(schema, "additionalProperties");
+    cJSON_ArrayForEach(item, cJSON_GetObjectItem(schema, "required"))
+    {
+        if (!cJSON_GetObjectItemCaseSensitive(value, item->valuestring))
+            fail_msg("%s lacks %s", path, item->valuestring);
+    }
+    cJSON_ArrayForEach(item, value)
+    {
+        char inner[300];
+        snprintf(inner, sizeof inner, "%s.%s", path, item->string);
+        const cJSON *known = cJSON_GetObjectItemCaseSensitive(properties, item->string);
+        if (!known && cJSON_IsFalse(others)) fail_msg("%s is not documented", inner);
+        if (known && !cJSON_GetObjectItem(known, "description") &&
+            !cJSON_GetObjectItem(known, "$ref"))
+            fail_msg("%s has no description", inner);
+        if (!known && cJSON_IsObject(others)) known = others;
+        if (known) check_value(root, known, item, inner);
+    }
+}
+
+static void check_value(const cJSON *root, const cJSON *schema, const cJSON *value,
+                        const char *path)
+{
+    const cJSON *reference = cJSON_GetObjectItem(schema, "$ref"), *item;
+    if (reference)
+        schema = cJSON_GetObjectItem(cJSON_GetObjectItem(root, "$defs"),
+                                     strrchr(reference->valuestring, '/') + 1);
+    assert_non_null(schema);
+    const cJSON *type = cJSON_GetObjectItem(schema, "type");
+    const cJSON *minimum = cJSON_GetObjectItem(schema, "minimum");
+    if (type) check_type(type, value, path);
+    if (minimum && value->valuedouble < minimum->valuedouble)
+        fail_msg("%s is %g, below %g", path, value->valuedouble, minimum->valuedouble);
+    if (cJSON_IsObject(value)) check_members(root, schema, value, path);
+    if (!cJSON_IsArray(value)) return;
+    cJSON_ArrayForEach(item, value)
+    {
+        char inner[300];
+        snprintf(inner, sizeof inner, "%s[]", path);
+        check_value(root, cJSON_GetObjectItem(schema, "items"), item, inner);
+    }
+}
+
+static cJSON *read_schema(void)
+{
+    struct bitnet_str text;
+    assert_int_equal(
+        bitnet_read_file(BITNET_SOURCE_DIR "/docs/bench.schema.json", 1 << 20, &text, NULL),
+        BITNET_OK);
+    cJSON *schema = cJSON_ParseWithLength(text.at, text.n);
+    bitnet_free((void *)(uintptr_t)text.at);
+    assert_non_null(schema);
+    return schema;
+}
+
+static const char *const record_names[] = {"variant",
+                                           "model",
+                                           "n_threads",
+                                           "context_size",
+                                           "prompt_tokens",
+                                           "generated_tokens",
+                                           "prompt_time_ms",
+                                           "generation_time_ms",
+                                           "total_time_ms",
+                                           "prompt_tokens_per_sec",
+                                           "generation_tokens_per_sec",
+                                           "total_tokens_per_sec",
+                                           "memory_used_mb"};
+
+TEST(the_json_is_the_documented_one)
+{
+    static struct bench_table table;
+    static struct machine machine;
+    machine_detect(&machine, "");
+    table = table_of(100, 1);
+    struct bench_row *row = &table.rows[0];
+    row->peaks = (struct bench_peaks){.gb_per_s = 30, .int8_gops = 2000, .ternary_gops = 1000};
+    row->n_prompt = 16;
+    row->n_generate = 4;
+    row->result.prompt_ms = 50;
+    row->result.generate_ms = 150;
+    row->result.joules = 3;
+    row->result.costs[BITNET_OP_ternary] = (struct bitnet_op_cost){1, 2, 3, 4};
+    row->perplexity = 17.1;
+    snprintf(row->sha256, sizeof row->sha256, "%s", "00");
+    cJSON *schema = read_schema();
+    for (int with_profile = 0; with_profile < 2; with_profile++) {
+        const struct bench_run run = {
+            .machine = &machine, .cpu = UINT32_MAX, .has_profile = with_profile};
+        cJSON *json = bench_as_json(&table, &run);
+        check_value(schema, schema, json, "result");
+        const cJSON *test = cJSON_GetArrayItem(cJSON_GetObjectItem(json, "tests"), 0);
+        for (size_t i = 0; i < COUNT(record_names); i++)
+            if (!cJSON_GetObjectItemCaseSensitive(test, record_names[i]))
+                fail_msg("no %s", record_names[i]);
+        assert_float_equal(cJSON_GetObjectItem(test, "prompt_tokens_per_sec")->valuedouble, 320,
+                           1e-9);
+        assert_float_equal(cJSON_GetObjectItem(test, "total_time_ms")->valuedouble, 200, 1e-9);
+        cJSON_Delete(json);
+    }
+    cJSON_Delete(schema);
+}
+
+TEST(this_program_has_a_build_id)
+{
+    char hex[65];
+    machine_build_id(hex, sizeof hex);
+    print_message("build id %s\n", hex);
+    assert_true(strlen(hex) == strspn(hex, "0123456789abcdef"));
+    machine_build_id(hex, 4); /* no room: nothing, rather than a part */
+    assert_string_equal(hex, "");
 }
 
 int main(void)
@@ -126,8 +235,8 @@ int main(void)
         cmocka_unit_test(a_slowdown_within_the_spread_of_the_runs_is_not),
         cmocka_unit_test(faster_is_fine),
         cmocka_unit_test(another_thread_count_is_another_test),
-        cmocka_unit_test(chips_are_known_by_their_signature),
-        cmocka_unit_test(memory_of_this_process_is_told),
+        cmocka_unit_test(the_json_is_the_documented_one),
+        cmocka_unit_test(this_program_has_a_build_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,12 @@ void bitnet_pool_free(struct bitnet_pool *pool); /* NULL is fine */
 unsigned bitnet_pool_threads(const struct bitnet_pool *pool);
 /* What n_threads = 0 would mean here and now. */
 unsigned bitnet_pool_default_threads(void);
+/* And why: processors that the affinity mask allows, the physical cores that they are of, and the
+ * processors' worth of time that control groups allow, rounded up (0: no quota). */
+struct bitnet_cores {
+    unsigned n_logical, n_physical, quota;
+};
+void bitnet_cores_detect(struct bitnet_cores *cores);
 
 /* `thread` is 0 .. n_threads-1, for per-thread scratch memory. */
 typedef void bitnet_work_fn(void *ctx, size_t begin, size_t end, unsigned thread);

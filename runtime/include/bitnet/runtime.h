@@ -238,7 +238,13 @@ struct bitnet_bench_options {
     uint32_t n_batch;              /* 0: 256 */
     uint32_t n_repeats;            /* 0: 5 */
     uint32_t n_filled;             /* tokens in the cache before the clock starts */
+    uint32_t n_context;            /* cells of the cache; 0: as many as the test needs */
+    bool with_costs;               /* one more run, per operation */
     struct bitnet_pool *pool;
+    /* Joules that the machine has used so far, or negative; may be NULL. Read before the first
+     * measured repeat and after the last, filling included. */
+    double (*joules)(void *user);
+    void *user;
     const volatile sig_atomic_t *cancel;
 };
 
@@ -246,10 +252,15 @@ struct bitnet_bench_options {
 
 struct bitnet_bench_result {
     uint32_t n_repeats;
-    double mean, deviation, median, best; /* tokens per second; sample standard deviation */
-    double seconds;                       /* mean time of one repeat */
+    /* Tokens per second: sample standard deviation; lower and upper quartile. */
+    double mean, deviation, median, quartiles[2], worst, best;
+    double prompt_ms, generate_ms; /* medians of the two parts; prompt_ms is the time to the first
+                                      token when the context was empty */
+    double seconds;                /* mean time of one repeat */
+    double joules;                 /* of one repeat; negative: not known */
+    uint32_t n_context;
     uint64_t context_bytes;
-    struct bitnet_op_cost costs[BITNET_OP_COUNT]; /* of one more run, which is not in the rates */
+    struct bitnet_op_cost costs[BITNET_OP_COUNT]; /* with_costs: of a run that no rate counts */
 };
 
 enum bitnet_status bitnet_bench(const struct bitnet_model *model,
