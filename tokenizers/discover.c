@@ -296,23 +296,27 @@ static enum bitnet_status is_gguf(const char *path, bool *answer, struct bitnet_
     return status;
 }
 
+/* Opens the model if it is a GGUF. */
+static enum bitnet_status open_model(struct search *s, struct bitnet_error *err)
+{
+    const char *path = s->model->path;
+    bool is_model = false;
+    if (s->gguf || !path || bitnet_path_is_dir(path)) return BITNET_OK;
+    enum bitnet_status status = is_gguf(path, &is_model, err);
+    if (status || !is_model) return status;
+    const struct bitnet_log log = {.say = hear, .user = s};
+    status = bitnet_gguf_open(&s->own_gguf, path, &(struct bitnet_gguf_options){.log = &log}, err);
+    s->gguf = s->own_gguf;
+    s->record->n_rows = status ? 0 : fit_rows(s->gguf);
+    return status;
+}
+
 /* What `model` names: a GGUF to look into and around, a folder, or a tokenizer's own file. */
 static enum bitnet_status look_at_model(struct search *s, struct bitnet_error *err)
 {
     const char *path = s->model->path;
-    bool is_model = s->gguf != NULL;
-    enum bitnet_status status = BITNET_OK;
-    if (!is_model && path && bitnet_path_is_dir(path)) return look_in_folder(s, path, err);
-    if (!is_model && path) status = is_gguf(path, &is_model, err);
-    if (!status && is_model && !s->gguf) {
-        const struct bitnet_log log = {.say = hear, .user = s};
-        status =
-            bitnet_gguf_open(&s->own_gguf, path, &(struct bitnet_gguf_options){.log = &log}, err);
-        s->gguf = s->own_gguf;
-        if (!status) s->record->n_rows = fit_rows(s->gguf);
-    }
-    if (status) return status;
-    if (path && !is_model) try_file(s, BITNET_STRATEGY_EXPLICIT, path);
+    if (!s->gguf && path && bitnet_path_is_dir(path)) return look_in_folder(s, path, err);
+    if (!s->gguf && path) try_file(s, BITNET_STRATEGY_EXPLICIT, path);
     look_inside(s);
     look_beside(s);
     return BITNET_OK;
@@ -456,11 +460,9 @@ static enum bitnet_status give_up(struct search *s, struct bitnet_error *err)
 
 static enum bitnet_status run(struct search *s, struct bitnet_error *err)
 {
-    if (s->options->path) {
-        if (s->gguf) s->record->n_rows = fit_rows(s->gguf);
-        return look_at_path(s, err);
-    }
-    enum bitnet_status status = look_at_model(s, err);
+    enum bitnet_status status = open_model(s, err);
+    if (!status && s->options->path) return look_at_path(s, err);
+    if (!status) status = look_at_model(s, err);
     if (!status && !is_over(s)) status = look_far(s, err);
     if (!status && !is_over(s)) status = give_up(s, err);
     return status;
