@@ -14,7 +14,10 @@
 #include "bitnet/file.h"
 #include "bitnet/gguf.h"
 #include "bitnet/hub.h"
+#include "bitnet/sha.h"
 #include "bitnet/text.h"
+
+#include "main_runner.h"
 
 /* --- signals --- */
 
@@ -105,14 +108,22 @@ static enum bitnet_status parse_layout(enum bitnet_i2_s_order *order, const char
     return BITNET_OK;
 }
 
+static const struct {
+    const char *name;
+    enum bitnet_verify level;
+} verify_levels[] = {{"tensors", BITNET_VERIFY_TENSORS},
+                     {"none", BITNET_VERIFY_NONE},
+                     {"logits", BITNET_VERIFY_LOGITS},
+                     {"ppl", BITNET_VERIFY_PPL}};
+
 static enum bitnet_status parse_verify(enum bitnet_verify *verify, const char *text,
                                        struct bitnet_error *err)
 {
-    *verify = BITNET_VERIFY_TENSORS;
-    if (!text || strcmp(text, "tensors") == 0) return BITNET_OK;
-    *verify = BITNET_VERIFY_NONE;
-    if (strcmp(text, "none") == 0) return BITNET_OK;
-    return bitnet_fail(err, BITNET_USAGE, "--verify: %s is not none or tensors",
+    for (size_t i = 0; i < sizeof verify_levels / sizeof verify_levels[0]; i++) {
+        *verify = verify_levels[i].level;
+        if (!text || strcmp(text, verify_levels[i].name) == 0) return BITNET_OK;
+    }
+    return bitnet_fail(err, BITNET_USAGE, "--verify: %s is not none, tensors, logits or ppl",
                        BITNET_QUOTE(bitnet_str_of(text)));
 }
 
@@ -180,6 +191,7 @@ enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct ma
     o->source_tile_ini = a->source_tiles;
     o->metadata = a->metadata;
     if (!status) status = parse_verify(&o->verify, a->verify, err);
+    o->runner = &main_runner;
     if (!status) status = parse_dialect(o, a->dialect, err);
     o->n_threads = (unsigned)a->n_threads;
     o->allow_lossy = a->allow_lossy;
@@ -270,6 +282,20 @@ static size_t count_rounded(const struct bitnet_plan *plan)
     return n;
 }
 
+/* What running the file told. */
+static void print_proof(const struct bitnet_proof *proof)
+{
+    bool runs = proof->level == BITNET_VERIFY_LOGITS || proof->level == BITNET_VERIFY_PPL;
+    if (runs && proof->is_equal)
+        printf("logits of %zu tokens: the same bits as the source's\n", proof->n_tokens);
+    else if (runs)
+        printf("logits of %zu tokens: %.3g of their standard deviation from the source's\n",
+               proof->n_tokens, proof->difference);
+    if (proof->level == BITNET_VERIFY_PPL)
+        printf("perplexity of the fixed text: %.6g, the source's %.6g\n", proof->perplexity,
+               proof->source_perplexity);
+}
+
 static void print_text(const struct bitnet_plan *plan, const char *path,
                        const struct main_arguments *a)
 {
@@ -288,6 +314,7 @@ static void print_text(const struct bitnet_plan *plan, const char *path,
     else
         printf("every tensor read back and equal to its source%s\n",
                count_rounded(plan) ? ", but for the rounding above" : "");
+    if (!a->dry_run) print_proof(bitnet_plan_proof(plan));
 }
 
 static void add_text(cJSON *object, const char *key, struct bitnet_str text)
@@ -323,6 +350,23 @@ static cJSON *row_json(const struct bitnet_plan_row *row, bool was_run)
     return o;
 }
 
+static cJSON *proof_json(const struct bitnet_proof *proof)
+{
+    char hex[BITNET_SHA_HEX_MAX];
+    if (proof->level != BITNET_VERIFY_LOGITS && proof->level != BITNET_VERIFY_PPL)
+        return cJSON_CreateNull();
+    cJSON *o = cJSON_CreateObject();
+    bitnet_hex(proof->logits_sha256, sizeof proof->logits_sha256, hex);
+    cJSON_AddNumberToObject(o, "tokens", (double)proof->n_tokens);
+    cJSON_AddStringToObject(o, "sha256", hex);
+    cJSON_AddNumberToObject(o, "difference", proof->difference);
+    cJSON_AddBoolToObject(o, "equal", proof->is_equal);
+    if (proof->level == BITNET_VERIFY_LOGITS) return o;
+    cJSON_AddNumberToObject(o, "perplexity", proof->perplexity);
+    cJSON_AddNumberToObject(o, "source_perplexity", proof->source_perplexity);
+    return o;
+}
+
 static int print_json(const struct bitnet_plan *plan, const char *path,
                       const struct main_arguments *a)
 {
@@ -341,6 +385,7 @@ static int print_json(const struct bitnet_plan *plan, const char *path,
     for (size_t i = 0; i < bitnet_plan_count(plan); i++)
         cJSON_AddItemToArray(tensors, row_json(bitnet_plan_at(plan, i), is_checked));
     cJSON_AddItemToObject(root, "tensors", tensors);
+    cJSON_AddItemToObject(root, "logits", proof_json(bitnet_plan_proof(plan)));
     char *text = cJSON_Print(root);
     if (text) puts(text);
     cJSON_free(text);

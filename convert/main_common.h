@@ -43,8 +43,10 @@ struct main_arguments {
          0, 0}, \
         {"--name", "TEXT", BITNET_OPTION_TEXT, &(a)->model_name, \
          "general.name; default: the folder's", 0, 0}, \
-        {"--verify", "none|tensors", BITNET_OPTION_TEXT, &(a)->verify, \
-         "read the file back and compare it with its source (default: tensors)", 0, 0}, \
+        {"--verify", "none|tensors|logits|ppl", BITNET_OPTION_TEXT, &(a)->verify, \
+         "before the file gets its name: read it back and compare it with its source (default), " \
+         "also run both on a fixed text", \
+         0, 0}, \
         {"--metadata", "FILE", BITNET_OPTION_TEXT, &(a)->metadata, \
          "general.* keys from JSON, as llama.cpp's converter takes them", 0, 0}, \
         {"--override-kv", "K=TYPE:VALUE", BITNET_OPTION_LIST, &(a)->override_kv, \

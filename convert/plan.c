@@ -618,6 +618,11 @@ uint64_t bitnet_plan_peak_bytes(const struct bitnet_plan *plan)
     return plan->peak_bytes;
 }
 
+const struct bitnet_proof *bitnet_plan_proof(const struct bitnet_plan *plan)
+{
+    return &plan->proof;
+}
+
 uint64_t bitnet_plan_parameters(const struct bitnet_plan *plan)
 {
     return plan->parameters;

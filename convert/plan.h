@@ -53,6 +53,7 @@ struct bitnet_plan {
     size_t n;
     uint64_t file_bytes, peak_bytes, parameters;
     size_t block_bytes; /* encoded rows that are gathered before they are written */
+    struct bitnet_proof proof;
 };
 
 /* What the ways of making a plan share, in the order of use:

@@ -450,6 +450,17 @@ static enum bitnet_status verify_tensor(struct bitnet_plan *plan, size_t i,
     return status;
 }
 
+/* The user's own word about the model's numbers. */
+static bool has_edited_numbers(const struct bitnet_plan *plan)
+{
+    struct bitnet_str arch = bitnet_str_of(plan->config.arch->name);
+    for (size_t i = 0; i < plan->n_edits; i++)
+        if (bitnet_str_starts(plan->edits[i].key, arch.at) && plan->edits[i].key.n > arch.n &&
+            plan->edits[i].key.at[arch.n] == '.')
+            return true;
+    return false;
+}
+
 static enum bitnet_status check_numbers(const struct bitnet_plan *plan,
                                         const struct bitnet_gguf *gguf, struct bitnet_error *err)
 {
@@ -464,7 +475,7 @@ static enum bitnet_status check_numbers(const struct bitnet_plan *plan,
                    h.n_rot == p->n_rot && h.n_vocab == p->n_vocab && h.n_context == p->n_context &&
                    h.norm_eps == p->norm_eps && h.rope_base == p->rope_base &&
                    h.rope_scale == p->rope_scale;
-    if (is_same) return bitnet_arch_validate(gguf, err);
+    if (is_same || has_edited_numbers(plan)) return bitnet_arch_validate(gguf, err);
     return bitnet_fail(err, BITNET_INTEGRITY, "the model's numbers were not written as planned");
 }
 

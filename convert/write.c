@@ -6,6 +6,8 @@
  * its own numbers, and a matrix has its scale from a sum of defined order (ternary.h). */
 #include "plan.h"
 
+#include "proof.h"
+
 #include "bitnet/alloc.h"
 #include "bitnet/file.h"
 
@@ -322,6 +324,9 @@ static enum bitnet_status verify(struct bitnet_plan *plan, struct workspace *spa
     if (plan->options.verify == BITNET_VERIFY_NONE) return BITNET_OK;
     enum bitnet_status status = bitnet_gguf_writer_reopen(writer, &gguf, err);
     if (!status) status = plan_verify(plan, gguf, space, err);
+    bool runs = plan->options.verify == BITNET_VERIFY_LOGITS ||
+                plan->options.verify == BITNET_VERIFY_PPL;
+    if (!status && runs) status = plan_prove(plan, gguf, err);
     bitnet_gguf_close(gguf);
     return status;
 }

@@ -369,7 +369,8 @@ static enum bitnet_status open_and_bind(struct bitnet_model *model, const char *
                                         struct bitnet_error *err)
 {
     struct bitnet_gguf_options gguf_options = {.log = options->log};
-    enum bitnet_status status = bitnet_gguf_open(&model->gguf, path, &gguf_options, err);
+    enum bitnet_status status = BITNET_OK;
+    if (!model->gguf_is_borrowed) status = bitnet_gguf_open(&model->gguf, path, &gguf_options, err);
     if (status) return status; /* its text names the path already */
     status = bitnet_arch_validate(model->gguf, err);
     if (!status) status = bitnet_hparams_from_gguf(&model->hparams, &model->arch, model->gguf, err);
@@ -381,7 +382,9 @@ static enum bitnet_status open_and_bind(struct bitnet_model *model, const char *
     return BITNET_OK;
 }
 
-enum bitnet_status bitnet_model_open(struct bitnet_model **model, const char *path,
+/* `gguf` NULL: the file at `path` is opened. */
+static enum bitnet_status make_model(struct bitnet_model **model, const char *path,
+                                     struct bitnet_gguf *gguf,
                                      const struct bitnet_model_options *options,
                                      struct bitnet_error *err)
 {
@@ -389,12 +392,28 @@ enum bitnet_status bitnet_model_open(struct bitnet_model **model, const char *pa
     *model = NULL;
     struct bitnet_model *made = bitnet_alloc(1, sizeof *made);
     if (!made) return bitnet_fail(err, BITNET_MEMORY, "no memory for a model");
+    made->gguf = gguf;
+    made->gguf_is_borrowed = gguf != NULL;
     enum bitnet_status status = open_and_bind(made, path, options ? options : &defaults, err);
     if (status)
         bitnet_model_close(made);
     else
         *model = made;
     return status;
+}
+
+enum bitnet_status bitnet_model_open(struct bitnet_model **model, const char *path,
+                                     const struct bitnet_model_options *options,
+                                     struct bitnet_error *err)
+{
+    return make_model(model, path, NULL, options, err);
+}
+
+enum bitnet_status bitnet_model_from_gguf(struct bitnet_model **model, struct bitnet_gguf *gguf,
+                                          const struct bitnet_model_options *options,
+                                          struct bitnet_error *err)
+{
+    return make_model(model, bitnet_gguf_path(gguf), gguf, options, err);
 }
 
 static void free_layer(struct layer *layer)
@@ -416,7 +435,7 @@ void bitnet_model_close(struct bitnet_model *model)
     bitnet_free(model->rope_steps);
     bitnet_free(model->local_rope_steps);
     bitnet_tokenizer_free(model->tokenizer);
-    bitnet_gguf_close(model->gguf);
+    if (!model->gguf_is_borrowed) bitnet_gguf_close(model->gguf);
     bitnet_free(model);
 }
 

@@ -25,6 +25,7 @@ struct embedding {
 
 struct bitnet_model {
     struct bitnet_gguf *gguf;
+    bool gguf_is_borrowed;
     struct bitnet_tokenizer *tokenizer; /* NULL: the file has none */
     const struct bitnet_arch *arch;
     struct bitnet_hparams hparams;

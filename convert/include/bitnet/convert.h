@@ -12,9 +12,42 @@
 
 #include <signal.h>
 
+struct bitnet_gguf;
+
 enum bitnet_verify {
     BITNET_VERIFY_TENSORS, /* the default: read back, decode, compare with the source */
-    BITNET_VERIFY_NONE
+    BITNET_VERIFY_NONE,
+    BITNET_VERIFY_LOGITS, /* and run: the logits on a fixed text against the source, computed apart */
+    BITNET_VERIFY_PPL     /* and the perplexity on more of it */
+};
+
+/* One way to run a model, brought by a program that knows a runtime; this room does not. */
+struct bitnet_run {
+    const int32_t *tokens;
+    size_t n;               /* from an empty context */
+    bool float_activations; /* ternary layers take floats instead of int8 */
+    /* Gets the logits of every token in turn. */
+    void (*each)(void *user, size_t i, const float *logits, size_t n_vocab);
+    void *user;
+};
+struct bitnet_runner {
+    enum bitnet_status (*run)(void *user, struct bitnet_gguf *gguf,
+                              const struct bitnet_run *run, struct bitnet_error *err);
+    void *user;
+};
+
+/* What a file computes on the fixed text of docs/certificate.md. */
+struct bitnet_proof {
+    enum bitnet_verify level; /* LOGITS or PPL; else nothing below is set */
+    size_t n_tokens;
+    uint8_t logits_sha256[32]; /* of all logits as f32, as the file runs (int8 activations) */
+    double perplexity;         /* of the same run; PPL only */
+    /* Against the source: root mean square of the difference by the standard deviation of the
+     * source's logits, over the first 32 tokens, and its perplexity. A checkpoint is computed with
+     * float activations, and so is the file for this; a GGUF is run as it is. */
+    double difference;
+    double source_perplexity; /* PPL only */
+    bool is_equal;            /* source a GGUF: every bit */
 };
 
 /* Tensors whose GGUF name the POSIX extended regular expression matches get this type. */
@@ -47,6 +80,7 @@ struct bitnet_convert_options {
     enum bitnet_dialect dialect;
     bool allow_lossy; /* an inexact tensor is reported instead of refused */
     enum bitnet_verify verify;
+    const struct bitnet_runner *runner; /* for LOGITS and PPL; else may be NULL */
     bool overwrite;
     unsigned n_threads; /* 0: physical cores */
     uint64_t
@@ -108,11 +142,15 @@ uint64_t bitnet_plan_peak_bytes(const struct bitnet_plan *plan); /* beyond mappe
 uint64_t bitnet_plan_parameters(const struct bitnet_plan *plan);
 enum bitnet_dialect bitnet_plan_dialect(const struct bitnet_plan *plan);
 
+/* What run found out with LOGITS or PPL. */
+const struct bitnet_proof *bitnet_plan_proof(const struct bitnet_plan *plan);
+
 /* Executes the plan into `path`, one tensor in memory at a time, verifies, publishes. On any
  * failure nothing is left at or beside `path`. Beside a file with TL1 or TL2 tensors comes
  * `<path without .gguf>.kernel_config.ini`, the tiles in the form that bitnet.cpp's code generators
  * read. INTEGRITY: what was read back differs from the
- * source (the tensor and first difference are named). */
+ * source (the tensor and first difference are named), or the file
+ * computes something else than it (said is what, where that can be told). */
 enum bitnet_status bitnet_plan_run(struct bitnet_plan *plan, const char *path,
                                    struct bitnet_error *err);
 

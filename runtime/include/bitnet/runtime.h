@@ -35,6 +35,10 @@ struct bitnet_model_options {
 enum bitnet_status bitnet_model_open(struct bitnet_model **model, const char *path,
                                      const struct bitnet_model_options *options,
                                      struct bitnet_error *err);
+/* The same for a file that is open already: it must outlive the model and stays the caller's. */
+enum bitnet_status bitnet_model_from_gguf(struct bitnet_model **model, struct bitnet_gguf *gguf,
+                                          const struct bitnet_model_options *options,
+                                          struct bitnet_error *err);
 void bitnet_model_close(struct bitnet_model *model); /* NULL is fine; no context may be left */
 
 const struct bitnet_hparams *bitnet_model_hparams(const struct bitnet_model *model);
