@@ -9,7 +9,6 @@
 
 #include <inttypes.h>
 
-#define DEFAULT_BATCH  256u /* activations of wider batches leave the second cache */
 #define CELLS_MAX      16777216u
 #define CODE_ALIGNMENT 128u /* kernels.h: int8 vectors are padded to it */
 
@@ -111,7 +110,7 @@ static struct bitnet_context settle(const struct bitnet_model *model,
     c.result_width = gives_vectors ? hp->n_embd : hp->n_vocab;
     c.n_threads = o->pool ? bitnet_pool_threads(o->pool) : 1;
     c.n_cells = o->n_context ? o->n_context : hp->n_context;
-    c.n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
+    c.n_batch = o->n_batch ? o->n_batch : BITNET_BATCH_DEFAULT;
     if (c.n_batch > c.n_cells) c.n_batch = c.n_cells;
     c.n_logits = !o->all_logits ? 1 : o->n_logits ? o->n_logits : c.n_cells;
     if (c.n_logits > c.n_cells) c.n_logits = c.n_cells;

@@ -3,6 +3,7 @@
  * (--detect). */
 #include "bench_detect.h"
 #include "bench_report.h"
+#include "bench_tune.h"
 #include "session.h"
 #include "shape.h"
 #include "tools.h"
@@ -38,7 +39,7 @@ struct bench {
     const char *contexts;
     uint64_t n_repeats, n_batch, n_ppl_context;
     char sha256[BITNET_SHA_HEX_MAX]; /* of the model at hand; "" with -o md */
-    bool detect, as_json, profile;
+    bool detect, tune, as_json, profile;
     enum bench_format format;
     struct numbers n_threads, n_prompts, n_generates, n_depths, n_contexts;
     struct bitnet_str text; /* owned: --with-ppl */
@@ -69,18 +70,21 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"--max-regress", "P%", BITNET_OPTION_TEXT, &b->max_regress, "exit code 1 when slower by more (default: 5%)", 0, 0},
         {"--profile", NULL, BITNET_OPTION_FLAG, &b->profile, "print where the time went, beside the machine's measured peaks", 0, 0},
         {"--detect", NULL, BITNET_OPTION_FLAG, &b->detect, "print what the machine has and which kernels it gets", 0, 0},
+        {"--tune", NULL, BITNET_OPTION_FLAG, &b->tune, "find the fastest kernels, threads and batch for each -m, and write them down", 0, 0},
+        {"--tuning", "FILE", BITNET_OPTION_TEXT, &b->session.tuning_path, "the profile that --tune writes and all tools read, or none (also BITNET_TUNING; default: the user's)", 0, 0},
         {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &b->session.is_quiet, "errors only", 0, 0},
         {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &b->session.is_verbose, "say more", 0, 0},
     };
     /* clang-format on */
     const struct bitnet_command command = {
         .name = "bitnet-bench",
-        .synopsis = "-m FILE [OPTION]...  |  --detect",
+        .synopsis = "-m FILE [OPTION]...  |  --tune -m FILE  |  --detect",
         .summary =
             "Tokens per second: evaluation alone, one unmeasured run, then -r measured ones.",
         .examples = "bitnet-bench -m model.gguf\n"
                     "bitnet-bench -m a.gguf -m b.gguf -p 512 -n 64 -t 1,2 --cpu avx2,amx -o json\n"
-                    "bitnet-bench -m model.gguf --compare old.json --max-regress 5%",
+                    "bitnet-bench -m model.gguf --compare old.json --max-regress 5%\n"
+                    "bitnet-bench -m model.gguf --tune",
         .options = options,
         .n_options = sizeof options / sizeof options[0]};
     return session_parse(&command, argc, argv, done, err);
@@ -150,6 +154,30 @@ static enum bitnet_status allowed_cpu(const struct bench *b, uint32_t *allowed,
     return status;
 }
 
+/* What the profile says, or why it is not used. */
+static void add_tuning(const struct bench *b, cJSON *root)
+{
+    static struct tunings tunings; /* large */
+    char path[SESSION_PATH_MAX];
+    struct bitnet_error err;
+    bool is_asked_for;
+    session_tuning_path(&b->session, path, &is_asked_for);
+    if (!path[0]) return;
+    enum bitnet_status status = tuning_read(path, &b->machine, &tunings, &err);
+    if (status == BITNET_NOT_FOUND && !is_asked_for) return;
+    cJSON *tuning = cJSON_AddObjectToObject(root, "tuning");
+    cJSON_AddStringToObject(tuning, "path", path);
+    if (status) cJSON_AddStringToObject(tuning, "not_used", err.text);
+    cJSON *models = cJSON_AddArrayToObject(tuning, "models");
+    for (size_t i = 0; i < tunings.n_models; i++) {
+        const struct tuning *t = &tunings.models[i];
+        char text[SHAPE_TEXT_MAX + 64];
+        snprintf(text, sizeof text, "%s: %s, %u threads, batches of %u", t->shape, t->kernels,
+                 t->threads, (unsigned)t->batch);
+        cJSON_AddItemToArray(models, cJSON_CreateString(text));
+    }
+}
+
 static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
 {
     uint32_t allowed;
@@ -158,6 +186,7 @@ static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
     if (status) return status;
     cJSON *root = detect_as_json(&b->machine, allowed);
     cJSON_AddStringToObject(root, "version", BITNET_VERSION);
+    add_tuning(b, root);
     char *text = cJSON_Print(root);
     if (!text)
         status = bitnet_fail(err, BITNET_MEMORY, "no memory for the JSON text");
@@ -167,6 +196,47 @@ static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
         puts(text);
     cJSON_Delete(root);
     cJSON_free(text);
+    return status;
+}
+
+/* ------------------------------------------------------------------ tuning */
+
+static void print_tuning(const struct bench *b, const struct tuning *t, const char *path)
+{
+    printf("%s\n%s, %u threads, batches of %u: prompt %.1f, generation %.1f tokens/s (by default "
+           "%.1f and %.1f)\n",
+           t->shape, t->kernels, t->threads, (unsigned)t->batch, t->prompt_rate, t->generate_rate,
+           t->default_prompt_rate, t->default_generate_rate);
+    if (!b->session.is_quiet) fprintf(stderr, "written to %s\n", path);
+}
+
+static enum bitnet_status tune(struct bench *b, struct bitnet_error *err)
+{
+    char path[SESSION_PATH_MAX];
+    bool is_asked_for;
+    uint32_t allowed;
+    b->session.cpu = b->cpus;
+    session_tuning_path(&b->session, path, &is_asked_for);
+    if (!path[0]) return bitnet_fail(err, BITNET_USAGE, "no file to write; say --tuning FILE");
+    if (b->models.n == 0) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
+    enum bitnet_status status = allowed_cpu(b, &allowed, err);
+    session_start_log(&b->session);
+    for (size_t i = 0; i < b->models.n && !status; i++) {
+        struct tuning tuning;
+        const struct tune_options options = {.model_path = b->models.at[i],
+                                             .n_prompt = (uint32_t)b->n_prompts.at[0],
+                                             .n_generate = (uint32_t)b->n_generates.at[0],
+                                             .n_repeats = (uint32_t)b->n_repeats,
+                                             .cpu = allowed,
+                                             .machine = &b->machine,
+                                             .log = &b->session.log,
+                                             .cancel = &session_stop};
+        if (!options.n_prompt || !options.n_generate)
+            return bitnet_fail(err, BITNET_USAGE, "--tune wants -p and -n of at least 1");
+        status = bench_tune(&options, &tuning, err);
+        if (!status) status = tuning_write(path, &b->machine, &tuning, err);
+        if (!status) print_tuning(b, &tuning, path);
+    }
     return status;
 }
 
@@ -240,7 +310,7 @@ static enum bitnet_status run_test(struct bench *b, const struct test *test,
     *row = (struct bench_row){.n_prompt = (uint32_t)test->n_prompt,
                               .n_generate = (uint32_t)test->n_generate,
                               .n_filled = (uint32_t)test->n_filled,
-                              .n_batch = (uint32_t)b->n_batch,
+                              .n_batch = b->n_batch ? (uint32_t)b->n_batch : b->session.tuned_batch,
                               .perplexity = test->perplexity};
     const struct bitnet_bench_options options = {.n_prompt = row->n_prompt,
                                                  .n_generate = row->n_generate,
@@ -382,6 +452,7 @@ static enum bitnet_status run(struct bench *b, struct bitnet_error *err)
     if (status) return status;
     machine_detect(&b->machine, "");
     if (b->detect) return detect(b, err);
+    if (b->tune) return tune(b, err);
     if (b->models.n == 0) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
     if (b->text_path) status = bitnet_read_file(b->text_path, TEXT_BYTES_MAX, &b->text, err);
     for (size_t i = 0; i < b->models.n && !status; i++) status = run_model(b, b->models.at[i], err);

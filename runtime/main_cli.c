@@ -145,7 +145,9 @@ static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
     struct bitnet_context *context = NULL;
     struct bitnet_sampler *sampler = NULL;
     const struct bitnet_context_options context_options = {
-        .n_context = cells(cli), .n_batch = (uint32_t)cli->n_batch, .pool = s->pool};
+        .n_context = cells(cli),
+        .n_batch = cli->n_batch ? (uint32_t)cli->n_batch : s->tuned_batch,
+        .pool = s->pool};
     const struct bitnet_sampler_options sampler_options = {
         .temperature = (float)cli->temperature,
         .top_k = (uint32_t)cli->top_k,

@@ -1,12 +1,16 @@
 /* See session.h. Part of the programs, not of the library. */
 #include "session.h"
 
+#include "tuning.h"
+
+#include "bitnet/alloc.h"
 #include "bitnet/cpu.h"
 #include "bitnet/kernels.h"
 #include "bitnet/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,6 +43,11 @@ static void say(void *user, enum bitnet_log_level level, const char *text)
     const struct session *s = user;
     if (s->is_quiet || (level != BITNET_LOG_WARNING && !s->is_verbose)) return;
     fprintf(stderr, "%s: %s%s\n", s->tool, level == BITNET_LOG_WARNING ? "warning: " : "", text);
+}
+
+void session_start_log(struct session *s)
+{
+    s->log = (struct bitnet_log){.say = say, .user = s};
 }
 
 enum bitnet_status session_parse(const struct bitnet_command *command, int argc, char **argv,
@@ -78,13 +87,80 @@ enum bitnet_status session_cpu(const struct session *s, uint32_t *mask, bool *is
     return bitnet_hint(err, BITNET_USAGE, "kernel sets are %s; names of chips work too", sets);
 }
 
+/* ------------------------------------------------------------------ the tuning profile */
+
+void session_tuning_path(const struct session *s, char path[SESSION_PATH_MAX], bool *is_asked_for)
+{
+    const char *name = s->tuning_path ? s->tuning_path : getenv("BITNET_TUNING");
+    *is_asked_for = name != NULL;
+    if (name)
+        snprintf(path, SESSION_PATH_MAX, "%s", strcmp(name, "none") == 0 ? "" : name);
+    else
+        tuning_default_path(path, getenv("XDG_CACHE_HOME"), getenv("HOME"));
+}
+
+/* The shape of the model's file; false when it cannot be read, which opening it will explain. */
+static bool read_shape(const char *path, char text[SHAPE_TEXT_MAX])
+{
+    struct bitnet_gguf *gguf = NULL;
+    struct bitnet_hparams hparams;
+    struct shape shape = {.hparams = &hparams};
+    if (bitnet_gguf_open(&gguf, path, NULL, NULL)) return false;
+    bool ok = bitnet_hparams_from_gguf(&hparams, &shape.arch, gguf, NULL) == BITNET_OK;
+    shape.gguf = gguf;
+    if (ok) shape_text(&shape, text);
+    bitnet_gguf_close(gguf);
+    return ok;
+}
+
+static void apply(struct session *s, const struct tuning *t, const char *path,
+                  struct bitnet_model_options *options)
+{
+    if (!s->n_threads) s->n_threads = t->threads;
+    if (!options->cpu_is_given)
+        options->cpu_is_given = bitnet_cpu_mask(t->kernels, &options->cpu_mask);
+    s->tuned_batch = t->batch;
+    bitnet_log_say(&s->log, BITNET_LOG_INFO, "tuning profile %s: %s, %u threads, batches of %u",
+                   path, t->kernels, t->threads, (unsigned)t->batch);
+}
+
+static enum bitnet_status apply_tuning(struct session *s, struct bitnet_model_options *options,
+                                       struct bitnet_error *err)
+{
+    char path[SESSION_PATH_MAX], shape[SHAPE_TEXT_MAX];
+    bool is_asked_for;
+    s->tuned_batch = 0;
+    session_tuning_path(s, path, &is_asked_for);
+    if (!path[0] || (!is_asked_for && access(path, F_OK) != 0)) return BITNET_OK;
+    struct tunings *tunings = bitnet_alloc(1, sizeof *tunings);
+    struct machine *machine = bitnet_alloc(1, sizeof *machine);
+    struct bitnet_error own;
+    enum bitnet_status status = BITNET_OK;
+    if (!tunings || !machine)
+        status = bitnet_fail(err, BITNET_MEMORY, "no memory for the tuning profile");
+    if (!status) machine_detect(machine, "");
+    if (!status) status = tuning_read(path, machine, tunings, is_asked_for ? err : &own);
+    if (status && status != BITNET_MEMORY && !is_asked_for) {
+        bitnet_log_say(&s->log, BITNET_LOG_WARNING, "the tuning profile is not used: %s", own.text);
+        status = BITNET_OK;
+    }
+    if (!status && tunings->n_models && read_shape(s->model_path, shape)) {
+        const struct tuning *tuning = tuning_of(tunings, shape);
+        if (tuning) apply(s, tuning, path, options);
+    }
+    bitnet_free(machine);
+    bitnet_free(tunings);
+    return status;
+}
+
 enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
 {
-    s->log = (struct bitnet_log){.say = say, .user = s};
+    session_start_log(s);
     if (!s->model_path) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
     struct bitnet_model_options options = {.log = &s->log};
     double start = session_now_ms();
     enum bitnet_status status = session_cpu(s, &options.cpu_mask, &options.cpu_is_given, err);
+    if (!status) status = apply_tuning(s, &options, err);
     if (!status) status = bitnet_pool_new(&s->pool, (unsigned)s->n_threads, err);
     options.pool = s->pool;
     if (!status) status = bitnet_model_open(&s->model, s->model_path, &options, err);

@@ -6,17 +6,22 @@
 #include "bitnet/args.h"
 #include "bitnet/runtime.h"
 
+#define SESSION_PATH_MAX 4096
+
 struct session {
     const char *tool; /* "bitnet-cli", in front of every message */
     /* Set by the command line before session_open(): */
     const char *model_path;
     const char *cpu; /* kernel set or chip by name; NULL: BITNET_CPU, else all the CPU has */
     uint64_t n_threads;
+    /* A tuning profile, or "none"; NULL: BITNET_TUNING, else the user's, if there is one. */
+    const char *tuning_path;
     bool is_quiet, is_verbose;
     /* Filled by session_open(): */
     struct bitnet_log log;
     struct bitnet_pool *pool;
     struct bitnet_model *model;
+    uint32_t tuned_batch; /* what the profile says about this model; 0: nothing */
     double load_ms;
 };
 
@@ -28,6 +33,8 @@ struct session {
      "threads (default: physical cores)", 0, 1024},                                                \
     {"--cpu", "NAME", BITNET_OPTION_TEXT, &(s)->cpu,                                                \
      "use this kernel set or chip's sets only: scalar, avx2, ... (also BITNET_CPU)", 0, 0},         \
+    {"--tuning", "FILE", BITNET_OPTION_TEXT, &(s)->tuning_path,                                     \
+     "profile of bitnet-bench --tune, or none (also BITNET_TUNING; default: the user's)", 0, 0},    \
     {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &(s)->is_quiet, "errors only", 0, 0},                 \
     {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &(s)->is_verbose, "say more", 0, 0}
 /* clang-format on */
@@ -38,7 +45,14 @@ enum bitnet_status session_parse(const struct bitnet_command *command, int argc,
 /* The kernel sets to use: --cpu, else BITNET_CPU. */
 enum bitnet_status session_cpu(const struct session *s, uint32_t *mask, bool *is_given,
                                struct bitnet_error *err);
-/* Pool and model. USAGE when no model was named. */
+/* What is logged goes to standard error, as quiet and verbose say. session_open() does it too. */
+void session_start_log(struct session *s);
+/* The profile to use: --tuning, else BITNET_TUNING, else the user's. "" when there is to be none;
+ * *is_asked_for when somebody named it. */
+void session_tuning_path(const struct session *s, char path[SESSION_PATH_MAX], bool *is_asked_for);
+/* Pool and model; what the command line leaves open comes from the tuning profile. USAGE when no
+ * model was named; a profile that somebody named must exist and be of this machine, the user's own
+ * is left aside with a warning when it is not. */
 enum bitnet_status session_open(struct session *s, struct bitnet_error *err);
 void session_close(struct session *s);
 /* Closes, reports an error if there is one, and returns the exit code. */

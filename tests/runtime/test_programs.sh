@@ -7,6 +7,7 @@ make_model=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 n_failed=0
+export BITNET_TUNING=none # but for the part that is about it
 
 fail() {
     printf 'FAILED: %s\n' "$*"
@@ -115,6 +116,26 @@ expect 2 "'1,x'" "$bitnet" bench -m "$dir/model.gguf" -t 1,x
 [ "$(wc -l <"$dir/csv")" -eq 9 ] || fail "eight tests and a header, not: $(cat "$dir/csv")"
 [ "$(sed 1d "$dir/csv" | sed 's/.*,//' | sort -u | wc -l)" -eq 1 ] || fail "perplexity differs: $(cat "$dir/csv")"
 "$bitnet" bench --detect --cpu scalar | grep -q '^kernels *scalar$' || fail "bench --detect --cpu scalar"
+
+# a tuning profile: written, honoured, told, left aside
+export BITNET_TUNING=$dir/tuning.json
+expect 4 "tuning.json" "$bitnet" cli -m "$dir/model.gguf" -p a -n 1
+expect 0 "written to" "$bitnet" bench --tune -m "$dir/model.gguf" -p 64 -n 4 -r 1 -v
+grep -q "batches of 64" "$dir/err" || fail "--tune -v does not say what it measures: $(cat "$dir/err")"
+expect 0 "tuning profile $dir/tuning.json" "$bitnet" cli -m "$dir/model.gguf" -p a -n 1 -v
+"$bitnet" cli -m "$dir/model.gguf" -p a -n 1 -v --tuning none 2>&1 | grep -q "tuning profile" && fail "--tuning none"
+"$bitnet" bench --detect | grep -q "^tuning.*bitnet-b1.58 2x512.*threads" || fail "--detect does not tell the profile"
+sed 's/"kernels":\t"[a-z0-9]*"/"kernels":\t"scalar"/; s/"threads":\t[0-9]*/"threads":\t3/' "$BITNET_TUNING" >"$dir/slow.json"
+"$bitnet" bench -q -m "$dir/model.gguf" -p 8 -n 0 -r 1 --tuning "$dir/slow.json" | grep -q "| scalar | 3 |" ||
+    fail "the profile's kernels and threads are not used"
+"$bitnet" bench -q -m "$dir/model.gguf" -p 8 -n 0 -r 1 -t 2 --cpu ssse3 --tuning "$dir/slow.json" 2>"$dir/err" |
+    grep -q "| scalar | 3 |" && fail "the profile overrules the command line"
+sed 's/"cpu":\t"[^"]*"/"cpu":\t"another"/' "$BITNET_TUNING" >"$dir/other.json"
+expect 1 "another CPU" "$bitnet" cli -m "$dir/model.gguf" -p a -n 1 --tuning "$dir/other.json"
+unset BITNET_TUNING # the user's own
+mkdir -p "$dir/cache/bitnet" && cp "$dir/other.json" "$dir/cache/bitnet/tuning.json"
+expect 0 "warning: the tuning profile is not used" env XDG_CACHE_HOME="$dir/cache" "$bitnet" cli -m "$dir/model.gguf" -p a -n 1
+export BITNET_TUNING=none
 
 # a clean stop
 for tool in "cli -p a -n 0 -c 200000 --ignore-eos" "bench -p 0 -n 100000 -r 1000"; do

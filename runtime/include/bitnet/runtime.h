@@ -75,6 +75,8 @@ struct bitnet_op_cost {
     uint64_t ops;   /* multiplications and additions that the mathematics asks for */
 };
 
+#define BITNET_BATCH_DEFAULT 256 /* activations of wider batches leave the second cache */
+
 struct bitnet_context_options {
     uint32_t n_context;       /* cells of the KV cache; 0: as trained */
     uint32_t n_batch;         /* tokens evaluated together; 0: 256 */
