@@ -72,8 +72,8 @@ stage_hostile() { # malformed files from outside the repository, plain and sanit
         [ "$folder" = test ] || run="$run -a -t 60" # sanitized programs are slow, not hung
         local bitnet=$out/$folder/bitnet
         $run -f gguf "$out/hostile" -- "$bitnet" gguf validate --deep {}
-        $run -f safetensors,index,config "$out/hostile" -- "$bitnet" convert --qtype f16 {dir} -o {out}
-        $run -f tokenizer "$out/hostile" -- "$bitnet" tokenize -m {dir} -p "some text"
+        $run -f safetensors,index,config,tokenizer,spm "$out/hostile" -- "$bitnet" convert --qtype f16 {dir} -o {out}
+        $run -f tokenizer,spm "$out/hostile" -- "$bitnet" tokenize -m {dir} -p "some text"
     done
 }
 

@@ -125,6 +125,12 @@ enum bitnet_status charsmap_open(struct charsmap *map, struct bitnet_bytes blob,
     return status;
 }
 
+struct bitnet_bytes charsmap_blob(const struct charsmap *map)
+{
+    if (!map->trie.n) return (struct bitnet_bytes){0};
+    return (struct bitnet_bytes){map->trie.at - 4, 4 + map->trie.n + map->texts.n};
+}
+
 /* ------------------------------------------------------------------ lookups */
 
 size_t charsmap_find(const struct charsmap *map, struct bitnet_str text,

@@ -23,6 +23,9 @@ struct charsmap {
 enum bitnet_status charsmap_open(struct charsmap *map, struct bitnet_bytes blob,
                                  struct bitnet_error *err);
 
+/* The blob that the map views; n == 0 for an empty map. */
+struct bitnet_bytes charsmap_blob(const struct charsmap *map);
+
 enum charsmap_choice { CHARSMAP_LONGEST, CHARSMAP_SHORTEST };
 
 /* The entry that `text` begins with: the length of its key, or 0, and its replacement.

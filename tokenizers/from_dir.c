@@ -48,31 +48,65 @@ static struct bitnet_str token_text(const struct bitnet_json *config, const char
 static bool is_added(const struct bitnet_tokenizer *tokenizer, int32_t id)
 {
     enum bitnet_token_type type = bitnet_token_type(tokenizer, id);
-    return type == BITNET_TOKEN_CONTROL || type == BITNET_TOKEN_USER;
+    return type == BITNET_TOKEN_CONTROL || type == BITNET_TOKEN_USER ||
+           type == BITNET_TOKEN_UNKNOWN;
+}
+
+#define N_SPECIAL (sizeof special_names / sizeof special_names[0])
+
+static void note_found(struct bitnet_tokenizer *tokenizer, size_t i)
+{
+    for (size_t k = 0; k < tokenizer->n_ids; k++)
+        if (tokenizer->id_order[k] == i) return;
+    tokenizer->id_order[tokenizer->n_ids++] = (uint8_t)i;
+}
+
+/* tokenizer_config.json, by text. */
+static void find_named(struct bitnet_tokenizer *tokenizer, const struct bitnet_json *config)
+{
+    for (size_t i = 0; i < N_SPECIAL; i++) {
+        struct bitnet_str text = token_text(config, special_names[i].token);
+        int32_t id = text.n ? vocab_find_token(&tokenizer->vocab, text) : BITNET_NO_TOKEN;
+        *special_slot(tokenizer, i) = is_added(tokenizer, id) ? id : BITNET_NO_TOKEN;
+        if (is_added(tokenizer, id)) note_found(tokenizer, i);
+    }
+}
+
+/* config.json, by id, where nothing has been found. Some configurations hold ids of a larger
+ * vocabulary; those name no token of ours. */
+static enum bitnet_status find_numbered(struct bitnet_tokenizer *tokenizer,
+                                        const struct bitnet_json *config, struct bitnet_error *err)
+{
+    for (size_t i = 0; i < N_SPECIAL; i++) {
+        int32_t *slot = special_slot(tokenizer, i);
+        const struct bitnet_json *node = bitnet_json_get(config, special_names[i].id);
+        uint64_t value;
+        if (*slot >= 0 || !node || node->kind != BITNET_JSON_NUMBER) continue;
+        if (!bitnet_json_as_u64(node, &value) && node->text.n && node->text.at[0] != '-')
+            return bitnet_fail(err, BITNET_FORMAT, "config.json: '%s': %.*s is no token",
+                               special_names[i].id, BITNET_STR_ARGS(node->text));
+        if (!bitnet_json_as_u64(node, &value) || value >= tokenizer->vocab.n_tokens) continue;
+        *slot = (int32_t)value;
+        note_found(tokenizer, i);
+    }
+    return BITNET_OK;
 }
 
 static enum bitnet_status read_special(struct bitnet_tokenizer *tokenizer,
                                        const struct bitnet_json *tokenizer_config,
                                        const struct bitnet_json *config, struct bitnet_error *err)
 {
-    for (size_t i = 0; i < sizeof special_names / sizeof special_names[0]; i++) {
-        int32_t *slot = special_slot(tokenizer, i), from_template = *slot;
-        struct bitnet_str text = token_text(tokenizer_config, special_names[i].token);
-        int32_t id = text.n ? vocab_find_token(&tokenizer->vocab, text) : BITNET_NO_TOKEN;
-        *slot = is_added(tokenizer, id) ? id : BITNET_NO_TOKEN;
-        const struct bitnet_json *node = bitnet_json_get(config, special_names[i].id);
-        uint64_t value;
-        if (*slot < 0 && node && node->kind == BITNET_JSON_NUMBER) {
-            /* Some configurations hold ids of a larger vocabulary; those name no token of ours. */
-            if (!bitnet_json_as_u64(node, &value) && node->text.n && node->text.at[0] != '-')
-                return bitnet_fail(err, BITNET_FORMAT, "config.json: '%s': %.*s is no token",
-                                   special_names[i].id, BITNET_STR_ARGS(node->text));
-            if (bitnet_json_as_u64(node, &value) && value < tokenizer->vocab.n_tokens)
-                *slot = (int32_t)value;
-        }
-        if (*slot < 0) *slot = from_template;
+    int32_t before[N_SPECIAL];
+    for (size_t i = 0; i < N_SPECIAL; i++) before[i] = *special_slot(tokenizer, i);
+    find_named(tokenizer, tokenizer_config);
+    enum bitnet_status status = find_numbered(tokenizer, config, err);
+    for (size_t i = 0; i < N_SPECIAL; i++) {
+        int32_t *slot = special_slot(tokenizer, i);
+        if (*slot >= 0 || before[i] < 0) continue;
+        *slot = before[i]; /* what the vocabulary's own file says */
+        if (tokenizer->kind != BITNET_TOKENIZER_WORDPIECE) note_found(tokenizer, i);
     }
-    return BITNET_OK;
+    return status;
 }
 
 static void read_flags(struct bitnet_tokenizer *tokenizer, const struct bitnet_json *config)
@@ -305,7 +339,12 @@ static enum bitnet_status read_beside(struct bitnet_tokenizer *tokenizer,
                                       const struct folder *folder, struct bitnet_error *err)
 {
     const struct bitnet_json *config = folder->tokenizer_config.root;
+    uint64_t n_segments = 0;
     enum bitnet_status status = read_special(tokenizer, config, folder->config.root, err);
+    if (!status)
+        status = bitnet_json_u64(folder->config.root, "type_vocab_size", 0, UINT32_MAX,
+                                 BITNET_OPTIONAL, &n_segments, err);
+    tokenizer->n_segments = (uint32_t)n_segments;
     if (!status) read_flags(tokenizer, config);
     if (!status) status = read_templates(tokenizer, folder, err);
     if (!status) status = tokenizer_find_eog(tokenizer, err);

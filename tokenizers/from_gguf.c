@@ -325,6 +325,11 @@ static enum bitnet_status read_flags(struct source *source)
                            &tokenizer->add_space_prefix_is_given);
     tokenizer->add_bos_token = special->add_bos;
     tokenizer->add_eos_token = special->add_eos;
+    uint64_t n_segments = 0;
+    if (!status)
+        status = bitnet_gguf_u64(source->gguf, "tokenizer.ggml.token_type_count", 0, UINT32_MAX,
+                                 BITNET_GGUF_OPTIONAL, &n_segments, source->err);
+    tokenizer->n_segments = (uint32_t)n_segments;
     return status;
 }
 

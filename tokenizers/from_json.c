@@ -485,6 +485,9 @@ static void find_special(struct bitnet_tokenizer *tokenizer)
     special->add_eos = hf->after.n == 1;
     for (size_t i = 0; i < hf->n_normalizers; i++)
         if (hf->normalizers[i].kind == HF_PREPEND) special->add_space_prefix = true;
+    for (size_t i = 0; i < hf->n_splitters; i++)
+        if (hf->splitters[i].kind == HF_METASPACE && hf->splitters[i].prepend != HF_PREPEND_NEVER)
+            special->add_space_prefix = true;
 }
 
 /* Vocabularies merged by rank get the scores that make llama.cpp merge in the same order: minus the

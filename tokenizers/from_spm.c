@@ -40,6 +40,7 @@ static enum bitnet_status fill(struct bitnet_tokenizer *tokenizer, const struct 
                                      model->pieces[id].score, err);
     if (status) return status;
     words->is_sentencepiece = true;
+    words->n_pieces = tokenizer->vocab.n_tokens;
     words->by_character = model->algorithm == SPM_CHAR;
     words->plain_spaces = !model->escape_whitespaces;
     words->max_score = FLT_MIN; /* as the library begins */

@@ -54,6 +54,10 @@ struct bitnet_tokenizer {
     struct spm_shim *shim; /* of a .model file: libsentencepiece; NULL: sentencepiece.c does it */
     struct bitnet_special_tokens special;
     int32_t cls, mask;
+    uint8_t
+        id_order[8]; /* [n_ids]: bos, eos, unk, sep, pad, cls, mask (0 to 6) as they were found */
+    size_t n_ids;    /* 0: in that order */
+    uint32_t n_segments; /* WORDPIECE: type_vocab_size of the model; 0: unknown */
     bool add_bos_is_given, add_eos_is_given; /* the source says so, it is no default */
     bool add_space_prefix_is_given;
     bool add_bos_token, add_eos_token; /* what it says, for the GGUF */
@@ -82,8 +86,8 @@ enum bitnet_status tokenizer_set_pre(struct bitnet_tokenizer *tokenizer, const s
 enum bitnet_status tokenizer_read_gguf(struct bitnet_tokenizer **tokenizer,
                                        const struct bitnet_gguf *gguf, const char *pre,
                                        const struct bitnet_log *log, struct bitnet_error *err);
-/* from_dir.c: the tokenizer of the vocabulary after `n` others in the folder, whose path is appended
- * to `path`. */
+/* from_dir.c: the tokenizer of the vocabulary after `n` others in the folder, whose path is
+ * appended to `path`. */
 enum bitnet_status tokenizer_from_dir_nth(struct bitnet_tokenizer **tokenizer, const char *dir,
                                           size_t n, struct bitnet_buf *path,
                                           const struct bitnet_log *log, struct bitnet_error *err);

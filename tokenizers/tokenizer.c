@@ -259,6 +259,7 @@ static bool is_searched(const struct bitnet_tokenizer *tokenizer, uint32_t id)
 {
     uint8_t type = tokenizer->vocab.type[id];
     if (tokenizer->hf) return tokenizer->reach[id] != REACH_ADDED;
+    if (tokenizer->words.is_sentencepiece && id >= tokenizer->words.n_pieces) return false;
     if (tokenizer->kind != BITNET_TOKENIZER_UNIGRAM) return true;
     return type == BITNET_TOKEN_NORMAL || type == BITNET_TOKEN_USER ||
            (type == BITNET_TOKEN_UNUSED && !tokenizer->words.is_sentencepiece);
@@ -270,8 +271,8 @@ static bool add_searched(struct bitnet_tokenizer *tokenizer, uint32_t id)
     struct bitnet_str text = vocab_text(&tokenizer->vocab, id);
     if (tokenizer->kind != BITNET_TOKENIZER_RWKV)
         return trie_add(&words->trie, text, id) &&
-               (tokenizer->hf || tokenizer->vocab.type[id] != BITNET_TOKEN_USER ||
-                trie_add(&words->user, text, id));
+               (tokenizer->hf || words->is_sentencepiece ||
+                tokenizer->vocab.type[id] != BITNET_TOKEN_USER || trie_add(&words->user, text, id));
     size_t n = 0;
     char *bytes = bitnet_alloc(text.n + 1, 1);
     bool ok = bytes && (!rwkv_unescape(text, bytes, &n) || !n ||

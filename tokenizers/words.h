@@ -21,6 +21,7 @@ struct words {
     double unk_score;          /* of a character that no token covers */
     uint32_t max_chars;        /* WordPiece: a longer word is unknown; 0: no ceiling */
     bool is_sentencepiece;     /* from a .model file: sentencepiece.c is its road */
+    uint32_t n_pieces;         /* of a .model file: ids from here on were added */
     bool by_character;         /* a .model of characters, not of whole words */
     bool byte_fallback;        /* of a .model file */
     bool plain_spaces;         /* of a .model file: spaces stay spaces (libsentencepiece only) */

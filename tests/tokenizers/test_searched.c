@@ -1,5 +1,6 @@
-/* Vocabularies that are searched, in GGUF files made here from their published sources by the
- * converter's rules: T5's Unigram and RWKV's byte strings, against llama.cpp (shared data). */
+/* Vocabularies that are searched: T5's Unigram and RWKV's byte strings. GGUF files made here by
+ * hand from the published sources, by the converter's rules, give llama.cpp's ids (shared data),
+ * and what our writer makes of the same sources has the same keys, one by one. */
 #include "cm.h"
 
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <bitnet/arena.h>
 
 #include "cases.h"
+#include "same_keys.h"
 #include "spm_model.h"
 #include "temp_dir.h"
 
@@ -63,17 +65,22 @@ static void add_pads(size_t n)
 
 static void put_rows(struct bitnet_gguf_writer *writer, const char *model)
 {
+    bool is_t5 = strcmp(model, "t5") == 0;
     bitnet_gguf_put_str(writer, "tokenizer.ggml.model", bitnet_str_of(model));
+    if (is_t5) bitnet_gguf_put_str(writer, "tokenizer.ggml.pre", BITNET_STR("default"));
     bitnet_gguf_put_strings(writer, "tokenizer.ggml.tokens", rows.text, rows.n);
-    bitnet_gguf_put_array(writer, "tokenizer.ggml.scores", BITNET_GGUF_F32, rows.score, rows.n);
+    if (is_t5)
+        bitnet_gguf_put_array(writer, "tokenizer.ggml.scores", BITNET_GGUF_F32, rows.score, rows.n);
     bitnet_gguf_put_array(writer, "tokenizer.ggml.token_type", BITNET_GGUF_I32, rows.type, rows.n);
     bitnet_arena_free(&rows.arena);
     rows.n = 0;
 }
 
+/* The tokenizer of a finished file, which must have the keys that our writer makes of `dir`. */
 static struct bitnet_tokenizer *reopen(struct bitnet_gguf_writer *writer, const char *path,
-                                       const struct temp_dir *dir)
+                                       const struct temp_dir *dir, size_t n_vocab)
 {
+    struct bitnet_tokenizer *source = NULL;
     struct bitnet_gguf *gguf = NULL;
     struct bitnet_tokenizer *tokenizer = NULL;
     struct bitnet_error err;
@@ -81,6 +88,12 @@ static struct bitnet_tokenizer *reopen(struct bitnet_gguf_writer *writer, const 
         bitnet_gguf_open(&gguf, path, NULL, &err) ||
         bitnet_tokenizer_from_gguf(&tokenizer, gguf, NULL, &err))
         fail_msg("%s", err.text);
+    if (bitnet_tokenizer_from_dir(&source, dir->path, n_vocab, NULL, &err))
+        fail_msg("%s", err.text);
+    struct bitnet_gguf *ours = same_keys_written(source);
+    same_keys(ours, gguf, NULL);
+    bitnet_gguf_close(ours);
+    bitnet_tokenizer_free(source);
     bitnet_gguf_close(gguf);
     temp_dir_remove(dir);
     return tokenizer;
@@ -93,6 +106,11 @@ static struct bitnet_gguf_writer *new_writer(const char *path)
     if (bitnet_gguf_writer_new(&writer, path, &(struct bitnet_gguf_writer_options){0}, &err))
         fail_msg("%s", err.text);
     return writer;
+}
+
+static void write_text(const struct temp_dir *dir, const char *name, const char *text)
+{
+    temp_dir_write(dir, name, text, strlen(text));
 }
 
 static void skip_without_data(const char *name)
@@ -113,13 +131,22 @@ TEST(t5_equals_llama_cpp)
         fail_msg("%s", err.text);
     for (size_t id = 0; id < model.n; id++)
         add_row(model.pieces[id].text, model.pieces[id].score, model.pieces[id].type);
+    struct bitnet_buf added = {.max = 65536};
     for (int i = 99; i >= 0; i--) {
         char name[32];
         snprintf(name, sizeof name, "<extra_id_%d>", i);
+        bitnet_buf_printf(&added, "%s\"%s\":%zu", added.n ? "," : "{", name, rows.n);
         add_row(bitnet_str_of(name), -1000.0f, BITNET_TOKEN_USER);
     }
+    bitnet_buf_add(&added, "}", 1);
     add_pads(32128);
     temp_dir_make(&dir);
+    temp_dir_write(&dir, "spiece.model", file.at, file.n);
+    temp_dir_write(&dir, "added_tokens.json", added.at, added.n);
+    write_text(&dir, "tokenizer_config.json",
+               "{\"eos_token\":\"</s>\",\"unk_token\":\"<unk>\",\"pad_token\":\"<pad>\"}");
+    write_text(&dir, "config.json", "{\"eos_token_id\":1,\"pad_token_id\":0,\"vocab_size\":32128}");
+    bitnet_buf_free(&added);
     const char *path = temp_dir_file(&dir, "t5.gguf");
     struct bitnet_gguf_writer *writer = new_writer(path);
     put_rows(writer, "t5");
@@ -128,11 +155,14 @@ TEST(t5_equals_llama_cpp)
                          model.remove_extra_whitespaces);
     bitnet_gguf_put_array(writer, "tokenizer.ggml.precompiled_charsmap", BITNET_GGUF_U8,
                           model.charsmap.at, model.charsmap.n);
+    bitnet_gguf_put_u32(writer, "tokenizer.ggml.eos_token_id", 1);
+    bitnet_gguf_put_u32(writer, "tokenizer.ggml.unknown_token_id", 2);
+    bitnet_gguf_put_u32(writer, "tokenizer.ggml.padding_token_id", 0);
     bitnet_gguf_put_bool(writer, "tokenizer.ggml.add_bos_token", false);
     bitnet_gguf_put_bool(writer, "tokenizer.ggml.add_eos_token", true);
     spm_model_free(&model);
     bitnet_free((void *)(uintptr_t)file.at);
-    check(reopen(writer, path, &dir), "t5-from-spiece");
+    check(reopen(writer, path, &dir, 32128), "t5-from-spiece");
 }
 
 /* ------------------------------------------------------------------ RWKV */
@@ -229,9 +259,11 @@ TEST(rwkv_world_equals_llama_cpp)
     struct bitnet_gguf_writer *writer = new_writer(path);
     put_rows(writer, "rwkv");
     bitnet_gguf_put_u32(writer, "tokenizer.ggml.eot_token_id", 261);
+    bitnet_gguf_put_str(writer, "tokenizer.chat_template", BITNET_STR("rwkv-world"));
+    temp_dir_write(&dir, "rwkv_vocab_v20230424.txt", file.at, file.n);
     bitnet_buf_free(&escaped);
     bitnet_free((void *)(uintptr_t)file.at);
-    check(reopen(writer, path, &dir), "rwkv-world");
+    check(reopen(writer, path, &dir, 65536), "rwkv-world");
 }
 
 static int free_cases(void **state)

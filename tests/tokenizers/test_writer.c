@@ -8,6 +8,7 @@
 #include <bitnet/file.h>
 
 #include "cases.h"
+#include "same_keys.h"
 #include "temp_dir.h"
 
 #define STORIES BITNET_SOURCE_DIR "/../shared/data/stories260K/"
@@ -17,23 +18,6 @@ static struct bitnet_gguf *open_gguf(const char *path)
     struct bitnet_gguf *gguf;
     struct bitnet_error err;
     if (bitnet_gguf_open(&gguf, path, NULL, &err)) fail_msg("%s", err.text);
-    return gguf;
-}
-
-/* The tokenizer written into a file of its own and opened again. */
-static struct bitnet_gguf *written(const struct bitnet_tokenizer *tokenizer)
-{
-    struct temp_dir dir;
-    struct bitnet_gguf_writer *writer;
-    struct bitnet_error err = {0};
-    temp_dir_make(&dir);
-    const char *path = temp_dir_file(&dir, "vocabulary.gguf");
-    if (bitnet_gguf_writer_new(&writer, path, &(struct bitnet_gguf_writer_options){0}, &err) ||
-        bitnet_tokenizer_to_gguf(tokenizer, writer, &err) || bitnet_gguf_begin(writer, &err) ||
-        bitnet_gguf_finish(writer, &err))
-        fail_msg("%s", err.text);
-    struct bitnet_gguf *gguf = open_gguf(path);
-    temp_dir_remove(&dir);
     return gguf;
 }
 
@@ -86,28 +70,66 @@ static void skip_without_data(const char *what)
     skip();
 }
 
-TEST(falcon_tokenizer_json_becomes_the_converters_gguf)
+/* A folder as its publisher gives it, against the GGUF that llama.cpp's converter made of it: every
+ * tokenizer.* key, in order. */
+static void check_pair(const char *name, const char *source, const char *as, const char *config,
+                       const char *model_config, const char *gguf, const char *const *except)
 {
-    skip_without_data("falcon");
-    struct bitnet_tokenizer *tokenizer = open_json("hf/falcon/tokenizer.json");
-    struct bitnet_gguf *got = written(tokenizer);
-    struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-falcon.gguf");
-    must_be_alike(got, want, "tokenizer.ggml.tokens");
-    must_be_alike(got, want, "tokenizer.ggml.token_type");
-    must_be_alike(got, want, "tokenizer.ggml.merges");
-    assert_true(bitnet_str_equal(value_of(got, "tokenizer.ggml.pre")->text,
-                                 value_of(want, "tokenizer.ggml.pre")->text));
-    assert_true(bitnet_str_is(value_of(got, "tokenizer.ggml.model")->text, "gpt2"));
+    struct temp_dir dir;
+    struct bitnet_tokenizer *tokenizer;
+    struct bitnet_error err;
+    char path[512];
+    skip_without_data(name);
+    struct bitnet_str file = cases_file(source);
+    temp_dir_make(&dir);
+    temp_dir_write(&dir, as, file.at, file.n);
+    temp_dir_write(&dir, "tokenizer_config.json", config, strlen(config));
+    temp_dir_write(&dir, "config.json", model_config, strlen(model_config));
+    if (bitnet_tokenizer_from_dir(&tokenizer, dir.path, 0, NULL, &err)) fail_msg("%s", err.text);
+    snprintf(path, sizeof path, CASES_DIR "ggml-vocab/%s", gguf);
+    struct bitnet_gguf *got = same_keys_written(tokenizer), *want = open_gguf(path);
+    same_keys(got, want, except);
     bitnet_gguf_close(got);
     bitnet_gguf_close(want);
     bitnet_tokenizer_free(tokenizer);
+    bitnet_free((void *)(uintptr_t)file.at);
+    temp_dir_remove(&dir);
+}
+
+TEST(falcon_becomes_the_converters_gguf_key_by_key)
+{
+    check_pair("Falcon", "hf/falcon/tokenizer.json", "tokenizer.json",
+               "{\"eos_token\":\"<|endoftext|>\",\"add_prefix_space\":false}",
+               "{\"bos_token_id\":11,\"eos_token_id\":11,\"vocab_size\":65024}",
+               "ggml-vocab-falcon.gguf", NULL);
+}
+
+TEST(llama_2_becomes_the_converters_gguf_key_by_key)
+{
+    check_pair("Llama 2", "spm/llama2-tokenizer.model", "tokenizer.model",
+               "{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":{\"content\":\"</s>\"},"
+               "\"unk_token\":{\"content\":\"<unk>\"},\"add_bos_token\":true,"
+               "\"add_eos_token\":false}",
+               "{\"bos_token_id\":1,\"eos_token_id\":2,\"vocab_size\":32000}",
+               "ggml-vocab-llama-spm.gguf", NULL);
+}
+
+/* The file is older than two changes of the converter: there was only one name for this vocabulary
+ * then, and cls had a key. */
+TEST(bert_becomes_the_converters_gguf_key_by_key)
+{
+    static const char *const older[] = {"ggml.pre", "cls_token_id", NULL};
+    check_pair("BERT", "hf/bert-base-uncased/tokenizer.json", "tokenizer.json",
+               "{\"unk_token\":\"[UNK]\",\"sep_token\":\"[SEP]\",\"pad_token\":\"[PAD]\","
+               "\"cls_token\":\"[CLS]\",\"mask_token\":\"[MASK]\"}",
+               "{\"type_vocab_size\":2,\"vocab_size\":30522}", "ggml-vocab-bert-bge.gguf", older);
 }
 
 TEST(phi_2_tokenizer_json_begins_like_gpt_2)
 {
     skip_without_data("phi-2");
     struct bitnet_tokenizer *tokenizer = open_json("hf/phi-2/tokenizer.json");
-    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *got = same_keys_written(tokenizer);
     struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-gpt-2.gguf");
     must_start_alike(got, want, "tokenizer.ggml.tokens", 50257);
     must_be_alike(got, want, "tokenizer.ggml.merges");
@@ -127,7 +149,7 @@ static void check_again(const char *name)
     skip_without_data(name);
     snprintf(path, sizeof path, "ggml-vocab/ggml-vocab-%s.gguf", name);
     struct bitnet_tokenizer *tokenizer = cases_open_gguf(path);
-    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *got = same_keys_written(tokenizer);
     snprintf(path, sizeof path, CASES_DIR "ggml-vocab/ggml-vocab-%s.gguf", name);
     struct bitnet_gguf *want = open_gguf(path);
     for (size_t i = 0; i < COUNT(keys); i++) {
@@ -176,7 +198,7 @@ TEST(a_folder_with_a_model_file_becomes_the_converters_gguf)
     assert_true(bitnet_str_is(bitnet_token_text(tokenizer, 32001), "[PAD32001]"));
     assert_int_equal(bitnet_token_type(tokenizer, 32001), BITNET_TOKEN_UNUSED);
 
-    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *got = same_keys_written(tokenizer);
     struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-llama-spm.gguf");
     must_start_alike(got, want, "tokenizer.ggml.tokens", 32000);
     must_start_alike(got, want, "tokenizer.ggml.scores", 32000);
@@ -205,7 +227,7 @@ TEST(a_model_file_beside_a_tokenizer_json_gives_it_its_scores)
     temp_dir_write(&dir, "tokenizer.model", model.at, model.n);
     temp_dir_write(&dir, "tokenizer.json", json.at, json.n);
     if (bitnet_tokenizer_from_dir(&tokenizer, dir.path, 0, NULL, &err)) fail_msg("%s", err.text);
-    struct bitnet_gguf *got = written(tokenizer);
+    struct bitnet_gguf *got = same_keys_written(tokenizer);
     struct bitnet_gguf *want = open_gguf(CASES_DIR "ggml-vocab/ggml-vocab-llama-spm.gguf");
     must_start_alike(got, want, "tokenizer.ggml.tokens", 32000);
     must_start_alike(got, want, "tokenizer.ggml.scores", 32000);
@@ -259,7 +281,9 @@ TEST(stories260k_gives_the_stored_ids)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(falcon_tokenizer_json_becomes_the_converters_gguf),
+        cmocka_unit_test(falcon_becomes_the_converters_gguf_key_by_key),
+        cmocka_unit_test(llama_2_becomes_the_converters_gguf_key_by_key),
+        cmocka_unit_test(bert_becomes_the_converters_gguf_key_by_key),
         cmocka_unit_test(phi_2_tokenizer_json_begins_like_gpt_2),
         cmocka_unit_test(llama_2_read_and_written_again_is_unchanged),
         cmocka_unit_test(starcoder_read_and_written_again_is_unchanged),
