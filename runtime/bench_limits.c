@@ -7,6 +7,8 @@
 
 #include "bitnet/cpu.h"
 
+#include <string.h>
+
 #if defined(__x86_64__)
 #    include <immintrin.h>
 #elif defined(__aarch64__)
@@ -83,8 +85,9 @@ __attribute__((target("amx-tile,amx-int8"))) static int32_t products_amx(double 
         uint16_t row_bytes[16];
         uint8_t rows[16];
     } __attribute__((packed, aligned(64))) config = {.palette = 1};
-    int32_t out[16 * 16] __attribute__((aligned(64))) = {0};
+    int32_t out[16 * 16] __attribute__((aligned(64)));
     for (int t = 0; t < 8; t++) config.row_bytes[t] = 64, config.rows[t] = 16;
+    memset(out, 1, sizeof out);
     _tile_loadconfig(&config);
     _tile_zero(0);
     _tile_zero(1);

@@ -2,10 +2,12 @@
  * is printed is what is documented. */
 #include "cm.h"
 
+#include "bench_limits.h"
 #include "bench_report.h"
 #include "temp_dir.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/cpu.h"
 #include "bitnet/file.h"
 
 #include <math.h>
@@ -217,6 +219,29 @@ TEST(the_json_is_the_documented_one)
     cJSON_Delete(schema);
 }
 
+TEST(the_loops_of_the_limits_do_what_they_say)
+{
+    static const char *const levels[] = {"avx2", "avxvnni", "avx512vnni", "amx", "dotprod"};
+    static uint8_t bytes[4096] __attribute__((aligned(64)));
+    memset(bytes, 1, sizeof bytes);
+    assert_true(limit_read(bytes, sizeof bytes) == 512 * UINT64_C(0x0101010101010101));
+    assert_null(limit_products(0));
+    for (size_t i = 0; i < COUNT(levels); i++) {
+        uint32_t mask, cpu = bitnet_cpu_detect();
+        double n_ops = 0;
+        assert_true(bitnet_cpu_mask(levels[i], &mask));
+        limit_products_fn *run = limit_products(cpu & mask);
+        if (!run) continue;
+        /* Four products of 1 per element and round; tiles have 64. */
+        int32_t sum = run(&n_ops);
+        print_message("%s: %.0f operations, %d\n", levels[i], n_ops, (int)sum);
+        assert_true(sum > 1000 && n_ops > 1e6);
+        if (run == limit_products(BITNET_CPU_AVX2)) assert_int_equal(sum, 66 + 4 * 12 * 100000);
+        if (run && run == limit_products(BITNET_CPU_AMXINT8))
+            assert_int_equal(sum, 64 * 100000 / 8);
+    }
+}
+
 TEST(this_program_has_a_build_id)
 {
     char hex[65];
@@ -236,6 +261,7 @@ int main(void)
         cmocka_unit_test(faster_is_fine),
         cmocka_unit_test(another_thread_count_is_another_test),
         cmocka_unit_test(the_json_is_the_documented_one),
+        cmocka_unit_test(the_loops_of_the_limits_do_what_they_say),
         cmocka_unit_test(this_program_has_a_build_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
