@@ -252,14 +252,16 @@ static enum bitnet_status tokenize_both(const struct bitnet_model *model,
                                         struct bitnet_tokens *tokens, struct bitnet_error *err)
 {
     struct bitnet_tokens other = {0};
-    if (!model->tokenizer || !base->tokenizer)
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "a model carries no vocabulary");
+    const struct bitnet_tokenizer *own, *its;
+    enum bitnet_status status = bitnet_model_need_tokenizer(model, &own, err);
+    if (!status) status = bitnet_model_need_tokenizer(base, &its, err);
+    if (status) return status;
     if (model->hparams.n_vocab != base->hparams.n_vocab)
         return bitnet_fail(err, BITNET_FORMAT,
                            "the vocabularies have %" PRIu32 " and %" PRIu32 " tokens",
                            model->hparams.n_vocab, base->hparams.n_vocab);
-    enum bitnet_status status = bitnet_tokenize(model->tokenizer, text, NULL, tokens, err);
-    if (!status) status = bitnet_tokenize(base->tokenizer, text, NULL, &other, err);
+    status = bitnet_tokenize(own, text, NULL, tokens, err);
+    if (!status) status = bitnet_tokenize(its, text, NULL, &other, err);
     if (!status &&
         (tokens->n != other.n || memcmp(tokens->at, other.at, tokens->n * sizeof *tokens->at) != 0))
         status =
@@ -300,9 +302,9 @@ enum bitnet_status bitnet_divergence_from_file(const struct bitnet_model *model,
 {
     *result = (struct bitnet_divergence_result){0};
     struct comparison c = {.options = options ? options : &defaults};
-    if (!model->tokenizer) /* it says whether bos is put in */
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "the model carries no vocabulary");
-    enum bitnet_status status = predictions_open(&c.stored, path, model->hparams.n_vocab, err);
+    const struct bitnet_tokenizer *tokenizer; /* it says whether bos is put in */
+    enum bitnet_status status = bitnet_model_need_tokenizer(model, &tokenizer, err);
+    if (!status) status = predictions_open(&c.stored, path, model->hparams.n_vocab, err);
     if (status) return status;
     c.chunk = c.stored.n_context;
     limit_chunks(&c, c.stored.n_chunks);

@@ -409,6 +409,7 @@ static enum bitnet_status run_configuration(struct bench *b, const char *model, 
     b->session.model_path = model;
     b->session.cpu = cpu;
     b->session.n_threads = n_threads;
+    b->session.no_text = !b->text_path;
     machine_reset_peak();
     enum bitnet_status status = session_open(&b->session, err);
     if (!status) status = measure_perplexity(b, &perplexity, err);

@@ -95,11 +95,12 @@ static enum bitnet_status read_prompt(struct cli *cli, struct bitnet_str *text,
 static enum bitnet_status tokenize(struct cli *cli, struct bitnet_str text,
                                    struct bitnet_error *err)
 {
-    const struct bitnet_tokenizer *tokenizer = bitnet_model_tokenizer(cli->session.model);
-    if (!tokenizer) return bitnet_fail(err, BITNET_UNSUPPORTED, "the model carries no vocabulary");
+    const struct bitnet_tokenizer *tokenizer;
+    enum bitnet_status status = bitnet_model_need_tokenizer(cli->session.model, &tokenizer, err);
+    if (status) return status;
     const struct bitnet_tokenize_options options = {.parse_special = true};
     double start = session_now_ms();
-    enum bitnet_status status = bitnet_tokenize(tokenizer, text, &options, &cli->tokens, err);
+    status = bitnet_tokenize(tokenizer, text, &options, &cli->tokens, err);
     cli->timings.tokenize_ms = session_now_ms() - start;
     if (status || cli->tokens.n) return status;
     int32_t bos = bitnet_tokenizer_special(tokenizer)->bos;

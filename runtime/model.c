@@ -339,15 +339,23 @@ static enum bitnet_status bind(struct bitnet_model *model,
     return status;
 }
 
-static enum bitnet_status read_tokenizer(struct bitnet_model *model,
+/* A model without a tokenizer still runs on tokens; one whose own is damaged, with nothing to stand
+ * in for it, or whose owner named one that cannot be used, does not open. */
+static enum bitnet_status find_tokenizer(struct bitnet_model *model,
                                          const struct bitnet_model_options *options,
                                          struct bitnet_error *err)
 {
-    const struct bitnet_gguf_value *kind =
-        bitnet_gguf_find(model->gguf, BITNET_STR("tokenizer.ggml.model"));
-    if (!kind || bitnet_str_is(kind->text, "none") || bitnet_str_is(kind->text, "no_vocab"))
+    struct bitnet_discovery_options where =
+        options->tokenizer ? *options->tokenizer : (struct bitnet_discovery_options){0};
+    const char *path = bitnet_gguf_path(model->gguf); /* "" for a model in memory */
+    const struct bitnet_discovery_model what = {.path = *path ? path : NULL, .gguf = model->gguf};
+    if (!where.log) where.log = options->log;
+    enum bitnet_status status = bitnet_tokenizer_discover(&model->tokenizer, &model->discovery,
+                                                          &what, &where, &model->no_tokenizer);
+    if (!status || (!where.path && (status == BITNET_NOT_FOUND || status == BITNET_OFFLINE)))
         return BITNET_OK;
-    return bitnet_tokenizer_from_gguf(&model->tokenizer, model->gguf, options->log, err);
+    if (err) *err = model->no_tokenizer;
+    return status;
 }
 
 static void choose_kernels(struct bitnet_model *model, const struct bitnet_model_options *options)
@@ -374,7 +382,10 @@ static enum bitnet_status open_and_bind(struct bitnet_model *model, const char *
     if (status) return status; /* its text names the path already */
     status = bitnet_arch_validate(model->gguf, err);
     if (!status) status = bitnet_hparams_from_gguf(&model->hparams, &model->arch, model->gguf, err);
-    if (!status) status = read_tokenizer(model, options, err);
+    if (!status) {
+        status = find_tokenizer(model, options, err);
+        if (status) return status; /* so does this one's */
+    }
     if (!status) choose_kernels(model, options);
     if (!status) status = bind(model, options, err);
     if (!status) status = bitnet_gguf_unchanged(model->gguf, err);
@@ -436,6 +447,7 @@ void bitnet_model_close(struct bitnet_model *model)
     bitnet_free(model->local_rope_steps);
     bitnet_tokenizer_free(model->tokenizer);
     if (!model->gguf_is_borrowed) bitnet_gguf_close(model->gguf);
+    bitnet_discovery_free(&model->discovery);
     bitnet_free(model);
 }
 
@@ -454,6 +466,21 @@ const struct bitnet_arch *bitnet_model_arch(const struct bitnet_model *model)
 const struct bitnet_tokenizer *bitnet_model_tokenizer(const struct bitnet_model *model)
 {
     return model->tokenizer;
+}
+
+const struct bitnet_discovery *bitnet_model_discovery(const struct bitnet_model *model)
+{
+    return &model->discovery;
+}
+
+enum bitnet_status bitnet_model_need_tokenizer(const struct bitnet_model *model,
+                                               const struct bitnet_tokenizer **tokenizer,
+                                               struct bitnet_error *err)
+{
+    *tokenizer = model->tokenizer;
+    if (model->tokenizer) return BITNET_OK;
+    if (err) *err = model->no_tokenizer;
+    return model->no_tokenizer.status;
 }
 
 const struct bitnet_gguf *bitnet_model_gguf(const struct bitnet_model *model)

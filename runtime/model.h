@@ -26,7 +26,9 @@ struct embedding {
 struct bitnet_model {
     struct bitnet_gguf *gguf;
     bool gguf_is_borrowed;
-    struct bitnet_tokenizer *tokenizer; /* NULL: the file has none */
+    struct bitnet_tokenizer *tokenizer; /* NULL: none was found */
+    struct bitnet_discovery discovery;  /* how it was found */
+    struct bitnet_error no_tokenizer;   /* why it was not */
     const struct bitnet_arch *arch;
     struct bitnet_hparams hparams;
     struct bitnet_kernel_set kernels;
@@ -37,9 +39,9 @@ struct bitnet_model {
     const struct matrix *output; /* the output matrix: its own, or the token embedding's */
     uint8_t *room;               /* all packed trits, one after the other; owned */
     uint64_t room_bytes;
-    double *rope_steps;          /* [n_rot / 2] radians per position */
-    double *local_rope_steps;    /* of local layers; NULL: there are none */
-    float query_scale;           /* of q * k */
+    double *rope_steps;       /* [n_rot / 2] radians per position */
+    double *local_rope_steps; /* of local layers; NULL: there are none */
+    float query_scale;        /* of q * k */
     uint64_t n_parameters, tensor_bytes, packed_bytes;
 };
 

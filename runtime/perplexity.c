@@ -201,10 +201,10 @@ enum bitnet_status bitnet_perplexity(const struct bitnet_model *model, struct bi
     if (s.chunk < CHUNK_MIN)
         return bitnet_fail(err, BITNET_USAGE, "a context of %zu tokens, at least %u are needed",
                            s.chunk, CHUNK_MIN);
-    if (!model->tokenizer)
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "the model carries no vocabulary");
     struct bitnet_tokens tokens = {0};
-    enum bitnet_status status = bitnet_tokenize(model->tokenizer, text, NULL, &tokens, err);
+    const struct bitnet_tokenizer *tokenizer;
+    enum bitnet_status status = bitnet_model_need_tokenizer(model, &tokenizer, err);
+    if (!status) status = bitnet_tokenize(tokenizer, text, NULL, &tokens, err);
     if (!status) status = run_chunks(model, &s, &tokens, result, err);
     bitnet_tokens_free(&tokens);
     return status;

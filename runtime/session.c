@@ -157,14 +157,21 @@ enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
 {
     session_start_log(s);
     if (!s->model_path) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
-    struct bitnet_model_options options = {.log = &s->log};
+    struct bitnet_model_options options = {.log = &s->log, .tokenizer = &s->finder.options};
     double start = session_now_ms();
     enum bitnet_status status = session_cpu(s, &options.cpu_mask, &options.cpu_is_given, err);
     if (!status) status = apply_tuning(s, &options, err);
+    s->finder.tool = s->tool;
+    s->finder.is_quiet = s->is_quiet;
+    if (!status) status = finder_open(&s->finder, &s->log, err);
+    if (s->no_text) s->finder.options.fetch = NULL;
     if (!status) status = bitnet_pool_new(&s->pool, (unsigned)s->n_threads, err);
     options.pool = s->pool;
     if (!status) status = bitnet_model_open(&s->model, s->model_path, &options, err);
     s->load_ms = session_now_ms() - start;
+    if (!status && bitnet_model_tokenizer(s->model))
+        bitnet_log_say(&s->log, BITNET_LOG_INFO, "%s",
+                       bitnet_model_discovery(s->model)->description);
     return status;
 }
 
@@ -172,6 +179,7 @@ void session_close(struct session *s)
 {
     bitnet_model_close(s->model);
     bitnet_pool_free(s->pool);
+    finder_close(&s->finder);
     s->model = NULL;
     s->pool = NULL;
 }

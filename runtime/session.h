@@ -3,6 +3,8 @@
 #ifndef BITNET_RUNTIME_SESSION_H
 #define BITNET_RUNTIME_SESSION_H
 
+#include "../tokenizers/main_find.h"
+
 #include "bitnet/args.h"
 #include "bitnet/runtime.h"
 
@@ -17,6 +19,8 @@ struct session {
     /* A tuning profile, or "none"; NULL: BITNET_TUNING, else the user's, if there is one. */
     const char *tuning_path;
     bool is_quiet, is_verbose;
+    bool no_text; /* the tool works on tokens alone: the network is not asked for a tokenizer */
+    struct finder finder;
     /* Filled by session_open(): */
     struct bitnet_log log;
     struct bitnet_pool *pool;
@@ -35,6 +39,7 @@ struct session {
      "use this kernel set or chip's sets only: scalar, avx2, ... (also BITNET_CPU)", 0, 0},         \
     {"--tuning", "FILE", BITNET_OPTION_TEXT, &(s)->tuning_path,                                     \
      "profile of bitnet-bench --tune, or none (also BITNET_TUNING; default: the user's)", 0, 0},    \
+    FINDER_OPTIONS(&(s)->finder),                                                                   \
     {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &(s)->is_quiet, "errors only", 0, 0},                 \
     {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &(s)->is_verbose, "say more", 0, 0}
 /* clang-format on */

@@ -87,6 +87,7 @@ enum bitnet_status finder_open(struct finder *f, const struct bitnet_log *log,
                                struct bitnet_error *err)
 {
     f->log = log;
+    f->settings = (struct bitnet_hub_settings){0};
     f->options = (struct bitnet_discovery_options){
         .path = f->path, .caches = f->caches, .guess = f->guess, .user = f, .log = log};
     enum bitnet_status status =

@@ -8,6 +8,7 @@
 #define BITNET_RUNTIME_H
 
 #include "bitnet/arch.h"
+#include "bitnet/discover.h"
 #include "bitnet/gguf.h"
 #include "bitnet/log.h"
 #include "bitnet/pool.h"
@@ -27,6 +28,8 @@ struct bitnet_model_options {
      * that do so. Slow, and not what the models were trained with. */
     bool float_activations;
     struct bitnet_pool *pool; /* used while packing; NULL: the caller's thread alone */
+    /* Where to look for the tokenizer; NULL: in the file and beside it, never further. */
+    const struct bitnet_discovery_options *tokenizer;
 };
 
 /* Opens, checks, binds and packs. Fails as bitnet_gguf_open() and bitnet_arch_validate() do, with
@@ -43,8 +46,14 @@ void bitnet_model_close(struct bitnet_model *model); /* NULL is fine; no context
 
 const struct bitnet_hparams *bitnet_model_hparams(const struct bitnet_model *model);
 const struct bitnet_arch *bitnet_model_arch(const struct bitnet_model *model);
-/* NULL when the file carries no vocabulary. */
+/* NULL when there is none to be found; the record says where it was looked for. */
 const struct bitnet_tokenizer *bitnet_model_tokenizer(const struct bitnet_model *model);
+/* Which one was taken, and why. Belongs to the model. */
+const struct bitnet_discovery *bitnet_model_discovery(const struct bitnet_model *model);
+/* The tokenizer, for those who cannot do without: NOT_FOUND or OFFLINE, as the search ended. */
+enum bitnet_status bitnet_model_need_tokenizer(const struct bitnet_model *model,
+                                               const struct bitnet_tokenizer **tokenizer,
+                                               struct bitnet_error *err);
 const struct bitnet_gguf *bitnet_model_gguf(const struct bitnet_model *model);
 /* "avx2", ...: the kernel set in use. */
 const char *bitnet_model_kernels(const struct bitnet_model *model);
