@@ -398,7 +398,7 @@ bool hub_ask(struct bitnet_hub *hub, struct hub_call *call)
 struct fetch {
     struct hub_call call;
     struct bitnet_buf body;
-    bool is_done;
+    bool is_done, is_retry;
 };
 
 static bool fetch_body(struct hub_call *call, const uint8_t *bytes, size_t n)
@@ -423,6 +423,8 @@ static enum bitnet_status run(struct bitnet_hub *hub, struct fetch *f, const cha
                                 .first_byte_ms = hub->settings.metadata_timeout_ms,
                                 .stall_ms = hub->settings.metadata_timeout_ms,
                                 .decode = true,
+                                .share = true,
+                                .fresh = f->is_retry,
                                 .on_body = fetch_body,
                                 .on_done = fetch_done,
                                 .user = f};
@@ -485,6 +487,7 @@ static enum bitnet_status judge_transport(const struct fetch *f, struct bitnet_e
 static enum bitnet_status get(struct bitnet_hub *hub, struct fetch *f, const char *url,
                               const char *what, struct bitnet_error *err)
 {
+    f->is_retry = false;
     for (unsigned tries = 1;; tries++) {
         enum bitnet_status status = wait_until(hub, hub->pause_until_ms, err);
         if (!status) status = run_with_redirects(hub, f, url, err);
@@ -492,6 +495,7 @@ static enum bitnet_status get(struct bitnet_hub *hub, struct fetch *f, const cha
         const struct hub_reply *r = &f->call.reply;
         bool is_whole = f->call.outcome == HUB_CALL_COMPLETE;
         hub_heed_warning(hub, r);
+        hub->speaks_http2 = r->is_http2;
         if (is_whole) status = hub_heed_limits(hub, r, err);
         if (status) return status;
         if (is_whole && r->status == 200) return BITNET_OK;
@@ -502,6 +506,7 @@ static enum bitnet_status get(struct bitnet_hub *hub, struct fetch *f, const cha
             status = hub_explain(hub, url, what, r, body, err);
         bool again = is_whole ? hub_is_retryable(r->status) : f->call.outcome == HUB_CALL_BROKEN;
         if (!again || tries == API_TRIES_MAX) return status;
+        f->is_retry = true;
         hub_notice(hub, BITNET_HUB_RETRY, "%s: trying again (%u of %d)", err ? err->text : what,
                    tries, API_TRIES_MAX - 1);
         bool told = hub_pause_left_ms(hub) > 0; /* the server said when */

@@ -14,6 +14,7 @@ struct bitnet_hub {
     struct hub_transport *transport;
     uint64_t pause_until_ms; /* no request before: all of them wait together */
     char pause_text[160];
+    bool speaks_http2;      /* the endpoint: many requests may share a connection */
     uint64_t requests_left; /* of the hub's limit, as it last said; so many may be under way */
     uint64_t received_bytes;
     uint64_t random;

@@ -118,11 +118,22 @@ static void drop_old_url(struct hub_transfer *t)
         hub_transfer_forget_url(t);
 }
 
+static bool has_connection(const struct hub_download *d)
+{
+    return d->n_busy - d->n_shared < d->limit;
+}
+
+static bool has_room(const struct hub_download *d, const struct hub_transfer *t)
+{
+    return hub_slice_may_share(d, t) ? d->n_shared < HUB_STREAMS_MAX : has_connection(d);
+}
+
 static bool start_one(struct hub_download *d, struct hub_transfer *t, uint64_t now)
 {
     struct hub_range gap;
     drop_old_url(t);
-    if (!may_ask(d, t, now) || !next_gap(d, t, &gap) || !cut_slice(d, t, &gap)) return false;
+    if (!has_room(d, t) || !may_ask(d, t, now) || !next_gap(d, t, &gap) || !cut_slice(d, t, &gap))
+        return false;
     struct hub_slice *s = idle_slice(d);
     if (!s) return false;
     hub_slice_start(s, t, gap.begin, gap.end);
@@ -149,6 +160,10 @@ static bool begin_one(struct hub_download *d, uint64_t now)
         return true;
     }
     if (d->next == d->n_transfers) return false;
+    const struct hub_transfer *next = &d->transfers[d->next];
+    size_t most = d->connections_max;
+    if (hub_slice_may_share(d, next)) most = d->active_max;
+    if (!has_room(d, next) || count_active(d) >= most) return false;
     hub_transfer_begin(d, &d->transfers[d->next++]);
     return true;
 }
@@ -170,7 +185,7 @@ static bool hand_out_one(struct hub_download *d)
 static void hand_out(struct hub_download *d)
 {
     if (hub_pause_left_ms(d->hub) > 0) return;
-    while (!d->status && d->n_busy < d->limit && hand_out_one(d)) {
+    while (!d->status && hand_out_one(d)) {
     }
 }
 
@@ -181,7 +196,7 @@ static void hand_out(struct hub_download *d)
 static bool is_trickling(const struct hub_download *d, const struct hub_slice *s, uint64_t now)
 {
     uint64_t patience = d->hub->settings.trickle_ms;
-    if (d->n_busy < d->limit) patience /= 10;
+    if (has_connection(d)) patience /= 10;
     uint64_t ms = now - s->mark_ms;
     if (!s->takes_body || ms < patience || ms == 0) return false;
     double speed = (double)(s->pos - s->mark_pos) / (double)ms;
@@ -211,11 +226,11 @@ static void replace_tricklers(struct hub_download *d, uint64_t now)
 /* One more connection while the last one made the whole faster. */
 static void adapt(struct hub_download *d, uint64_t now)
 {
-    if (now - d->last_rise_ms < RISE_MS || d->n_busy < d->limit) return;
+    if (now - d->last_rise_ms < RISE_MS || has_connection(d)) return;
     d->last_rise_ms = now;
     if (d->rate <= d->rate_at_rise + d->rate_at_rise / 20) return;
     d->rate_at_rise = d->rate;
-    if (d->limit < d->slices_max) d->limit++;
+    if (d->limit < d->connections_max) d->limit++;
 }
 
 static void tell_progress(struct hub_download *d)
@@ -306,12 +321,14 @@ static void set_limits(struct hub_download *d)
         room = (size_t)files.rlim_cur;
     room = room > DESCRIPTORS_KEPT + DESCRIPTORS_EACH ? (room - DESCRIPTORS_KEPT) / DESCRIPTORS_EACH
                                                       : 1;
-    d->slices_max = d->hub->settings.connections;
-    if (d->slices_max > room) d->slices_max = (unsigned)room;
-    d->active_max = d->slices_max;
+    d->connections_max = d->hub->settings.connections;
+    if (d->connections_max > room) d->connections_max = (unsigned)room;
+    d->active_max = d->connections_max + HUB_STREAMS_MAX;
+    if (d->active_max > room) d->active_max = room;
+    d->slices_max = d->connections_max + HUB_STREAMS_MAX;
     d->limit =
         d->n_transfers > FIRST_CONNECTIONS_SMALL ? FIRST_CONNECTIONS_SMALL : FIRST_CONNECTIONS;
-    if (d->limit > d->slices_max) d->limit = d->slices_max;
+    if (d->limit > d->connections_max) d->limit = d->connections_max;
 }
 
 static void wake(void *user)

@@ -217,6 +217,7 @@ void hub_reply_line(struct hub_reply *reply, struct bitnet_str line)
         memset(reply, 0, sizeof *reply);
         reply->head_bytes = kept + line.n;
         reply->status = read_status(line);
+        reply->is_http2 = bitnet_str_starts(line, "HTTP/2");
         return;
     }
     reply->head_bytes += line.n + 2;

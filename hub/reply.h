@@ -10,6 +10,7 @@ enum { HUB_HEADER_MAX = 512 };
 
 struct hub_reply {
     unsigned status;
+    bool is_http2;
     size_t head_bytes; /* of the whole header block, to hold it under its limit */
     bool has_length;   /* Content-Length */
     uint64_t length;

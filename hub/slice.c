@@ -119,8 +119,21 @@ static bool on_body(struct hub_call *call, const uint8_t *bytes, size_t n)
 
 static void issue(struct hub_slice *s);
 
+bool hub_slice_may_share(const struct hub_download *d, const struct hub_transfer *t)
+{
+    return d->hub->speaks_http2 && !d->hub->settings.rate_limit && !t->file->lfs_sha256 &&
+           t->tries == 0 && t->file->size < HUB_ONE_REQUEST_BYTES;
+}
+
+static void unshare(struct hub_slice *s)
+{
+    if (s->is_shared) s->download->n_shared--;
+    s->is_shared = false;
+}
+
 static void release(struct hub_slice *s)
 {
+    unshare(s);
     s->transfer->n_slices--;
     s->transfer = NULL;
     s->download->n_busy--;
@@ -195,6 +208,10 @@ static void follow(struct hub_slice *s)
     }
     memcpy(s->url, there, sizeof s->url);
     remember_url(s, there);
+    if (!hub_url_same_origin(there, s->download->hub->settings.endpoint) && s->is_shared) {
+        unshare(s); /* small files elsewhere: then not so many at once */
+        s->download->hub->speaks_http2 = false;
+    }
     issue(s);
 }
 
@@ -392,6 +409,7 @@ static void issue(struct hub_slice *s)
     s->asked_from = s->noted = s->mark_pos = s->pos;
     s->start_ms = s->mark_ms = hub_now_ms();
     bool has_validator = s->has_range && t->validator && s->generation == t->url_generation;
+    bool is_hub = hub_url_same_origin(s->url, settings->endpoint);
     s->call = (struct hub_call){
         .url = s->url,
         .token = hub_token_for(d->hub, s->url),
@@ -400,6 +418,11 @@ static void issue(struct hub_slice *s)
         .first_byte_ms = settings->stall_timeout_ms * 3,
         .stall_ms = settings->stall_timeout_ms,
         .bytes_per_second = settings->rate_limit ? (share ? share : 1) : 0,
+        /* Ranges want a connection each; questions to the hub and small files do not. (The first
+         * request of a large file is a question; libcurl shares nothing with a host once it has
+         * spoken the older protocol to it.) */
+        .share = is_hub && (!t->url || t->file->size < HUB_ONE_REQUEST_BYTES),
+        .fresh = t->tries > 0,
         .on_head = on_head,
         .on_body = on_body,
         .on_done = on_done,
@@ -429,6 +452,8 @@ void hub_slice_start(struct hub_slice *s, struct hub_transfer *t, uint64_t begin
     s->end = end;
     s->hops = 0;
     s->generation = t->url_generation;
+    s->is_shared = hub_slice_may_share(s->download, t);
+    s->download->n_shared += s->is_shared;
     t->n_slices++;
     s->download->n_busy++;
     t->is_whole = t->file->size < HUB_ONE_REQUEST_BYTES && end == t->file->size;

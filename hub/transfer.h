@@ -12,6 +12,7 @@ enum {
     HUB_SLICE_BYTES = 16 << 20,       /* one range request */
     HUB_ONE_REQUEST_BYTES = 32 << 20, /* smaller files are asked for whole */
     HUB_NOTE_BYTES = 1 << 20,         /* how much is written between two lines of the journal */
+    HUB_STREAMS_MAX = 64,             /* requests at once on a shared connection */
     HUB_TRIES_MAX = 10,               /* without a new byte */
     HUB_REFRESHES_MAX = 3,            /* of a signed URL, without a new byte */
     HUB_BAD_ANSWERS_MAX = 3           /* that break the protocol */
@@ -68,6 +69,7 @@ struct hub_slice {
     uint64_t start_ms, mark_ms, mark_pos; /* for the speed */
     unsigned hops, generation;
     bool takes_body, has_range;
+    bool is_shared; /* one of many on one connection: no connection of its own */
     uint64_t ignored_bytes;
     enum hub_verdict verdict;
     int errnum;
@@ -81,11 +83,12 @@ struct hub_download {
     const char *commit;
     const struct hub_place *place;
     struct hub_hasher *hasher;
-    struct hub_transfer *transfers; /* largest first */
-    size_t n_transfers, n_done, active_max;
+    struct hub_transfer *transfers;         /* largest first */
+    size_t n_transfers, n_done, active_max; /* files begun at once; with sharing, more */
     size_t first, next; /* before `first` all are done, from `next` on none has begun */
     struct hub_slice *slices;
-    unsigned slices_max, n_busy;
+    unsigned slices_max, n_busy, n_shared;
+    unsigned connections_max;
     unsigned limit;        /* connections we allow ourselves now */
     uint64_t rate_at_rise; /* when the limit was last raised */
     uint64_t last_progress_ms, last_tick_ms, last_tick_bytes, last_rise_ms;
@@ -102,6 +105,9 @@ struct hub_download {
 /* Asks for begin..end of a transfer on an idle slice. */
 void hub_slice_start(struct hub_slice *slice, struct hub_transfer *transfer, uint64_t begin,
                      uint64_t end);
+/* True when the next request of this file can share a connection with others: a small file at a hub
+ * that speaks HTTP/2, which is where it will be answered. */
+bool hub_slice_may_share(const struct hub_download *download, const struct hub_transfer *transfer);
 /* Gives a slice up; what was written is kept. */
 void hub_slice_stop(struct hub_slice *slice);
 

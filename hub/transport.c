@@ -14,7 +14,13 @@
 #include <bitnet/alloc.h>
 #include <bitnet/text.h>
 
-enum { HEAD_BYTES_MAX = 64 * 1024, BUFFER_BYTES = 512 * 1024, KEPT_CONNECTIONS = 32 };
+enum {
+    HEAD_BYTES_MAX = 64 * 1024,
+    BUFFER_BYTES = 512 * 1024,
+    SHARED_BUFFER_BYTES = 64 * 1024, /* there may be many */
+    KEPT_CONNECTIONS = 32,
+    SPARE_CONNECTIONS = 4 /* for what is asked beside the ranges */
+};
 
 /* What one request needs of libcurl. Kept for the next one. */
 struct hub_line {
@@ -109,7 +115,9 @@ enum bitnet_status hub_transport_new(struct hub_transport **transport,
         return bitnet_fail(err, BITNET_MEMORY, "no memory for connections");
     }
     curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
-    curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    curl_multi_setopt(t->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                      (long)options->connections_max + SPARE_CONNECTIONS);
+    curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
     *transport = t;
     return BITNET_OK;
 }
@@ -230,8 +238,9 @@ static bool set_trust(CURL *easy, const struct hub_transport_options *o)
 /* libcurl may fill its buffer a hundred times before it looks at the speed: with a limit, small. */
 static long buffer_bytes(const struct hub_call *call)
 {
-    uint64_t n = call->bytes_per_second ? call->bytes_per_second / 1000 : BUFFER_BYTES;
-    return n < 1024 ? 1024 : n > BUFFER_BYTES ? BUFFER_BYTES : (long)n;
+    uint64_t most = call->share ? SHARED_BUFFER_BYTES : BUFFER_BYTES;
+    uint64_t n = call->bytes_per_second ? call->bytes_per_second / 1000 : most;
+    return n < 1024 ? 1024 : n > most ? (long)most : (long)n;
 }
 
 static bool set_request(struct hub_transport *t, struct hub_line *line, struct hub_call *call)
@@ -241,7 +250,11 @@ static bool set_request(struct hub_transport *t, struct hub_line *line, struct h
     bool ok = set_headers(line, call) && set_trust(easy, &t->options);
     CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, call->url);
     code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    bool shares = call->share && !call->fresh;
+    code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                             (long)(shares ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    code |= curl_easy_setopt(easy, CURLOPT_PIPEWAIT, shares ? 1L : 0L);
+    code |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, call->fresh ? 1L : 0L);
     code |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, line->headers);
     code |= curl_easy_setopt(easy, CURLOPT_USERAGENT, t->options.user_agent);
     code |= curl_easy_setopt(easy, CURLOPT_RANGE, call->range);

@@ -23,6 +23,8 @@ struct hub_call {
     const char *if_range; /* NULL, or a strong entity tag with its quotes */
     uint64_t first_byte_ms, stall_ms;
     uint64_t bytes_per_second; /* 0: no limit */
+    bool share;  /* with other requests one HTTP/2 connection, where the server offers it */
+    bool fresh;  /* on a connection of its own: the one before may be dead */
     bool decode; /* the body may come compressed and is unpacked; else it is taken as it is sent */
     bool (*on_head)(struct hub_call *call);
     bool (*on_body)(struct hub_call *call, const uint8_t *bytes, size_t n);
