@@ -1,12 +1,16 @@
-/* make_model SHAPE TYPE OUT.gguf [EMBED_TYPE [SEED]]
+/* make_model SHAPE TYPE OUT.gguf [EMBED_TYPE [SEED [OUTPUT_TYPE [ARCH]]]]
  *
  * Writes a GGUF of a named shape with random trits, for measuring speed and memory: nothing but the
- * numbers is made up, so load, prefill and decode do what they do for the real model. One tensor is
- * in memory at a time; the vocabulary is bytes and numbered fillers. */
+ * numbers is made up, so load, prefill and decode do what they do for the real model. The bytes
+ * depend on the arguments alone, on every host and for any number of threads; one seed gives the
+ * same trits and scales in every type. One tensor per thread is in memory at a time; the vocabulary
+ * is bytes and numbered fillers, valid for SentencePiece readers. */
 #include "bitnet/alloc.h"
 #include "bitnet/arch.h"
 #include "bitnet/gguf.h"
+#include "bitnet/pool.h"
 #include "bitnet/quant.h"
+#include "bitnet/text.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -31,13 +35,27 @@ static const struct shape shapes[] = {
     {"tiny", "bitnet-b1.58", 2, 512, 1024, 8, 2, 64, 1000, 256, 10000, false},
 };
 
-#define EMBED_ROWS 512u /* rows of a float matrix made and encoded together, then repeated */
+#define EMBED_ROWS  512u /* rows of a float matrix made and encoded together, then repeated */
+#define THREADS_MAX 16u
+
+/* One tensor of the file, and its bytes while it is made: a block, written again and again until
+ * the tensor is full. */
+struct tensor {
+    const struct bitnet_tensor_role *role;
+    uint32_t layer;
+    uint64_t random; /* its own beginning, so that who makes it and when changes nothing */
+    uint8_t *block;
+    uint64_t block_bytes;
+};
 
 struct maker {
-    const struct shape *shape;
+    struct shape shape;
+    const struct bitnet_arch *arch;
     struct bitnet_hparams hparams;
-    enum bitnet_dtype type, embed_type;
-    uint64_t random;
+    enum bitnet_dtype type, embed_type, output_type;
+    uint64_t seed;
+    struct tensor *tensors;
+    size_t n_tensors;
     struct bitnet_gguf_writer *writer;
     struct bitnet_error err;
 };
@@ -58,46 +76,68 @@ static void *must(size_t n, size_t size)
     return p;
 }
 
+/* ------------------------------------------------------------------ random numbers */
+
 /* xorshift64*: many trits, quickly. */
-static uint64_t next(struct maker *m)
+static uint64_t next(uint64_t *random)
 {
-    m->random ^= m->random >> 12;
-    m->random ^= m->random << 25;
-    m->random ^= m->random >> 27;
-    return m->random * 0x2545f4914f6cdd1du;
+    *random ^= *random >> 12;
+    *random ^= *random << 25;
+    *random ^= *random >> 27;
+    return *random * 0x2545f4914f6cdd1du;
+}
+
+/* Far apart for neighbouring numbers (splitmix64's last steps), and never 0. */
+static uint64_t beginning(uint64_t seed, uint64_t n)
+{
+    uint64_t z = seed * 0x9e3779b97f4a7c15u + n + 1;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (z ^ z >> 31) | 1;
 }
 
 /* A byte below 243 is five trits. */
-static void fill_trits(struct maker *m, int8_t *trits, size_t n)
+static int8_t five_trits[243][8];
+
+static void make_table(void)
 {
-    static int8_t five[243][5];
     for (int b = 0; b < 243; b++)
-        for (int i = 0, v = b; i < 5; i++, v /= 3) five[b][i] = (int8_t)(v % 3 - 1);
+        for (int i = 0, v = b; i < 5; i++, v /= 3) five_trits[b][i] = (int8_t)(v % 3 - 1);
+}
+
+/* Eight bytes are copied where five count: room for three more is needed behind the last. */
+static void fill_trits(uint64_t *random, int8_t *trits, size_t n)
+{
     for (size_t i = 0; i < n;) {
-        uint64_t word = next(m);
+        uint64_t word = next(random);
         for (int k = 0; k < 8 && i < n; k++, word >>= 8) {
-            if ((word & 0xff) >= 243) continue;
-            size_t part = n - i < 5 ? n - i : 5;
-            memcpy(trits + i, five[word & 0xff], part);
-            i += part;
+            unsigned byte = word & 0xff;
+            if (byte >= 243) continue;
+            memcpy(trits + i, five_trits[byte], 8);
+            i += 5;
         }
     }
 }
 
-static float uniform(struct maker *m)
+static float uniform(uint64_t *random)
 {
-    return (float)(next(m) >> 40) * 0x1p-24f;
+    return (float)(next(random) >> 40) * 0x1p-24f;
 }
 
 /* ------------------------------------------------------------------ tensors */
 
+static enum bitnet_dtype type_of(const struct maker *m, const struct bitnet_tensor_role *role)
+{
+    if (role->kind == BITNET_TENSOR_NORM) return BITNET_DTYPE_f32;
+    if (role->kind == BITNET_TENSOR_LINEAR) return m->type;
+    return role->role == BITNET_ROLE_OUTPUT ? m->output_type : m->embed_type;
+}
+
 static struct bitnet_layout layout_of(struct maker *m, const struct bitnet_tensor_role *role)
 {
-    struct bitnet_layout layout = {.rows = (size_t)bitnet_dim_size(&m->hparams, role->rows),
+    struct bitnet_layout layout = {.type = type_of(m, role),
+                                   .rows = (size_t)bitnet_dim_size(&m->hparams, role->rows),
                                    .cols = (size_t)bitnet_dim_size(&m->hparams, role->cols)};
-    layout.type = role->kind == BITNET_TENSOR_NORM    ? BITNET_DTYPE_f32
-                  : role->kind == BITNET_TENSOR_EMBED ? m->embed_type
-                                                      : m->type;
     if (role->cols == BITNET_DIM_NONE) {
         layout.cols = layout.rows;
         layout.rows = 1;
@@ -114,114 +154,157 @@ static uint64_t bytes_of(struct maker *m, const struct bitnet_layout *layout)
     return n_bytes;
 }
 
-static void write_trits(struct maker *m, const struct bitnet_layout *layout)
+static float scale_of(const struct bitnet_layout *layout)
 {
-    const struct bitnet_codec *codec = bitnet_codec(layout->type);
-    size_t n_bytes = (size_t)bytes_of(m, layout), n_scales = bitnet_scale_count(layout);
-    int8_t *trits = must(layout->rows, layout->cols);
+    return bitnet_f16_to_f32(bitnet_f32_to_f16(sqrtf(1.5f / (float)layout->cols)));
+}
+
+static int8_t *random_trits(struct tensor *t, const struct bitnet_layout *layout)
+{
+    int8_t *trits = must(layout->rows * layout->cols + 8, 1);
+    fill_trits(&t->random, trits, layout->rows * layout->cols);
+    return trits;
+}
+
+static void make_trits(struct tensor *t, const struct bitnet_layout *layout)
+{
+    size_t n_scales = bitnet_scale_count(layout);
+    int8_t *trits = random_trits(t, layout);
     float *scales = must(n_scales, sizeof *scales);
-    uint8_t *bytes = must(n_bytes, 1);
-    float scale = bitnet_f16_to_f32(bitnet_f32_to_f16(sqrtf(1.5f / (float)layout->cols)));
-    for (size_t i = 0; i < n_scales; i++) scales[i] = scale;
-    fill_trits(m, trits, layout->rows * layout->cols);
-    codec->encode_trits(layout, trits, scales, bytes, n_bytes);
-    if (bitnet_gguf_tensor_write(m->writer, bytes, n_bytes, &m->err)) stop(m, "write");
-    bitnet_free(bytes);
+    for (size_t i = 0; i < n_scales; i++) scales[i] = scale_of(layout);
+    bitnet_codec(layout->type)->encode_trits(layout, trits, scales, t->block, t->block_bytes);
     bitnet_free(scales);
     bitnet_free(trits);
 }
 
-static void write_floats(struct maker *m, const struct bitnet_layout *layout, float mean)
-{
-    const struct bitnet_codec *codec = bitnet_codec(layout->type);
-    size_t n_rows = layout->rows < EMBED_ROWS ? layout->rows : EMBED_ROWS;
-    float *floats = must(n_rows * layout->cols, sizeof *floats);
-    uint8_t *bytes = must(bitnet_rows_bytes(layout, n_rows), 1);
-    for (size_t i = 0; i < n_rows * layout->cols; i++) floats[i] = mean + uniform(m) - 0.5f;
-    codec->encode_rows(layout, floats, n_rows, NULL, bytes);
-    for (size_t row = 0; row < layout->rows; row += n_rows) {
-        size_t part = layout->rows - row < n_rows ? layout->rows - row : n_rows;
-        if (bitnet_gguf_tensor_write(m->writer, bytes, bitnet_rows_bytes(layout, part), &m->err))
-            stop(m, "write");
-    }
-    bitnet_free(bytes);
-    bitnet_free(floats);
-}
-
 /* A float type spells the same trits and scale as a ternary one would. */
-static void write_trits_as_floats(struct maker *m, const struct bitnet_layout *layout)
+static void make_trits_as_floats(struct tensor *t, const struct bitnet_layout *layout)
 {
-    const struct bitnet_codec *codec = bitnet_codec(layout->type);
-    float scale = bitnet_f16_to_f32(bitnet_f32_to_f16(sqrtf(1.5f / (float)layout->cols)));
-    int8_t *trits = must(layout->rows, layout->cols);
-    float *floats = must(layout->cols, sizeof *floats);
-    uint8_t *bytes = must(bitnet_rows_bytes(layout, 1), 1);
-    fill_trits(m, trits, layout->rows * layout->cols);
+    size_t row_bytes = bitnet_rows_bytes(layout, 1);
+    int8_t *trits = random_trits(t, layout);
+    float *floats = must(layout->cols, sizeof *floats), scale = scale_of(layout);
     for (size_t row = 0; row < layout->rows; row++) {
         for (size_t c = 0; c < layout->cols; c++)
             floats[c] = (float)trits[row * layout->cols + c] * scale;
-        codec->encode_rows(layout, floats, 1, NULL, bytes);
-        if (bitnet_gguf_tensor_write(m->writer, bytes, bitnet_rows_bytes(layout, 1), &m->err))
-            stop(m, "write");
+        bitnet_codec(layout->type)
+            ->encode_rows(layout, floats, 1, NULL, t->block + row * row_bytes);
     }
-    bitnet_free(bytes);
     bitnet_free(floats);
     bitnet_free(trits);
 }
 
-static void write_tensor(struct maker *m, const struct bitnet_tensor_role *role)
+static void make_floats(struct tensor *t, const struct bitnet_layout *layout, size_t n_rows)
 {
-    struct bitnet_layout layout = layout_of(m, role);
-    bool is_float = bitnet_dtype_info(layout.type)->kind == BITNET_KIND_FLOAT;
-    if (role->kind == BITNET_TENSOR_LINEAR && bitnet_codec(layout.type)->encode_trits)
-        write_trits(m, &layout);
-    else if (role->kind == BITNET_TENSOR_LINEAR && is_float)
-        write_trits_as_floats(m, &layout);
+    float *floats = must(n_rows * layout->cols, sizeof *floats);
+    float mean = t->role->kind == BITNET_TENSOR_NORM ? 1 : 0;
+    for (size_t i = 0; i < n_rows * layout->cols; i++)
+        floats[i] = mean + uniform(&t->random) - 0.5f;
+    bitnet_codec(layout->type)->encode_rows(layout, floats, n_rows, NULL, t->block);
+    bitnet_free(floats);
+}
+
+static bool is_float(const struct bitnet_layout *layout)
+{
+    return bitnet_dtype_info(layout->type)->kind == BITNET_KIND_FLOAT;
+}
+
+static void make_tensor(struct maker *m, struct tensor *t)
+{
+    struct bitnet_layout layout = layout_of(m, t->role);
+    bool is_linear = t->role->kind == BITNET_TENSOR_LINEAR;
+    bool has_trits = is_linear && (bitnet_codec(layout.type)->encode_trits || is_float(&layout));
+    size_t n_rows = layout.rows < EMBED_ROWS ? layout.rows : EMBED_ROWS;
+    t->block_bytes = has_trits ? bytes_of(m, &layout) : bitnet_rows_bytes(&layout, n_rows);
+    t->block = must(t->block_bytes, 1);
+    if (!has_trits)
+        make_floats(t, &layout, n_rows);
+    else if (bitnet_codec(layout.type)->encode_trits)
+        make_trits(t, &layout);
     else
-        write_floats(m, &layout, role->kind == BITNET_TENSOR_NORM ? 1 : 0);
+        make_trits_as_floats(t, &layout);
 }
 
-static void declare_tensor(struct maker *m, const struct bitnet_tensor_role *role, uint32_t layer)
+static void write_tensor(struct maker *m, struct tensor *t)
 {
-    struct bitnet_layout layout = layout_of(m, role);
-    char name[64];
-    snprintf(name, sizeof name, role->gguf, layer);
-    const uint64_t dims[2] = {layout.cols, layout.rows};
-    if (bitnet_gguf_tensor_declare(m->writer, bitnet_str_of(name), layout.type, dims,
-                                   role->cols == BITNET_DIM_NONE ? 1 : 2, &m->err))
-        stop(m, name);
+    const struct bitnet_layout layout = layout_of(m, t->role);
+    for (uint64_t left = bytes_of(m, &layout); left;) {
+        uint64_t part = left < t->block_bytes ? left : t->block_bytes;
+        if (bitnet_gguf_tensor_write(m->writer, t->block, part, &m->err)) stop(m, "write");
+        left -= part;
+    }
+    bitnet_free(t->block);
+    t->block = NULL;
 }
 
-/* Calls `what` for every tensor in the order of the file. */
-static void for_each_tensor(struct maker *m,
-                            void (*what)(struct maker *, const struct bitnet_tensor_role *,
-                                         uint32_t layer))
+/* A few tensors at a time, one per thread; written in order. */
+struct batch {
+    struct maker *maker;
+    struct tensor *tensors;
+};
+
+static void make_slice(void *ctx, size_t begin, size_t end, unsigned thread)
 {
-    const struct bitnet_arch *arch = bitnet_arch_by_name(bitnet_str_of(m->shape->arch));
+    const struct batch *batch = ctx;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        struct maker own = *batch->maker; /* its error text, too */
+        make_tensor(&own, &batch->tensors[i]);
+    }
+}
+
+static void make_and_write(struct maker *m)
+{
+    struct bitnet_pool *pool;
+    if (bitnet_pool_new(&pool, 0, &m->err)) stop(m, "threads");
+    size_t n_threads = bitnet_pool_threads(pool);
+    if (n_threads > THREADS_MAX) n_threads = THREADS_MAX;
+    for (size_t i = 0; i < m->n_tensors; i += n_threads) {
+        size_t n = m->n_tensors - i < n_threads ? m->n_tensors - i : n_threads;
+        struct batch batch = {m, m->tensors + i};
+        bitnet_pool_run(pool, n, 1, make_slice, &batch);
+        for (size_t k = 0; k < n; k++) write_tensor(m, &m->tensors[i + k]);
+    }
+    bitnet_pool_free(pool);
+}
+
+/* Every tensor in the order of the file. */
+static void list_tensors(struct maker *m)
+{
+    const struct shape *shape = &m->shape;
+    m->tensors = must(m->arch->n_roles * (shape->n_layers + 1), sizeof *m->tensors);
     for (int layered = 0; layered < 2; layered++)
-        for (uint32_t layer = 0; layer < (layered ? m->shape->n_layers : 1); layer++)
-            for (size_t i = 0; i < arch->n_roles; i++) {
-                const struct bitnet_tensor_role *role = &arch->roles[i];
-                bool wanted = !role->is_optional ||
-                              (role->role == BITNET_ROLE_OUTPUT && m->shape->own_output);
-                if (wanted && (strstr(role->gguf, "%u") != NULL) == layered) what(m, role, layer);
+        for (uint32_t layer = 0; layer < (layered ? shape->n_layers : 1); layer++)
+            for (size_t i = 0; i < m->arch->n_roles; i++) {
+                const struct bitnet_tensor_role *role = &m->arch->roles[i];
+                bool is_wanted =
+                    !role->is_optional || (role->role == BITNET_ROLE_OUTPUT && shape->own_output);
+                if (!is_wanted || (strstr(role->gguf, "%u") != NULL) != layered) continue;
+                m->tensors[m->n_tensors] = (struct tensor){
+                    .role = role, .layer = layer, .random = beginning(m->seed, m->n_tensors)};
+                m->n_tensors++;
             }
 }
 
-static void write_nth(struct maker *m, const struct bitnet_tensor_role *role, uint32_t layer)
+static void declare_tensor(struct maker *m, const struct tensor *t)
 {
-    (void)layer;
-    write_tensor(m, role);
+    struct bitnet_layout layout = layout_of(m, t->role);
+    char name[64];
+    snprintf(name, sizeof name, t->role->gguf, t->layer);
+    const uint64_t dims[2] = {layout.cols, layout.rows};
+    if (bitnet_gguf_tensor_declare(m->writer, bitnet_str_of(name), layout.type, dims,
+                                   t->role->cols == BITNET_DIM_NONE ? 1 : 2, &m->err))
+        stop(m, name);
 }
 
 /* A tile for each shape, once: layer 0 has them all. */
-static void put_tile(struct maker *m, const struct bitnet_tensor_role *role, uint32_t layer)
+static void put_tile(struct maker *m, const struct tensor *t)
 {
-    if (role->kind != BITNET_TENSOR_LINEAR || layer > 0) return;
+    const struct bitnet_tensor_role *role = t->role;
+    if (role->kind != BITNET_TENSOR_LINEAR || t->layer > 0) return;
     if (role->role == BITNET_ROLE_FFN_UP || role->role == BITNET_ROLE_ATTN_V) return;
     struct bitnet_layout layout = layout_of(m, role);
     if (role->role == BITNET_ROLE_ATTN_OUTPUT && layout.rows == layout.cols) return;
-    if (role->role == BITNET_ROLE_ATTN_K && m->shape->n_heads == m->shape->n_kv_heads) return;
+    if (role->role == BITNET_ROLE_ATTN_K && m->shape.n_heads == m->shape.n_kv_heads) return;
     const uint32_t values[3] = {layout.tile.rows, layout.tile.cols, layout.tile.sub_rows};
     static const char *const names[3] = {"bm", "bk", "bmm"};
     for (int i = 0; i < 3 && layout.tile.rows; i++) {
@@ -235,7 +318,7 @@ static void put_tile(struct maker *m, const struct bitnet_tensor_role *role, uin
 
 static void put_vocabulary(struct maker *m)
 {
-    uint32_t n = m->shape->n_vocab;
+    uint32_t n = m->shape.n_vocab;
     struct bitnet_str *pieces = must(n, sizeof *pieces);
     float *scores = must(n, sizeof *scores);
     int32_t *types = must(n, sizeof *types);
@@ -267,12 +350,11 @@ static void put_vocabulary(struct maker *m)
 
 static void put_metadata(struct maker *m)
 {
-    const struct bitnet_arch *arch = bitnet_arch_by_name(bitnet_str_of(m->shape->arch));
-    bitnet_gguf_put_str(m->writer, "general.architecture", bitnet_str_of(m->shape->arch));
-    bitnet_gguf_put_str(m->writer, "general.name", bitnet_str_of(m->shape->name));
-    bitnet_hparams_to_gguf(&m->hparams, arch, m->writer);
+    bitnet_gguf_put_str(m->writer, "general.architecture", bitnet_str_of(m->arch->name));
+    bitnet_gguf_put_str(m->writer, "general.name", bitnet_str_of(m->shape.name));
+    bitnet_hparams_to_gguf(&m->hparams, m->arch, m->writer);
     put_vocabulary(m);
-    for_each_tensor(m, put_tile);
+    for (size_t i = 0; i < m->n_tensors; i++) put_tile(m, &m->tensors[i]);
 }
 
 static enum bitnet_dialect dialect_of(enum bitnet_dtype type)
@@ -287,20 +369,29 @@ static void make(struct maker *m, const char *path)
 {
     const struct bitnet_gguf_writer_options options = {.overwrite = true,
                                                        .dialect = dialect_of(m->type)};
+    make_table();
+    list_tensors(m);
     if (bitnet_gguf_writer_new(&m->writer, path, &options, &m->err)) stop(m, path);
     put_metadata(m);
-    for_each_tensor(m, declare_tensor);
+    for (size_t i = 0; i < m->n_tensors; i++) declare_tensor(m, &m->tensors[i]);
     if (bitnet_gguf_begin(m->writer, &m->err)) stop(m, path);
-    for_each_tensor(m, write_nth);
+    make_and_write(m);
     if (bitnet_gguf_finish(m->writer, &m->err)) stop(m, path);
+    bitnet_free(m->tensors);
 }
 
-static bool choose_shape(struct maker *m, const char *name)
+/* ------------------------------------------------------------------ the command line */
+
+static bool choose_shape(struct maker *m, const char *name, const char *arch)
 {
+    bool is_known = false;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        if (strcmp(shapes[i].name, name) == 0) m->shape = &shapes[i];
-    if (!m->shape) return false;
-    const struct shape *s = m->shape;
+        if (strcmp(shapes[i].name, name) == 0) {
+            m->shape = shapes[i];
+            is_known = true;
+        }
+    const struct shape *s = &m->shape;
+    m->arch = is_known ? bitnet_arch_by_name(bitnet_str_of(arch ? arch : s->arch)) : NULL;
     m->hparams = (struct bitnet_hparams){.n_layers = s->n_layers,
                                          .n_embd = s->n_embd,
                                          .n_ffn = s->n_ffn,
@@ -313,24 +404,45 @@ static bool choose_shape(struct maker *m, const char *name)
                                          .norm_eps = 1e-5f,
                                          .rope_base = s->rope_base,
                                          .rope_scale = 1};
-    return true;
+    return m->arch != NULL;
+}
+
+/* A type that linear layers can be written in. */
+static bool choose_type(enum bitnet_dtype *type, const char *name)
+{
+    if (!bitnet_dtype_from_name(bitnet_str_of(name), type) || !bitnet_codec(*type)) return false;
+    return bitnet_codec(*type)->encode_trits || bitnet_codec(*type)->encode_rows;
+}
+
+/* A type whose rows of floats can be encoded. */
+static bool choose_float_type(enum bitnet_dtype *type, const char *name)
+{
+    return bitnet_dtype_from_name(bitnet_str_of(name), type) && bitnet_codec(*type) &&
+           bitnet_codec(*type)->encode_rows;
+}
+
+static int usage(void)
+{
+    fprintf(
+        stderr,
+        "usage: make_model SHAPE TYPE OUT.gguf [EMBED_TYPE [SEED [OUTPUT_TYPE [ARCH]]]]\n"
+        "TYPE of the linear layers; EMBED_TYPE of the embedding (default f16), OUTPUT_TYPE of an\n"
+        "output matrix of its own (default EMBED_TYPE); ARCH instead of the shape's own\nshapes:");
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        fprintf(stderr, " %s", shapes[i].name);
+    fprintf(stderr, "\n");
+    return 2;
 }
 
 int main(int argc, char **argv)
 {
-    struct maker m = {.embed_type = BITNET_DTYPE_f16, .random = 1};
-    bool ok = argc >= 4 && choose_shape(&m, argv[1]) &&
-              bitnet_dtype_from_name(bitnet_str_of(argv[2]), &m.type) && bitnet_codec(m.type) &&
-              (argc < 5 || bitnet_dtype_from_name(bitnet_str_of(argv[4]), &m.embed_type)) &&
-              bitnet_codec(m.embed_type) && bitnet_codec(m.embed_type)->encode_rows;
-    if (argc >= 6) m.random = strtoull(argv[5], NULL, 10) + 1;
-    if (!ok) {
-        fprintf(stderr, "usage: make_model SHAPE TYPE OUT.gguf [EMBED_TYPE [SEED]]\nshapes:");
-        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-            fprintf(stderr, " %s", shapes[i].name);
-        fprintf(stderr, "\n");
-        return 2;
-    }
+    struct maker m = {0};
+    bool ok = argc >= 4 && argc <= 8 && choose_shape(&m, argv[1], argc > 7 ? argv[7] : NULL) &&
+              choose_type(&m.type, argv[2]) &&
+              choose_float_type(&m.embed_type, argc > 4 ? argv[4] : "f16") &&
+              (argc < 6 || bitnet_parse_u64(bitnet_str_of(argv[5]), &m.seed));
+    m.output_type = m.embed_type;
+    if (!ok || (argc > 6 && !choose_float_type(&m.output_type, argv[6]))) return usage();
     make(&m, argv[3]);
     return 0;
 }
