@@ -3,6 +3,8 @@
  * docs/metadata.md lists the keys that are ours alone. */
 #include "plan.h"
 
+#include "bitnet/alloc.h"
+
 static void put_tile(struct bitnet_gguf_writer *writer, const struct bitnet_layout *layout)
 {
     const struct {
@@ -101,8 +103,8 @@ static void copy_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer 
     if (is_named) bitnet_gguf_put_str(writer, "general.name", bitnet_str_of(plan->name));
 }
 
-enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer,
-                                 struct bitnet_error *err)
+static enum bitnet_status put_keys(const struct bitnet_plan *plan,
+                                   struct bitnet_gguf_writer *writer, struct bitnet_error *err)
 {
     enum bitnet_status status = BITNET_OK;
     if (plan->gguf) {
@@ -115,10 +117,34 @@ enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_g
     put_types(plan, writer);
     put_tiles(plan, writer);
     put_edits(plan, writer);
+    return status;
+}
+
+static enum bitnet_status describe(const struct bitnet_plan *plan, struct bitnet_gguf_set *set,
+                                   struct bitnet_error *err)
+{
+    enum bitnet_status status = put_keys(plan, bitnet_gguf_set_part(set, 0), err);
+    bitnet_gguf_set_put_keys(set);
     for (size_t i = 0; i < plan->n && !status; i++) {
         const struct bitnet_plan_row *row = &plan->rows[i];
-        status =
-            bitnet_gguf_tensor_declare(writer, row->target, row->type, row->dims, row->n_dims, err);
+        status = bitnet_gguf_tensor_declare(bitnet_gguf_set_of(set, i), row->target, row->type,
+                                            row->dims, row->n_dims, err);
     }
-    return status ? status : bitnet_gguf_writer_check(writer, err);
+    return status ? status : bitnet_gguf_writer_check(bitnet_gguf_set_part(set, 0), err);
+}
+
+enum bitnet_status plan_new_set(const struct bitnet_plan *plan, const char *path,
+                                struct bitnet_gguf_set **set, struct bitnet_error *err)
+{
+    const struct bitnet_gguf_set_options options = {
+        .writer = {.dialect = plan->dialect, .overwrite = plan->options.overwrite},
+        .max_bytes = plan->options.split_max_bytes};
+    uint64_t *sizes = bitnet_alloc(plan->n + 1, sizeof *sizes);
+    *set = NULL;
+    if (!sizes) return bitnet_fail(err, BITNET_MEMORY, "no memory for the plan");
+    for (size_t i = 0; i < plan->n; i++) sizes[i] = plan->rows[i].n_bytes;
+    enum bitnet_status status = bitnet_gguf_set_new(set, path, sizes, plan->n, &options, err);
+    bitnet_free(sizes);
+    if (!status) status = describe(plan, *set, err);
+    return status;
 }

@@ -185,6 +185,7 @@ enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct ma
     if (!status) status = parse_rules(o, a, err);
     if (!status) status = parse_edits(o, a, err);
     o->max_memory = a->max_memory;
+    o->split_max_bytes = a->split_max_bytes;
     o->imatrix = a->imatrix;
     if (!status) status = parse_tile(o, a->tile, err);
     if (!status) status = parse_layout(&o->i2_s_order, a->i2s_layout, err);
@@ -429,27 +430,6 @@ static enum bitnet_status find_source(struct main_arguments *a, struct bitnet_ar
     return bitnet_hub_model(a->source, &options, arena, &a->source, err);
 }
 
-/* The finished file in parts, and then only the parts. */
-static enum bitnet_status split(const struct main_arguments *a, const char *path,
-                                struct bitnet_error *err)
-{
-    struct bitnet_gguf *gguf = NULL;
-    char prefix[4096];
-    size_t n = strlen(path), n_parts = 0;
-    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0) n -= 5;
-    if (n >= sizeof prefix) return bitnet_fail(err, BITNET_LIMIT, "the path is too long");
-    snprintf(prefix, sizeof prefix, "%.*s", (int)n, path);
-    enum bitnet_status status = bitnet_gguf_open(&gguf, path, NULL, err);
-    if (!status)
-        status = bitnet_gguf_split(gguf, prefix, a->split_max_bytes, a->force, &n_parts, err);
-    bitnet_gguf_close(gguf);
-    if (status) return bitnet_error_prefix(err, status, "%s is complete, but splitting it", path);
-    if (unlink(path) != 0)
-        return bitnet_fail(err, BITNET_IO, "%s: cannot be removed after it was split", path);
-    fprintf(stderr, "%s: %s-00001-of-%05zu.gguf and on\n", tool_name, prefix, n_parts);
-    return BITNET_OK;
-}
-
 static int plan_and_run(enum main_source from, const struct main_arguments *a,
                         struct bitnet_convert_options *options)
 {
@@ -465,9 +445,9 @@ static int plan_and_run(enum main_source from, const struct main_arguments *a,
     if (status) return main_report_error(a, &err);
     const char *path = a->out ? a->out : bitnet_plan_file_name(plan);
     if (!a->dry_run) status = bitnet_plan_run(plan, path, &err);
+    if (!a->dry_run && !status) path = bitnet_plan_published(plan);
     if (!status && !a->dry_run && a->certificate)
         status = bitnet_certificate_write(plan, path, a->certificate, &err);
-    if (!status && !a->dry_run && a->split_max_bytes) status = split(a, path, &err);
     int code = 0;
     if (status)
         code = main_report_error(a, &err);

@@ -467,12 +467,10 @@ enum bitnet_status plan_choose_dialect(struct bitnet_plan *plan, struct bitnet_e
 /* The exact size comes from a writer that is told everything and then abandoned. */
 static enum bitnet_status measure_file(struct bitnet_plan *plan, struct bitnet_error *err)
 {
-    struct bitnet_gguf_writer *writer = NULL;
-    struct bitnet_gguf_writer_options options = {.dialect = plan->dialect};
-    enum bitnet_status status = bitnet_gguf_writer_new(&writer, "plan.gguf", &options, err);
-    if (!status) status = plan_describe(plan, writer, err);
-    if (!status) plan->file_bytes = bitnet_gguf_writer_bytes(writer);
-    bitnet_gguf_abort(writer);
+    struct bitnet_gguf_set *set = NULL;
+    enum bitnet_status status = plan_new_set(plan, "plan.gguf", &set, err);
+    if (!status) plan->file_bytes = bitnet_gguf_set_bytes(set);
+    bitnet_gguf_set_abort(set);
     return status;
 }
 
@@ -574,6 +572,7 @@ void bitnet_plan_free(struct bitnet_plan *plan)
 {
     if (!plan) return;
     bitnet_pool_free(plan->pool);
+    bitnet_free(plan->published);
     plan_free_requests(plan);
     bitnet_tokenizer_free(plan->tokenizer);
     bitnet_gguf_close(plan->gguf);
@@ -616,6 +615,11 @@ uint64_t bitnet_plan_file_bytes(const struct bitnet_plan *plan)
 uint64_t bitnet_plan_peak_bytes(const struct bitnet_plan *plan)
 {
     return plan->peak_bytes;
+}
+
+const char *bitnet_plan_published(const struct bitnet_plan *plan)
+{
+    return plan->published;
 }
 
 const struct bitnet_proof *bitnet_plan_proof(const struct bitnet_plan *plan)

@@ -54,6 +54,7 @@ struct bitnet_plan {
     uint64_t file_bytes, peak_bytes, parameters;
     size_t block_bytes; /* encoded rows that are gathered before they are written */
     struct bitnet_proof proof;
+    char *published; /* path of the file, or of part 1; NULL: not run */
 };
 
 /* What the ways of making a plan share, in the order of use:
@@ -84,9 +85,10 @@ enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *e
 void plan_release(const struct bitnet_plan *plan, size_t i);
 enum bitnet_status plan_source_unchanged(const struct bitnet_plan *plan, struct bitnet_error *err);
 
-/* Puts all keys and declares all tensors. */
-enum bitnet_status plan_describe(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer,
-                                 struct bitnet_error *err);
+/* The file or files of the plan, not begun: all keys are put and all tensors declared. After a
+ * failure *set still wants bitnet_gguf_set_abort(). */
+enum bitnet_status plan_new_set(const struct bitnet_plan *plan, const char *path,
+                                struct bitnet_gguf_set **set, struct bitnet_error *err);
 
 /* Fills name, size_label and file_name. */
 enum bitnet_status plan_names(struct bitnet_plan *plan, const char *model_dir,

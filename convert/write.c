@@ -303,14 +303,14 @@ static enum bitnet_status write_tensor(struct bitnet_plan *plan, size_t i, struc
 }
 
 static enum bitnet_status write_tensors(struct bitnet_plan *plan, struct workspace *space,
-                                        struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+                                        struct bitnet_gguf_set *set, struct bitnet_error *err)
 {
     const struct bitnet_convert_options *o = &plan->options;
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < plan->n && !status; i++) {
         if (plan_cancelled(plan))
             return bitnet_fail(err, BITNET_CANCELLED, "stopped on request; nothing was kept");
-        status = write_tensor(plan, i, space, writer, err);
+        status = write_tensor(plan, i, space, bitnet_gguf_set_of(set, i), err);
         if (!status) plan_release(plan, i);
         if (!status && o->progress) o->progress(o->user, i + 1, plan->n, plan->rows[i].target);
     }
@@ -318,24 +318,24 @@ static enum bitnet_status write_tensors(struct bitnet_plan *plan, struct workspa
 }
 
 static enum bitnet_status verify(struct bitnet_plan *plan, struct workspace *space,
-                                 struct bitnet_gguf_writer *writer, struct bitnet_error *err)
+                                 struct bitnet_gguf_set *set, struct bitnet_error *err)
 {
     struct bitnet_gguf *gguf = NULL;
     if (plan->options.verify == BITNET_VERIFY_NONE) return BITNET_OK;
-    enum bitnet_status status = bitnet_gguf_writer_reopen(writer, &gguf, err);
+    enum bitnet_status status = bitnet_gguf_set_reopen(set, &gguf, err);
     if (!status) status = plan_verify(plan, gguf, space, err);
-    bool runs = plan->options.verify == BITNET_VERIFY_LOGITS ||
-                plan->options.verify == BITNET_VERIFY_PPL;
+    bool runs =
+        plan->options.verify == BITNET_VERIFY_LOGITS || plan->options.verify == BITNET_VERIFY_PPL;
     if (!status && runs) status = plan_prove(plan, gguf, err);
     bitnet_gguf_close(gguf);
     return status;
 }
 
-/* The model file first: if the little one cannot follow, what is there is still complete. */
-static enum bitnet_status publish(struct bitnet_gguf_writer *writer, struct bitnet_output *ini,
+/* The model first: if the little file cannot follow, what is there is still complete. */
+static enum bitnet_status publish(struct bitnet_gguf_set *set, struct bitnet_output *ini,
                                   struct bitnet_error *err)
 {
-    enum bitnet_status status = bitnet_gguf_finish(writer, err);
+    enum bitnet_status status = bitnet_gguf_set_finish(set, err);
     if (status || !ini) {
         bitnet_output_abort(ini);
         return status;
@@ -344,25 +344,35 @@ static enum bitnet_status publish(struct bitnet_gguf_writer *writer, struct bitn
     return status ? bitnet_error_prefix(err, status, "the model file is complete, but") : BITNET_OK;
 }
 
+/* Where the model will be: the file, or part 1. */
+static enum bitnet_status keep_path(struct bitnet_plan *plan, const struct bitnet_gguf_set *set,
+                                    struct bitnet_error *err)
+{
+    const char *path = bitnet_gguf_set_path(set, 0);
+    bitnet_free(plan->published);
+    plan->published = bitnet_alloc(strlen(path) + 1, 1);
+    if (!plan->published) return bitnet_fail(err, BITNET_MEMORY, "no memory for the path");
+    memcpy(plan->published, path, strlen(path));
+    return BITNET_OK;
+}
+
 enum bitnet_status bitnet_plan_run(struct bitnet_plan *plan, const char *path,
                                    struct bitnet_error *err)
 {
-    struct bitnet_gguf_writer *writer = NULL;
+    struct bitnet_gguf_set *set = NULL;
     struct bitnet_output *ini = NULL;
     struct workspace space = {0};
-    struct bitnet_gguf_writer_options options = {.dialect = plan->dialect,
-                                                 .overwrite = plan->options.overwrite};
-    enum bitnet_status status = bitnet_gguf_writer_new(&writer, path, &options, err);
-    if (!status) status = plan_describe(plan, writer, err);
+    enum bitnet_status status = plan_new_set(plan, path, &set, err);
+    if (!status) status = keep_path(plan, set, err);
     if (!status) status = workspace_take(&space, plan, err);
-    if (!status) status = bitnet_gguf_begin(writer, err);
+    if (!status) status = bitnet_gguf_set_begin(set, err);
     if (!status) status = plan_begin_ini(plan, path, &ini, err);
-    if (!status) status = write_tensors(plan, &space, writer, err);
-    if (!status) status = verify(plan, &space, writer, err);
+    if (!status) status = write_tensors(plan, &space, set, err);
+    if (!status) status = verify(plan, &space, set, err);
     if (!status) status = plan_source_unchanged(plan, err);
     workspace_free(&space);
-    if (!status) return publish(writer, ini, err);
+    if (!status) return publish(set, ini, err);
     bitnet_output_abort(ini);
-    bitnet_gguf_abort(writer);
+    bitnet_gguf_set_abort(set);
     return status;
 }

@@ -304,21 +304,28 @@ enum bitnet_status bitnet_gguf_open_mem(struct bitnet_gguf **out, struct bitnet_
     return settle(out, gguf, status, err);
 }
 
-enum bitnet_status gguf_open_mapped(struct bitnet_gguf **out, struct bitnet_file *file,
+enum bitnet_status gguf_open_mapped(struct bitnet_gguf **out, struct bitnet_file *files, size_t n,
                                     const struct bitnet_gguf_options *options,
                                     struct bitnet_error *err)
 {
     *out = NULL;
     struct bitnet_gguf *gguf = NULL;
-    enum bitnet_status status = new_handle(&gguf, file->path, err);
-    if (status) {
-        bitnet_file_close(file);
-        return status;
+    enum bitnet_status status = new_handle(&gguf, files[0].path, err);
+    struct gguf_part *parts = status ? NULL : bitnet_realloc(gguf->parts, n, sizeof *parts);
+    if (!parts) {
+        for (size_t i = 0; i < n; i++) bitnet_file_close(&files[i]);
+        bitnet_gguf_close(gguf);
+        return status ? status : out_of_memory(err);
     }
-    gguf->n_parts = 1;
-    gguf->parts[0].file = *file;
-    gguf->parts[0].bytes = file->bytes;
-    status = gguf_part_read(&gguf->parts[0], GGUF_FROM_MEMORY, options->max_metadata_bytes, err);
+    memset(parts, 0, n * sizeof *parts);
+    gguf->parts = parts;
+    gguf->n_parts = n;
+    for (size_t i = 0; i < n; i++) {
+        parts[i].file = files[i];
+        parts[i].bytes = files[i].bytes;
+    }
+    for (size_t i = 0; i < n && !status; i++)
+        status = gguf_part_read(&parts[i], GGUF_FROM_MEMORY, options->max_metadata_bytes, err);
     if (!status) status = check_all(gguf, options, err);
     return settle(out, gguf, status, err);
 }
@@ -361,6 +368,17 @@ uint64_t bitnet_gguf_file_bytes(const struct bitnet_gguf *gguf)
 const char *bitnet_gguf_path(const struct bitnet_gguf *gguf)
 {
     return gguf->path;
+}
+
+size_t bitnet_gguf_part_count(const struct bitnet_gguf *gguf)
+{
+    return gguf->n_parts;
+}
+
+const char *bitnet_gguf_part_path(const struct bitnet_gguf *gguf, size_t part)
+{
+    const char *path = gguf->parts[part].file.path;
+    return path ? path : "";
 }
 
 enum bitnet_status bitnet_gguf_unchanged(const struct bitnet_gguf *gguf, struct bitnet_error *err)

@@ -54,11 +54,15 @@ enum bitnet_status gguf_part_read(struct gguf_part *part, enum gguf_source sourc
 void gguf_part_release(struct gguf_part *part);
 const struct bitnet_gguf_value *gguf_part_find(const struct gguf_part *part, const char *key);
 
-/* Opens a file that is already mapped (the writer's unpublished one), by itself even when it is a
- * part of a split set. Takes over `file`, also on failure. */
-enum bitnet_status gguf_open_mapped(struct bitnet_gguf **gguf, struct bitnet_file *file,
+/* Opens files that are already mapped (a writer's unpublished ones): one by itself, even when it is
+ * a part of a split set, or all parts of a set in their order. Takes over the files, also on
+ * failure. */
+enum bitnet_status gguf_open_mapped(struct bitnet_gguf **gguf, struct bitnet_file *files, size_t n,
                                     const struct bitnet_gguf_options *options,
                                     struct bitnet_error *err);
+/* A finished but unpublished writer's file. */
+enum bitnet_status gguf_writer_map(struct bitnet_gguf_writer *writer, struct bitnet_file *file,
+                                   enum bitnet_dialect *dialect, struct bitnet_error *err);
 
 /* Sets the type of every tensor and gguf->dialect. */
 enum bitnet_status gguf_resolve_types(struct bitnet_gguf *gguf,

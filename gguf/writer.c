@@ -478,17 +478,22 @@ static enum bitnet_status check_complete(const struct bitnet_gguf_writer *writer
     return BITNET_OK;
 }
 
+enum bitnet_status gguf_writer_map(struct bitnet_gguf_writer *writer, struct bitnet_file *file,
+                                   enum bitnet_dialect *dialect, struct bitnet_error *err)
+{
+    *dialect = writer->dialect;
+    enum bitnet_status status = check_complete(writer, err);
+    return status ? status : bitnet_output_reopen(writer->out, file, err);
+}
+
 enum bitnet_status bitnet_gguf_writer_reopen(struct bitnet_gguf_writer *writer,
                                              struct bitnet_gguf **gguf, struct bitnet_error *err)
 {
     struct bitnet_file file;
+    struct bitnet_gguf_options options = {.dialect_is_given = true};
     *gguf = NULL;
-    enum bitnet_status status = check_complete(writer, err);
-    if (!status) status = bitnet_output_reopen(writer->out, &file, err);
-    if (status) return status;
-    return gguf_open_mapped(
-        gguf, &file,
-        &(struct bitnet_gguf_options){.dialect_is_given = true, .dialect = writer->dialect}, err);
+    enum bitnet_status status = gguf_writer_map(writer, &file, &options.dialect, err);
+    return status ? status : gguf_open_mapped(gguf, &file, 1, &options, err);
 }
 
 enum bitnet_status bitnet_gguf_finish(struct bitnet_gguf_writer *writer, struct bitnet_error *err)

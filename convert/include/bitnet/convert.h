@@ -17,7 +17,8 @@ struct bitnet_gguf;
 enum bitnet_verify {
     BITNET_VERIFY_TENSORS, /* the default: read back, decode, compare with the source */
     BITNET_VERIFY_NONE,
-    BITNET_VERIFY_LOGITS, /* and run: the logits on a fixed text against the source, computed apart */
+    BITNET_VERIFY_LOGITS, /* and run: the logits on a fixed text against the source, computed apart
+                           */
     BITNET_VERIFY_PPL     /* and the perplexity on more of it */
 };
 
@@ -31,8 +32,8 @@ struct bitnet_run {
     void *user;
 };
 struct bitnet_runner {
-    enum bitnet_status (*run)(void *user, struct bitnet_gguf *gguf,
-                              const struct bitnet_run *run, struct bitnet_error *err);
+    enum bitnet_status (*run)(void *user, struct bitnet_gguf *gguf, const struct bitnet_run *run,
+                              struct bitnet_error *err);
     void *user;
 };
 
@@ -79,6 +80,9 @@ struct bitnet_convert_options {
     bool dialect_is_given; /* else the first one that has numbers for all types */
     enum bitnet_dialect dialect;
     bool allow_lossy; /* an inexact tensor is reported instead of refused */
+    /* Parts of at most this many bytes of tensors, <path without .gguf>-00001-of-00003.gguf and so
+     * on; 0, or when all fit into one: the file itself. */
+    uint64_t split_max_bytes;
     enum bitnet_verify verify;
     const struct bitnet_runner *runner; /* for LOGITS and PPL; else may be NULL */
     bool overwrite;
@@ -142,6 +146,9 @@ uint64_t bitnet_plan_peak_bytes(const struct bitnet_plan *plan); /* beyond mappe
 uint64_t bitnet_plan_parameters(const struct bitnet_plan *plan);
 enum bitnet_dialect bitnet_plan_dialect(const struct bitnet_plan *plan);
 
+/* The path under which run has published the model: of the file, or of part 1 of its parts. NULL
+ * before. */
+const char *bitnet_plan_published(const struct bitnet_plan *plan);
 /* What run found out with LOGITS or PPL. */
 const struct bitnet_proof *bitnet_plan_proof(const struct bitnet_plan *plan);
 

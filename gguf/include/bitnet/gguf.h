@@ -102,6 +102,9 @@ enum bitnet_dialect bitnet_gguf_dialect(const struct bitnet_gguf *gguf);
 uint64_t bitnet_gguf_file_bytes(const struct bitnet_gguf *gguf); /* all parts */
 /* The path given to open; "" for memory. */
 const char *bitnet_gguf_path(const struct bitnet_gguf *gguf);
+/* The files that it is made of, and their paths ("" for memory). */
+size_t bitnet_gguf_part_count(const struct bitnet_gguf *gguf);
+const char *bitnet_gguf_part_path(const struct bitnet_gguf *gguf, size_t part);
 /* IO when a mapped part changed since it was opened. */
 enum bitnet_status bitnet_gguf_unchanged(const struct bitnet_gguf *gguf, struct bitnet_error *err);
 /* Where the tensor's data begins in the file of its part, in bytes. */
@@ -242,5 +245,42 @@ enum bitnet_status bitnet_gguf_writer_reopen(struct bitnet_gguf_writer *writer,
  * published). INTERNAL when a tensor is missing bytes. */
 enum bitnet_status bitnet_gguf_finish(struct bitnet_gguf_writer *writer, struct bitnet_error *err);
 void bitnet_gguf_abort(struct bitnet_gguf_writer *writer); /* NULL is fine */
+
+/* ------------------------------------------------------------------ writing a split set */
+
+/* A model as one file, or as parts of at most `max_bytes` of tensors each (one tensor at least):
+ * <path without .gguf>-00001-of-00003.gguf and so on, as llama.cpp reads them. Order of calls: new
+ * with the sizes of all tensors; the model's keys into part 0; declare each tensor in its part;
+ * put_keys; begin; each tensor's bytes into its part, in order; reopen (optional); finish or abort.
+ * Nothing of it is visible before finish, and part 1 comes last, so that a set which can be opened
+ * is complete. When it fails nothing is left. */
+struct bitnet_gguf_set;
+
+struct bitnet_gguf_set_options {
+    struct bitnet_gguf_writer_options writer;
+    uint64_t max_bytes;   /* 0: one file, under `path` itself */
+    bool always_numbered; /* else a set of one part is that single file too */
+};
+
+/* LIMIT: more than 60 parts. */
+enum bitnet_status bitnet_gguf_set_new(struct bitnet_gguf_set **set, const char *path,
+                                       const uint64_t *tensor_bytes, size_t n_tensors,
+                                       const struct bitnet_gguf_set_options *options,
+                                       struct bitnet_error *err);
+size_t bitnet_gguf_set_count(const struct bitnet_gguf_set *set);
+struct bitnet_gguf_writer *bitnet_gguf_set_part(struct bitnet_gguf_set *set, size_t part);
+/* The part that takes this tensor. */
+struct bitnet_gguf_writer *bitnet_gguf_set_of(struct bitnet_gguf_set *set, size_t tensor);
+/* The name that a part will have. */
+const char *bitnet_gguf_set_path(const struct bitnet_gguf_set *set, size_t part);
+void bitnet_gguf_set_put_keys(struct bitnet_gguf_set *set);        /* "split.no" and so on */
+uint64_t bitnet_gguf_set_bytes(const struct bitnet_gguf_set *set); /* of all files */
+enum bitnet_status bitnet_gguf_set_begin(struct bitnet_gguf_set *set, struct bitnet_error *err);
+/* All parts, still unpublished, as one model. Close it before finish. */
+enum bitnet_status bitnet_gguf_set_reopen(struct bitnet_gguf_set *set, struct bitnet_gguf **gguf,
+                                          struct bitnet_error *err);
+/* Publishes all parts and frees the set, also on failure. */
+enum bitnet_status bitnet_gguf_set_finish(struct bitnet_gguf_set *set, struct bitnet_error *err);
+void bitnet_gguf_set_abort(struct bitnet_gguf_set *set); /* NULL is fine */
 
 #endif
