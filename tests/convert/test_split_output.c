@@ -299,8 +299,8 @@ TEST(a_process_that_is_killed_leaves_no_set_that_can_be_opened_and_is_not_whole)
 {
     unsigned n_whole = 0, n_killed = 0;
     useconds_t us = measure_us();
-    for (useconds_t k = 0; k < 60; k++) {
-        kill_after(k * us / 40, false);
+    for (useconds_t k = 0; k < 30; k++) {
+        kill_after(k * us / 20, false);
         if (check_set())
             n_whole++;
         else
@@ -318,10 +318,10 @@ TEST(a_set_that_is_replaced_is_never_half_old_and_half_new)
     uint8_t old[BITNET_DIGEST_BYTES], now[BITNET_DIGEST_BYTES];
     unsigned n_old = 0, n_new = 0, n_none = 0;
     useconds_t us = measure_us();
-    for (useconds_t k = 0; k < 40; k++) {
+    for (useconds_t k = 0; k < 20; k++) {
         MUST(convert(MAX_BYTES, true, BITNET_DTYPE_tl1));
         hash(part(0), old);
-        kill_after(k * us / 25, true);
+        kill_after(k * us / 12, true);
         if (!bitnet_path_exists(part(0))) {
             n_none++;
             continue;
