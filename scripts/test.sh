@@ -27,7 +27,7 @@ run_tests() { # folder, then ctest options
 
 stage_quick() {
     scripts/packages.sh build test
-    configure "$out/test"
+    configure "$out/test" -DBITNET_CUDA=OFF # the plug-in has its own stage
     build "$out/test"
     run_tests "$out/test" -LE "$not_quick"
 }
@@ -108,6 +108,24 @@ stage_oracle() { # other people's programs, live
     build "$out/test"
     ninja -C "$out/test" --quiet logit-difference
     run_tests "$out/test" -L oracle
+}
+
+stage_cuda() { # the plug-in for every chip: no spilled register, no driver linked, opens without one
+    scripts/packages.sh build test
+    if ! command -v nvcc >/dev/null; then
+        echo "SKIPPED: cuda (no nvcc on this machine)"
+        return
+    fi
+    configure "$out/cuda" -DBITNET_CUDA=ON -DBITNET_CUDA_ARCHITECTURES=ALL -DBITNET_CUDA_VERBOSE=ON
+    ninja -C "$out/cuda" -j "$jobs" -v bitnet-cuda.so >"$out/cuda.log" 2>&1 ||
+        { cat "$out/cuda.log"; exit 1; }
+    scripts/cuda_report.py "$out/cuda.log"
+    if ldd "$out/cuda/bitnet-cuda.so" | grep -q libcuda; then
+        echo "the plug-in links the driver"
+        exit 1
+    fi
+    build "$out/cuda"
+    run_tests "$out/cuda" -L 'cuda|gpu'
 }
 
 stage_fuzz() { # a minute for each parser

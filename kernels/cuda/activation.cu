@@ -1,0 +1,285 @@
+/* What happens to activations one token at a time: norm and quantization in one pass, angles, RoPE
+ * and the cache, gates, the residual sum, the greedy choice. The order of every operation is that
+ * of <bitnet/kernels.h>, so results are the CPU's, bit for bit; the one exception is the mean of
+ * squares, which both sum in double but in different orders, and then round to float. */
+#include "device.cuh"
+
+#include "../expf.h"
+
+#include <math.h>
+
+enum { THREADS = 256 };
+
+/* ------------------------------------------------------------------ sums over a block */
+
+template <typename T> struct add_up {
+    __device__ T operator()(T a, T b) const { return a + b; }
+};
+struct larger {
+    __device__ float operator()(float a, float b) const { return a > b ? a : b; }
+};
+
+/* Every thread gets the result; the order is fixed. Any block of up to 1024 threads, whole warps.
+ */
+template <typename T, typename Op> static __device__ T block_reduce(T value, Op op)
+{
+    __shared__ T of_warp[WARP];
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const unsigned n_warps = blockDim.x / WARP;
+    for (int bits = 16; bits; bits /= 2)
+        value = op(value, __shfl_xor_sync(WHOLE_WARP, value, bits));
+    __syncthreads(); /* an earlier reduction may still be read */
+    if (lane == 0) of_warp[warp] = value;
+    __syncthreads();
+    value = of_warp[0];
+    for (unsigned w = 1; w < n_warps; w++) value = op(value, of_warp[w]);
+    return value;
+}
+
+/* ------------------------------------------------------------------ norm, quantization */
+
+/* Column c of what is quantized. */
+static __device__ __forceinline__ float normed(const float *x, const float *weight, float inverse,
+                                               size_t c)
+{
+    return weight ? __fmul_rn(__fmul_rn(x[c], inverse), weight[c]) : x[c];
+}
+
+static __global__ void __launch_bounds__(THREADS)
+    norm_kernel(struct bitnet_cuda_vectors in, const float *weight, float eps,
+                struct bitnet_cuda_vectors out, struct bitnet_cuda_codes codes)
+{
+    const size_t token = blockIdx.x, width = in.width;
+    const float *x = in.at + token * in.stride;
+    float inverse = 1;
+    if (weight) {
+        double sum = 0;
+        for (size_t c = threadIdx.x; c < width; c += THREADS) sum += (double)x[c] * (double)x[c];
+        const float mean = (float)(block_reduce(sum, add_up<double>()) / (double)width);
+        inverse = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(mean, eps)));
+    }
+    float max = 0, unusual = 0; /* unusual: an infinity or a NaN was seen */
+    float *y = out.at ? out.at + token * out.stride : NULL;
+    for (size_t c = threadIdx.x; c < width; c += THREADS) {
+        const float value = normed(x, weight, inverse, c), magnitude = fabsf(value);
+        if (!(magnitude <= 3.402823466e38f)) unusual = 1;
+        if (magnitude > max) max = magnitude;
+        /* With x in place, every thread rewrites only what it alone reads again. */
+        if (y && y != x) y[c] = value;
+    }
+    if (codes.words) {
+        max = block_reduce(max, larger());
+        unusual = block_reduce(unusual, larger());
+        const double divisor = (double)max > 1e-5 ? (double)max : 1e-5;
+        const float scale = unusual != 0 ? __uint_as_float(0x7fc00000u) : (float)(127.0 / divisor);
+        uint32_t *words = codes.words + token * device_code_words(width);
+        int sum = 0;
+        for (size_t word = threadIdx.x; word < device_code_words(width); word += THREADS) {
+            const size_t column = device_code_column(word);
+            uint32_t packed = 0;
+            for (size_t b = 0; b < 4 && column + b < width && unusual == 0; b++) {
+                const int code =
+                    __float2int_rn(__fmul_rn(normed(x, weight, inverse, column + b), scale));
+                sum += code;
+                packed |= (uint32_t)(uint8_t)(int8_t)code << 8 * b;
+            }
+            words[word] = packed;
+        }
+        sum = block_reduce(sum, add_up<int>());
+        if (threadIdx.x == 0) {
+            codes.scales[token] = scale;
+            codes.sums[token] = sum;
+        }
+    }
+    if (y == x) {
+        __syncthreads(); /* all have read x for their codes */
+        for (size_t c = threadIdx.x; c < width; c += THREADS) y[c] = normed(x, weight, inverse, c);
+    }
+}
+
+bool cuda_norm(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x, const float *weight,
+               float eps, size_t n, struct bitnet_cuda_vectors y, struct bitnet_cuda_codes codes)
+{
+    if (!cuda_may_launch(cuda, "norm")) return false;
+    if (n == 0) return true;
+    launch(norm_kernel, dim3((unsigned)n), dim3(THREADS), 0, cuda->stream, x, weight, eps, y,
+           codes);
+    return cuda_launched(cuda, "norm");
+}
+
+/* ------------------------------------------------------------------ positions */
+
+static __global__ void angles_kernel(const struct bitnet_cuda_token *tokens, const double *steps,
+                                     struct bitnet_cuda_vectors cosines,
+                                     struct bitnet_cuda_vectors sines)
+{
+    const size_t token = blockIdx.x;
+    for (size_t i = threadIdx.x; i < cosines.width; i += blockDim.x) {
+        const double angle = (double)tokens[token].position * steps[i];
+        cosines.at[token * cosines.stride + i] = (float)cos(angle);
+        sines.at[token * sines.stride + i] = (float)sin(angle);
+    }
+}
+
+bool cuda_angles(struct bitnet_cuda *cuda, const struct bitnet_cuda_token *tokens, size_t n,
+                 const double *steps, struct bitnet_cuda_vectors cosines,
+                 struct bitnet_cuda_vectors sines)
+{
+    if (!cuda_may_launch(cuda, "angles")) return false;
+    if (n == 0) return true;
+    launch(angles_kernel, dim3((unsigned)n), dim3(64), 0, cuda->stream, tokens, steps, cosines,
+           sines);
+    return cuda_launched(cuda, "angles");
+}
+
+struct remember_job {
+    struct bitnet_cuda_attention shape;
+    const struct bitnet_cuda_token *tokens;
+    struct bitnet_cuda_vectors cosines, sines, q, k, v;
+    size_t n_rot;
+    bool halves;
+};
+
+/* The pair's rotation; of the keys both results go to the cache as well. */
+static __device__ __forceinline__ void rotate(const struct remember_job &job, float *head, size_t i,
+                                              size_t token)
+{
+    const float c = job.cosines.at[token * job.cosines.stride + i];
+    const float s = job.sines.at[token * job.sines.stride + i];
+    float *a = head + (job.halves ? i : 2 * i), *b = job.halves ? a + job.n_rot / 2 : a + 1;
+    const float turned_a = fmaf(*a, c, -__fmul_rn(*b, s));
+    const float turned_b = fmaf(*a, s, __fmul_rn(*b, c));
+    *a = turned_a;
+    *b = turned_b;
+}
+
+static __global__ void __launch_bounds__(THREADS) remember_kernel(struct remember_job job)
+{
+    const struct bitnet_cuda_attention &shape = job.shape;
+    const size_t token = blockIdx.x, dim = shape.head_dim, pairs = job.n_rot / 2;
+    float *q = job.q.at + token * job.q.stride, *k = job.k.at + token * job.k.stride;
+    const float *v = job.v.at + token * job.v.stride;
+    const size_t n_all = shape.n_heads + shape.n_kv_heads;
+    for (size_t i = threadIdx.x; i < n_all * pairs; i += THREADS) {
+        const size_t head = i / pairs;
+        rotate(job, head < shape.n_heads ? q + head * dim : k + (head - shape.n_heads) * dim,
+               i % pairs, token);
+    }
+    __syncthreads();
+    const size_t plane = shape.n_kv_heads * shape.n_cells * dim; /* keys or values of a layer */
+    uint16_t *keys = job.tokens[token].cache + 2 * shape.layer * plane +
+                     (size_t)job.tokens[token].position * dim;
+    for (size_t i = threadIdx.x; i < shape.n_kv_heads * dim; i += THREADS) {
+        const size_t at = i / dim * shape.n_cells * dim + i % dim;
+        keys[at] = float_to_half(k[i]);
+        keys[plane + at] = float_to_half(v[i]);
+    }
+}
+
+bool cuda_remember(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention *shape,
+                   const struct bitnet_cuda_token *tokens, size_t n, size_t n_rot, bool halves,
+                   struct bitnet_cuda_vectors cosines, struct bitnet_cuda_vectors sines,
+                   struct bitnet_cuda_vectors q, struct bitnet_cuda_vectors k,
+                   struct bitnet_cuda_vectors v)
+{
+    if (!cuda_may_launch(cuda, "remember")) return false;
+    if (n == 0) return true;
+    const struct remember_job job = {*shape, tokens, cosines, sines, q, k, v, n_rot, halves};
+    launch(remember_kernel, dim3((unsigned)n), dim3(THREADS), 0, cuda->stream, job);
+    return cuda_launched(cuda, "remember");
+}
+
+/* ------------------------------------------------------------------ element by element */
+
+#include "expf.cuh"
+
+static __device__ __forceinline__ float activate(enum bitnet_cuda_gate act, float x)
+{
+    if (act == BITNET_CUDA_RELU2) {
+        const float r = x < 0 ? 0 : x; /* a NaN must pass */
+        return __fmul_rn(r, r);
+    }
+    float t = x;
+    if (act == BITNET_CUDA_GELU) /* the numbers of <bitnet/kernels.h> */
+        t = __fmul_rn(__fadd_rn(__fmul_rn(0.07135481283f, __fmul_rn(x, x)), 1.5957691216f), x);
+    return __fdiv_rn(x, __fadd_rn(1.0f, device_expf(-t)));
+}
+
+static __global__ void gate_kernel(enum bitnet_cuda_gate act, struct bitnet_cuda_vectors gate,
+                                   struct bitnet_cuda_vectors up)
+{
+    const size_t c = (size_t)blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
+    if (c >= gate.width) return;
+    float *g = gate.at + token * gate.stride + c;
+    *g = __fmul_rn(activate(act, *g), up.at[token * up.stride + c]);
+}
+
+bool cuda_gate(struct bitnet_cuda *cuda, enum bitnet_cuda_gate act, struct bitnet_cuda_vectors gate,
+               struct bitnet_cuda_vectors up, size_t n)
+{
+    if (!cuda_may_launch(cuda, "gate")) return false;
+    if (n == 0) return true;
+    launch(gate_kernel, dim3(ceil_div(gate.width, THREADS), (unsigned)n), dim3(THREADS), 0,
+           cuda->stream, act, gate, up);
+    return cuda_launched(cuda, "gate");
+}
+
+static __global__ void add_kernel(struct bitnet_cuda_vectors x, struct bitnet_cuda_vectors y)
+{
+    const size_t c = (size_t)blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
+    if (c < x.width) x.at[token * x.stride + c] += y.at[token * y.stride + c];
+}
+
+bool cuda_add(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x, struct bitnet_cuda_vectors y,
+              size_t n)
+{
+    if (!cuda_may_launch(cuda, "add")) return false;
+    if (n == 0) return true;
+    launch(add_kernel, dim3(ceil_div(x.width, THREADS), (unsigned)n), dim3(THREADS), 0,
+           cuda->stream, x, y);
+    return cuda_launched(cuda, "add");
+}
+
+/* ------------------------------------------------------------------ the greedy choice */
+
+/* A candidate as one number, so that the maximum is the larger logit, then the lower id. */
+static __device__ __forceinline__ unsigned long long candidate(float logit, unsigned id)
+{
+    const unsigned bits = __float_as_uint(logit);
+    const unsigned order = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return (unsigned long long)order << 32 | (0xffffffffu - id);
+}
+
+struct larger_candidate {
+    __device__ unsigned long long operator()(unsigned long long a, unsigned long long b) const
+    {
+        return a > b ? a : b;
+    }
+};
+
+static __global__ void __launch_bounds__(1024)
+    argmax_kernel(struct bitnet_cuda_vectors logits, int32_t *ids)
+{
+    const float *row = logits.at + blockIdx.x * logits.stride;
+    unsigned long long best = 0;
+    float unusual = 0;
+    for (size_t i = threadIdx.x; i < logits.width; i += blockDim.x) {
+        const float logit = row[i] + 0.0f; /* -0 and 0 are equal */
+        if (logit != logit) unusual = 1;
+        const unsigned long long mine = candidate(logit, (unsigned)i);
+        if (mine > best) best = mine;
+    }
+    best = block_reduce(best, larger_candidate());
+    unusual = block_reduce(unusual, larger());
+    if (threadIdx.x == 0)
+        ids[blockIdx.x] = unusual != 0 ? -1 : (int32_t)(0xffffffffu - (unsigned)best);
+}
+
+bool cuda_argmax(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors logits, size_t n,
+                 int32_t *ids)
+{
+    if (!cuda_may_launch(cuda, "argmax")) return false;
+    if (n == 0) return true;
+    launch(argmax_kernel, dim3((unsigned)n), dim3(1024), 0, cuda->stream, logits, ids);
+    return cuda_launched(cuda, "argmax");
+}

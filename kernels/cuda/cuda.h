@@ -1,0 +1,174 @@
+/* The CUDA plug-in's border: plain C, opaque handles, no CUDA type. `bitnet-cuda.so` exports one
+ * function, bitnet_cuda_api(), which is found at run time (<bitnet/device.h>); nobody links it, and
+ * the plug-in finds the driver at run time too.
+ *
+ * Every verb only puts work on the device's one stream and returns; read() and sync() wait. Device
+ * addresses are `void *` or typed pointers that the host never follows. All functions return true,
+ * or false after a failure that last_error() tells in one line; a failure sticks to the device
+ * until clear_error(). One thread at a time uses a device.
+ *
+ * Numbers. Integer sums are exact, and norm, quantization, rescale, gates, RoPE and dense products
+ * follow the fixed order of <bitnet/kernels.h>, so they are bit-equal with every CPU set. Attention
+ * has its own fixed order (chunks of BITNET_CUDA_CHUNK keys): the same bits for every batch, within
+ * a stated bound of the CPU's. */
+#ifndef BITNET_CUDA_H
+#define BITNET_CUDA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BITNET_CUDA_ABI      1
+#define BITNET_CUDA_PRODUCTS 3   /* matrices that share an input, at most */
+#define BITNET_CUDA_CHUNK    256 /* keys that attention reduces before it combines */
+
+struct bitnet_cuda;
+struct bitnet_cuda_graph;
+
+struct bitnet_cuda_info {
+    char name[128];
+    int compute_major, compute_minor;
+    int n_multiprocessors;
+    uint64_t memory_bytes, l2_bytes, shared_bytes; /* shared: of one block, at most */
+};
+
+struct bitnet_cuda_stats {
+    uint64_t n_launches, n_graph_launches, n_failures;
+    uint64_t bytes_to_device, bytes_to_host;
+    uint64_t memory_used; /* of our own allocations, now */
+    uint64_t memory_free, memory_total;
+};
+
+/* Failures to order for tests: the n-th call from now on fails (1: the next). */
+enum bitnet_cuda_fault { BITNET_CUDA_FAULT_ALLOC, BITNET_CUDA_FAULT_LAUNCH };
+
+/* One token of a step. `cache` is its sequence's: [layer][key, value][kv head][cell][head_dim] of
+ * binary16, so tokens of several sequences share a step. */
+struct bitnet_cuda_token {
+    int32_t id;
+    int32_t position; /* cell it goes to; it sees cells 0 .. position */
+    uint16_t *cache;
+};
+
+enum bitnet_cuda_dense {
+    BITNET_CUDA_F32,
+    BITNET_CUDA_F16,
+    BITNET_CUDA_BF16,
+    BITNET_CUDA_Q8_0,
+    BITNET_CUDA_Q6_K,
+    BITNET_CUDA_Q4_0,
+    BITNET_CUDA_DENSE_COUNT
+};
+enum bitnet_cuda_gate { BITNET_CUDA_SILU, BITNET_CUDA_RELU2, BITNET_CUDA_GELU };
+
+/* [n][width] floats, rows `stride` apart. */
+struct bitnet_cuda_vectors {
+    float *at;
+    size_t width, stride;
+};
+
+/* Quantized activations in the order of device_layout.h: [n][device_code_bytes(width)]. */
+struct bitnet_cuda_codes {
+    uint32_t *words;
+    float *scales; /* [n], what the floats were multiplied by */
+    int32_t *sums; /* [n], of the codes */
+};
+
+/* Ternary weights in the layout of device_layout.h, and where the product goes: [n][rows]. */
+struct bitnet_cuda_product {
+    const uint32_t *weights;
+    size_t rows;
+    float scale;             /* multiplies every result, unless: */
+    const float *row_scales; /* [rows], or NULL */
+    float *y;
+    size_t y_stride;
+};
+
+struct bitnet_cuda_attention {
+    size_t n_heads, n_kv_heads, head_dim, n_cells;
+    size_t layer;
+    size_t n_keys; /* no token sees more cells; bounds the launch */
+    float scale;
+    bool one_sequence; /* all tokens of the step have the same cache */
+    float *scratch;    /* attention_scratch() floats */
+};
+
+struct bitnet_cuda_api {
+    uint32_t abi;
+
+    /* What is there. `why` gets one line when there is no device: "no driver", ... */
+    int (*count)(char *why, size_t why_size);
+    bool (*info)(int index, struct bitnet_cuda_info *info);
+
+    /* NULL with a line in `why`. */
+    struct bitnet_cuda *(*open)(int index, char *why, size_t why_size);
+    void (*close)(struct bitnet_cuda *cuda);
+    const char *(*last_error)(const struct bitnet_cuda *cuda); /* "" without one */
+    void (*clear_error)(struct bitnet_cuda *cuda);
+    void (*stats)(struct bitnet_cuda *cuda, struct bitnet_cuda_stats *stats);
+    void (*reset_stats)(struct bitnet_cuda *cuda);
+    void (*inject)(struct bitnet_cuda *cuda, enum bitnet_cuda_fault fault, uint64_t nth);
+    /* The cudaStream_t, for a caller who orders own work with ours. */
+    void *(*native_stream)(struct bitnet_cuda *cuda);
+
+    void *(*alloc)(struct bitnet_cuda *cuda, size_t bytes); /* NULL: see last_error() */
+    void (*free)(struct bitnet_cuda *cuda, void *at);
+    bool (*write)(struct bitnet_cuda *cuda, void *to, const void *from, size_t bytes);
+    bool (*read)(struct bitnet_cuda *cuda, void *to, const void *from, size_t bytes);
+    bool (*zero)(struct bitnet_cuda *cuda, void *at, size_t bytes);
+    bool (*sync)(struct bitnet_cuda *cuda);
+
+    /* Verbs between begin and end become a graph instead of running. */
+    bool (*graph_begin)(struct bitnet_cuda *cuda);
+    struct bitnet_cuda_graph *(*graph_end)(struct bitnet_cuda *cuda);
+    bool (*graph_run)(struct bitnet_cuda *cuda, struct bitnet_cuda_graph *graph);
+    void (*graph_free)(struct bitnet_cuda *cuda, struct bitnet_cuda_graph *graph);
+
+    /* [rows][cols] trits on the device -> the device layout. */
+    bool (*pack)(struct bitnet_cuda *cuda, const int8_t *trits, size_t rows, size_t cols,
+                 uint32_t *weights);
+
+    /* x[t] = row tokens[t].id of the table [.][x.width] of this type. */
+    bool (*embed)(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *table,
+                  const struct bitnet_cuda_token *tokens, size_t n, struct bitnet_cuda_vectors x);
+    /* cosines and sines [n][n_rot / 2] of the tokens' positions; steps [n_rot / 2] in radians. */
+    bool (*angles)(struct bitnet_cuda *cuda, const struct bitnet_cuda_token *tokens, size_t n,
+                   const double *steps, struct bitnet_cuda_vectors cosines,
+                   struct bitnet_cuda_vectors sines);
+    /* y = RMS norm of x by `weight`; y.at may be NULL when only `codes` of it are wanted;
+     * codes.words may be NULL. Without a weight: x itself is quantized (and copied). */
+    bool (*norm)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x, const float *weight,
+                 float eps, size_t n, struct bitnet_cuda_vectors y, struct bitnet_cuda_codes codes);
+    bool (*ternary)(struct bitnet_cuda *cuda, struct bitnet_cuda_codes x, size_t cols, size_t n,
+                    const struct bitnet_cuda_product *products, size_t n_products);
+    bool (*dense)(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *weights,
+                  size_t rows, struct bitnet_cuda_vectors x, size_t n, float *y, size_t y_stride);
+    /* Rotates q and k, and puts k and v into the tokens' cells. */
+    bool (*remember)(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention *shape,
+                     const struct bitnet_cuda_token *tokens, size_t n, size_t n_rot, bool halves,
+                     struct bitnet_cuda_vectors cosines, struct bitnet_cuda_vectors sines,
+                     struct bitnet_cuda_vectors q, struct bitnet_cuda_vectors k,
+                     struct bitnet_cuda_vectors v);
+    size_t (*attention_scratch)(const struct bitnet_cuda_attention *shape, size_t n);
+    /* q[t] = attention of q[t] over its cells, in place. */
+    bool (*attend)(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention *shape,
+                   const struct bitnet_cuda_token *tokens, size_t n, struct bitnet_cuda_vectors q);
+    /* gate[t] = act(gate[t]) * up[t] */
+    bool (*gate)(struct bitnet_cuda *cuda, enum bitnet_cuda_gate act,
+                 struct bitnet_cuda_vectors gate, struct bitnet_cuda_vectors up, size_t n);
+    /* x[t] += y[t] */
+    bool (*add)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x,
+                struct bitnet_cuda_vectors y, size_t n);
+    /* ids[t] = the lowest index of the largest logit; -1 when one is NaN. */
+    bool (*argmax)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors logits, size_t n,
+                   int32_t *ids);
+};
+
+#if defined(__cplusplus)
+#    define BITNET_CUDA_EXPORT extern "C" __attribute__((visibility("default")))
+#else
+#    define BITNET_CUDA_EXPORT
+#endif
+BITNET_CUDA_EXPORT const struct bitnet_cuda_api *bitnet_cuda_api(void);
+
+#endif

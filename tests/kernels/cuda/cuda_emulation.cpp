@@ -1,0 +1,393 @@
+/* The fibres behind cuda_emulation.h, and a CUDA runtime on the heap.
+ *
+ * A fibre is entered once by setcontext and from then on by setjmp and longjmp, which cost no
+ * system call; under AddressSanitizer always by swapcontext, and it is told of every switch. Every
+ * wait is a loop "give the processor away until my generation is over": the scheduler asks the
+ * fibres in order, so results are the same on every run. */
+#include "cuda_emulation.h"
+
+#include <csetjmp>
+#include <map>
+#include <memory>
+#include <ucontext.h>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#    include <sanitizer/common_interface_defs.h>
+#endif
+
+emulated_place emulated;
+emulated_machine emulated_machine_now = {
+    1,
+    size_t(1) << 30,
+    {"emulated device", 9, 0, 4, size_t(1) << 30, 227 << 10, 1024, 1 << 20, 32},
+    0};
+
+namespace
+{
+
+constexpr size_t STACK_BYTES = 128 << 10;
+
+struct fibre {
+    ucontext_t start;
+    jmp_buf place;
+    std::unique_ptr<char[]> stack;
+    bool is_started = false, is_done = false;
+    dim3 index;
+    unsigned warp = 0;
+};
+
+/* Threads that met, of a block or of a warp: the last one to come opens the next generation. */
+struct meeting {
+    unsigned n_present = 0, n_members = 0;
+    uint64_t generation = 0;
+};
+
+struct block_state {
+    std::vector<fibre> fibres;
+    std::vector<meeting> warps;
+    std::vector<uint32_t> words[2]; /* [warp][32][16], the generation's parity picks one */
+    meeting block;
+    size_t now = 0;
+#if defined(__SANITIZE_ADDRESS__)
+    ucontext_t home;
+    const void *stack_bottom = nullptr;
+    size_t stack_bytes = 0;
+#else
+    jmp_buf scheduler;
+#endif
+    const std::function<void()> *kernel = nullptr;
+    void *shared = nullptr;
+};
+block_state *running;
+
+#if defined(__SANITIZE_ADDRESS__)
+__attribute__((noinline)) void switch_to_scheduler(fibre &f)
+{
+    void *fake = nullptr;
+    __sanitizer_start_switch_fiber(f.is_done ? nullptr : &fake, running->stack_bottom,
+                                   running->stack_bytes);
+    swapcontext(&f.start, &running->home);
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+}
+__attribute__((noinline)) void switch_to_fibre(block_state &b)
+{
+    fibre &f = b.fibres[b.now];
+    void *fake = nullptr;
+    f.is_started = true;
+    __sanitizer_start_switch_fiber(&fake, f.stack.get(), STACK_BYTES);
+    swapcontext(&b.home, &f.start);
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+}
+void fibre_begins()
+{
+    __sanitizer_finish_switch_fiber(nullptr, &running->stack_bottom, &running->stack_bytes);
+}
+#else
+__attribute__((noinline)) void switch_to_scheduler(fibre &f)
+{
+    if (!f.is_done && _setjmp(f.place)) return;
+    _longjmp(running->scheduler, 1);
+}
+/* Without a local variable that a longjmp could spoil. */
+__attribute__((noinline)) void switch_to_fibre(block_state &b)
+{
+    if (_setjmp(b.scheduler)) return;
+    fibre &f = b.fibres[b.now];
+    if (f.is_started) _longjmp(f.place, 1);
+    f.is_started = true;
+    setcontext(&f.start);
+}
+void fibre_begins() {}
+#endif
+
+void yield()
+{
+    fibre &f = running->fibres[running->now];
+    switch_to_scheduler(f);
+    emulated.thread = f.index;
+}
+
+void meet(meeting &m)
+{
+    uint64_t mine = m.generation;
+    if (++m.n_present >= m.n_members) {
+        m.n_present = 0;
+        m.generation++;
+        return;
+    }
+    while (m.generation == mine) yield();
+}
+
+/* Who ends is not waited for any longer. */
+void leave(meeting &m)
+{
+    m.n_members--;
+    if (m.n_members && m.n_present >= m.n_members) {
+        m.n_present = 0;
+        m.generation++;
+    }
+}
+
+void fibre_main()
+{
+    fibre_begins();
+    emulated.thread = running->fibres[running->now].index;
+    (*running->kernel)();
+    fibre &f = running->fibres[running->now];
+    f.is_done = true;
+    leave(running->block);
+    leave(running->warps[f.warp]);
+    switch_to_scheduler(f);
+}
+
+void prepare(fibre &f)
+{
+    getcontext(&f.start);
+    f.stack.reset(new char[STACK_BYTES]);
+    f.start.uc_stack.ss_sp = f.stack.get();
+    f.start.uc_stack.ss_size = STACK_BYTES;
+    f.start.uc_link = nullptr;
+    makecontext(&f.start, fibre_main, 0);
+}
+
+void run_block(block_state &b)
+{
+    running = &b;
+    for (size_t n_done = 0; n_done < b.fibres.size();) {
+        for (b.now = 0; b.now < b.fibres.size(); b.now++) {
+            if (b.fibres[b.now].is_done) continue;
+            switch_to_fibre(b);
+            n_done += b.fibres[b.now].is_done;
+        }
+    }
+    running = nullptr;
+}
+
+} // namespace
+
+void emulated_block_barrier(void)
+{
+    meet(running->block);
+}
+
+const uint32_t (*emulated_exchange(const uint32_t *words, unsigned n))[16]
+{
+    fibre &f = running->fibres[running->now];
+    unsigned lane = f.index.x % 32;
+    meeting &m = running->warps[f.warp];
+    /* Two boards in turn: nobody can be two meetings ahead of a lane that still reads. */
+    uint32_t *board = running->words[m.generation % 2].data() + size_t(f.warp) * 32 * 16;
+    if (n) memcpy(board + lane * 16, words, n * sizeof *words);
+    meet(m);
+    return reinterpret_cast<const uint32_t(*)[16]>(board);
+}
+
+void *emulated_dynamic_shared(void)
+{
+    return running->shared;
+}
+
+void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void()> &kernel)
+{
+    emulated.grid_size = grid;
+    emulated.block_size = block;
+    unsigned n = block.x; /* our blocks have one dimension */
+    block_state b;
+    b.fibres.resize(n);
+    for (unsigned t = 0; t < n; t++) {
+        b.fibres[t].index = dim3(t, 0, 0);
+        b.fibres[t].warp = t / 32;
+    }
+    b.kernel = &kernel;
+    for (auto &words : b.words) words.resize(size_t(n + 31) / 32 * 32 * 16);
+    for (unsigned z = 0; z < grid.z; z++)
+        for (unsigned y = 0; y < grid.y; y++)
+            for (unsigned x = 0; x < grid.x; x++) {
+                emulated.block = dim3(x, y, z);
+                std::unique_ptr<char[]> memory(new char[shared + 16]);
+                memset(memory.get(), 0x7b, shared + 16); /* as undefined as a device's */
+                b.shared = reinterpret_cast<void *>(
+                    (reinterpret_cast<uintptr_t>(memory.get()) + 15) & ~uintptr_t(15));
+                b.block = meeting();
+                b.block.n_members = n;
+                b.warps.assign((n + 31) / 32, meeting());
+                for (unsigned w = 0; w < b.warps.size(); w++)
+                    b.warps[w].n_members = n - 32 * w < 32 ? n - 32 * w : 32;
+                for (fibre &f : b.fibres) {
+                    f.is_started = f.is_done = false;
+                    prepare(f);
+                }
+                run_block(b);
+            }
+}
+
+/* ------------------------------------------------------------------ the runtime */
+
+struct emulated_graph {
+    std::vector<std::function<void()>> launches;
+    int n_users;
+};
+struct emulated_stream {
+    emulated_graph *capture;
+};
+
+namespace
+{
+cudaError_t last_error;
+std::map<void *, size_t> device_blocks;
+size_t device_bytes;
+
+cudaError_t fail(cudaError_t error)
+{
+    last_error = error;
+    return error;
+}
+
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work)
+{
+    if (stream && stream->capture)
+        stream->capture->launches.push_back(std::move(work));
+    else
+        work();
+    return cudaSuccess;
+}
+} // namespace
+
+cudaError_t emulated_launch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
+                            std::function<void()> kernel)
+{
+    const cudaDeviceProp &p = emulated_machine_now.properties;
+    if (!grid.x || !grid.y || !grid.z || grid.y > 65535 || grid.z > 65535 || !block.x ||
+        block.x > unsigned(p.maxThreadsPerBlock) || shared > p.sharedMemPerBlockOptin)
+        return fail(cudaErrorInvalidConfiguration);
+    emulated_machine_now.n_launches++;
+    return enqueue(stream, [=] { emulated_run(grid, block, shared, kernel); });
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+        return "invalid device ordinal";
+    }
+    return "unknown error";
+}
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t error = last_error;
+    last_error = cudaSuccess;
+    return error;
+}
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    *n = emulated_machine_now.n_devices;
+    return *n ? cudaSuccess : fail(cudaErrorNoDevice);
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
+{
+    if (device < 0 || device >= emulated_machine_now.n_devices) return fail(cudaErrorInvalidDevice);
+    *properties = emulated_machine_now.properties;
+    return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device)
+{
+    return device < emulated_machine_now.n_devices ? cudaSuccess : fail(cudaErrorInvalidDevice);
+}
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *total = emulated_machine_now.memory_bytes;
+    *free_bytes = *total - device_bytes;
+    return cudaSuccess;
+}
+cudaError_t cudaMalloc(void **at, size_t bytes)
+{
+    if (bytes > emulated_machine_now.memory_bytes - device_bytes)
+        return fail(cudaErrorMemoryAllocation);
+    *at = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (!*at) return fail(cudaErrorMemoryAllocation);
+    memset(*at, 0x7b, bytes);
+    device_blocks[*at] = bytes;
+    device_bytes += bytes;
+    return cudaSuccess;
+}
+cudaError_t cudaFree(void *at)
+{
+    if (!at) return cudaSuccess;
+    device_bytes -= device_blocks.at(at);
+    device_blocks.erase(at);
+    free(at);
+    return cudaSuccess;
+}
+cudaError_t cudaHostAlloc(void **at, size_t bytes, unsigned)
+{
+    *at = malloc(bytes);
+    return *at ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeHost(void *at)
+{
+    free(at);
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream)
+{
+    return enqueue(stream, [=] { memcpy(to, from, bytes); });
+}
+cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t stream)
+{
+    return enqueue(stream, [=] { memset(at, value, bytes); });
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+    *stream = new emulated_stream{nullptr};
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    delete stream;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int)
+{
+    stream->capture = new emulated_graph{{}, 1};
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    *graph = stream->capture;
+    stream->capture = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    graph->n_users++;
+    *exec = graph;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t)
+{
+    for (auto &launch : exec->launches) launch();
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    if (--graph->n_users == 0) delete graph;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    return cudaGraphDestroy(exec);
+}
