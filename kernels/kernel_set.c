@@ -10,7 +10,6 @@ static const struct bitnet_kernel_set *const sets[] = {
     &bitnet_kernels_avxvnni,    /* Alder Lake 2021, Zen 5 2024 */
     &bitnet_kernels_avx512,     /* Skylake-X 2017 */
     &bitnet_kernels_avx512vnni, /* Cascade Lake 2019 */
-    &bitnet_kernels_avx512vbmi, /* Ice Lake 2019, Zen 4 */
     &bitnet_kernels_amx,        /* Sapphire Rapids 2023 */
 #elif defined(__aarch64__)
     &bitnet_kernels_neon,    /* every 64-bit ARM */

@@ -12,7 +12,6 @@ extern const struct bitnet_kernel_set bitnet_kernels_avx2;
 extern const struct bitnet_kernel_set bitnet_kernels_avxvnni;
 extern const struct bitnet_kernel_set bitnet_kernels_avx512;
 extern const struct bitnet_kernel_set bitnet_kernels_avx512vnni;
-extern const struct bitnet_kernel_set bitnet_kernels_avx512vbmi;
 extern const struct bitnet_kernel_set bitnet_kernels_amx;
 #elif defined(__aarch64__)
 extern const struct bitnet_kernel_set bitnet_kernels_neon;

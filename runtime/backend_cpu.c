@@ -229,6 +229,16 @@ static void quantize_tokens(void *ctx, size_t begin, size_t end, unsigned thread
             vector_at(job->x, t), job->x->width, s->codes + t * s->code_stride);
 }
 
+static void fix_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    (void)thread;
+    struct token_job *job = ctx;
+    struct step *s = &job->c->step;
+    for (size_t t = begin; t < end; t++)
+        s->fixed_scales[t] =
+            bitnet_fixed_row(vector_at(job->x, t), job->x->width, s->fixed + t * s->fixed_stride);
+}
+
 /* Several products of one input as one job: slices of rows, numbered through. */
 #define PRODUCTS_MAX 3
 struct multiply_job {
@@ -271,11 +281,12 @@ void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t 
     struct step *s = &c->step;
     struct multiply_job job = {.c = c, .products = products, .n_products = n_products};
     assert(n_products <= PRODUCTS_MAX && n <= c->n_batch);
-    bool some_ternary = false;
+    bool some_ternary = false, some_blocks = false;
     size_t n_rows = 0;
     for (size_t i = 0; i < n_products; i++) {
         assert(products[i].matrix->cols == x->width);
-        some_ternary = some_ternary || !products[i].matrix->dense;
+        some_ternary = some_ternary || matrix_is_ternary(products[i].matrix);
+        some_blocks = some_blocks || products[i].matrix->blocks;
         n_rows += products[i].matrix->rows;
     }
     job.slice_rows = slice_rows(c, n_rows);
@@ -287,8 +298,12 @@ void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t 
                                   .float_stride = x->stride,
                                   .codes = s->codes,
                                   .code_stride = s->code_stride,
-                                  .code_scales = s->code_scales};
+                                  .code_scales = s->code_scales,
+                                  .fixed = s->fixed,
+                                  .fixed_stride = s->fixed_stride,
+                                  .fixed_scales = s->fixed_scales};
     struct token_job quantize = {.c = c, .x = x};
+    if (some_blocks) run(c, BITNET_OP_quantize, n, token_grain(x->width), fix_tokens, &quantize);
     if (some_ternary)
         run(c, BITNET_OP_quantize, n, token_grain(x->width), quantize_tokens, &quantize);
     enum bitnet_op op = products[0].matrix == c->model->output ? BITNET_OP_head

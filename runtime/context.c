@@ -79,6 +79,9 @@ static void carve_step(struct carver *carver, struct step *s, const struct bitne
     s->code_stride = (size_t)((widest + CODE_ALIGNMENT - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT);
     s->codes = carve(carver, product(carver, batch, s->code_stride), 1);
     s->code_scales = carve(carver, batch, sizeof(float));
+    s->fixed_stride = bitnet_fixed_bytes((size_t)widest);
+    s->fixed = carve(carver, product(carver, batch, s->fixed_stride), 1);
+    s->fixed_scales = carve(carver, batch, sizeof(float));
     s->sums =
         carve(carver, product(carver, c->n_threads, product(carver, batch, MATRIX_SLICE_ROWS)),
               sizeof(int32_t));

@@ -41,6 +41,9 @@ struct step {
     int8_t *codes;          /* [batch][code_stride] quantized input of a linear */
     float *code_scales;     /* [batch] */
     size_t code_stride;
+    uint8_t *fixed;      /* [batch][fixed_stride] the same input for matrices of blocks */
+    float *fixed_scales; /* [batch] */
+    size_t fixed_stride;
     int32_t *sums; /* [thread][batch][MATRIX_SLICE_ROWS] */
     float *scores; /* [thread][n_scores] */
     size_t n_scores;

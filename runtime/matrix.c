@@ -41,17 +41,30 @@ static void multiply_ternary(const struct matrix *m, const struct bitnet_kernel_
     }
 }
 
+static void multiply_blocks(const struct matrix *m, const struct activations *in, size_t row_begin,
+                            size_t row_end, float *y, size_t y_stride)
+{
+    const struct bitnet_block_path *path = m->blocks;
+    assert(row_begin % path->panel_rows == 0);
+    path->matmul(m->bytes, m->rows, m->cols, row_begin / path->panel_rows,
+                 (row_end + path->panel_rows - 1) / path->panel_rows, in->fixed, in->fixed_stride,
+                 in->fixed_scales, in->n_tokens, y, y_stride);
+}
+
 void matrix_multiply(const struct matrix *m, const struct bitnet_kernel_set *k,
                      const struct activations *in, size_t row_begin, size_t row_end, int32_t *sums,
                      float *y, size_t y_stride)
 {
     assert(row_begin < row_end && row_end <= m->rows);
-    if (!m->dense) {
+    if (matrix_is_ternary(m)) {
         multiply_ternary(m, k, in, row_begin, row_end, sums, y, y_stride);
         return;
     }
-    m->dense(m->bytes, m->cols, row_begin, row_end, in->floats, in->float_stride, in->n_tokens, y,
-             y_stride);
+    if (m->blocks)
+        multiply_blocks(m, in, row_begin, row_end, y, y_stride);
+    else
+        m->dense(m->bytes, m->cols, row_begin, row_end, in->floats, in->float_stride, in->n_tokens,
+                 y, y_stride);
     for (size_t t = 0; t < in->n_tokens; t++)
         scale_rows(m, row_begin, row_end - row_begin, y + t * y_stride + row_begin);
 }

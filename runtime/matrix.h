@@ -1,6 +1,7 @@
 /* A matrix ready to multiply: what bind makes of a tensor, and the multiplication of some of its
- * rows. Two kinds exist. Ternary: trits in the kernel set's machine layout, int8 activations,
- * exact integer sums, then one scale. Dense: floats or blocks in file layout (mapped, or decoded
+ * rows. Three kinds exist. Ternary: trits in the kernel set's machine layout, int8 activations,
+ * exact integer sums, then one scale. Blocks (Q8_0, Q6_K, Q4_0): levels and scales in a machine
+ * layout, activations in fixed point of 24 bits. Dense: floats in file layout (mapped, or decoded
  * once), float activations. */
 #ifndef BITNET_RUNTIME_MATRIX_H
 #define BITNET_RUNTIME_MATRIX_H
@@ -17,12 +18,13 @@
 
 struct matrix {
     size_t rows, cols;
-    const uint8_t *bytes;   /* ternary: panels; dense: rows in the file layout of the slot */
-    uint64_t n_bytes;       /* size of what `bytes` points to */
-    uint8_t *decoded;       /* == bytes when they were decoded to f32; owned */
-    uint8_t *pages;         /* == bytes when matrix_to_pages() has copied them; owned */
-    bool in_room;           /* packed into the room that the source gave */
-    bitnet_dense_fn *dense; /* NULL: ternary */
+    const uint8_t *bytes; /* ternary: panels; dense: rows in the file layout of the slot */
+    uint64_t n_bytes;     /* size of what `bytes` points to */
+    uint8_t *decoded;     /* == bytes when they were decoded to f32; owned */
+    uint8_t *pages;       /* == bytes when matrix_to_pages() has copied them; owned */
+    bool in_room;         /* packed into the room that the source gave */
+    const struct bitnet_block_path *blocks;
+    bitnet_dense_fn *dense; /* neither: ternary */
     float scale;            /* multiplies every result */
     float *row_scales;      /* [rows], instead of `scale`; NULL when all rows share it */
     bool is_inexact;        /* no trits were found: runs with float activations for that reason */
@@ -41,13 +43,14 @@ struct matrix_source {
     const struct bitnet_tensor *tensor;
     const struct bitnet_tensor *scale; /* "<linear>.scale" of ik_llama.cpp's files, or NULL */
     bool may_be_ternary;               /* a linear layer; else embedding or output matrix */
+    bool is_multiplied;                /* else its rows are only looked up */
     bool float_activations;            /* trits run dense, see bitnet_model_options */
     uint8_t *room;                     /* matrix_room() bytes at a multiple of 64; NULL for 0 */
     struct room *rooms;                /* the block that it is in */
 };
 
-/* Bytes that the trits of this tensor need when it turns out to be ternary; 0: it cannot be.
- * UINT64_MAX: more than there is. */
+/* Bytes that this tensor needs in a machine layout; 0: it is read where it lies. A float tensor may
+ * turn out to have no trits and then leaves its room untouched. UINT64_MAX: more than there is. */
 uint64_t matrix_room(const struct matrix_source *source, const struct bitnet_kernel_set *kernels);
 
 /* Memory that one thread keeps from tensor to tensor. Begins as {0}. */
@@ -68,11 +71,11 @@ enum bitnet_status matrix_bind(struct matrix *matrix, const struct matrix_source
                                struct matrix_scratch *scratch, struct bitnet_error *err);
 void matrix_free(struct matrix *matrix);
 
-/* A dense matrix that lies in the mapping moves into large pages, and the pages of the file are
- * released on the way, so that memory holds it once. Fails with MEMORY; then it is as it was. */
-enum bitnet_status matrix_to_pages(struct matrix *matrix, const struct bitnet_gguf *gguf,
-                                   const struct bitnet_tensor *tensor, struct bitnet_pool *pool,
-                                   struct bitnet_error *err);
+/* What is left to do after binding, by all threads of the pool: a matrix of blocks is packed into
+ * its room; a dense one that lies in the mapping moves into large pages when `to_pages`. The pages
+ * of the file are released on the way, so that memory holds it once. Fails with MEMORY. */
+enum bitnet_status matrix_settle(struct matrix *matrix, const struct matrix_source *source,
+                                 bool to_pages, struct bitnet_pool *pool, struct bitnet_error *err);
 
 /* The file's layout of a 2-dimensional tensor, tile included. */
 enum bitnet_status matrix_layout(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
@@ -87,7 +90,15 @@ struct activations {
     const int8_t *codes; /* [n_tokens][code_stride], zero up to a multiple of 128 */
     size_t code_stride;
     const float *code_scales; /* [n_tokens], what the floats were multiplied by */
+    const uint8_t *fixed;     /* [n_tokens][fixed_stride], of bitnet_fixed_row() */
+    size_t fixed_stride;
+    const float *fixed_scales; /* [n_tokens] */
 };
+
+static inline bool matrix_is_ternary(const struct matrix *matrix)
+{
+    return !matrix->dense && !matrix->blocks;
+}
 
 /* y[token][row] for row_begin <= row < row_end; row_begin is a multiple of MATRIX_SLICE_ROWS or of
  * the panel, and there are at most MATRIX_SLICE_ROWS rows. `sums` is scratch of

@@ -158,12 +158,21 @@ static bitnet_dense_fn *dense_slot(const struct bitnet_kernel_set *k, enum bitne
         return k->dense_f16;
     case BITNET_DTYPE_bf16:
         return k->dense_bf16;
+    default:
+        return NULL;
+    }
+}
+
+static const struct bitnet_block_path *block_slot(const struct bitnet_kernel_set *k,
+                                                  enum bitnet_dtype type)
+{
+    switch (type) {
     case BITNET_DTYPE_q8_0:
-        return k->dense_q8_0;
+        return k->blocks_q8_0;
     case BITNET_DTYPE_q6_k:
-        return k->dense_q6_k;
+        return k->blocks_q6_k;
     case BITNET_DTYPE_q4_0:
-        return k->dense_q4_0;
+        return k->blocks_q4_0;
     default:
         return NULL;
     }
@@ -182,6 +191,13 @@ static uint64_t packed_bytes(size_t rows, size_t cols, bool float_activations,
     return fits && n < SIZE_MAX / 2 ? n : UINT64_MAX;
 }
 
+static uint64_t panels_bytes(const struct bitnet_block_path *path, uint64_t rows, uint64_t cols)
+{
+    uint64_t n_panels = (rows + path->panel_rows - 1) / path->panel_rows, n;
+    bool fits = bitnet_mul_u64(n_panels, path->panel_bytes((size_t)cols), &n);
+    return fits && n < SIZE_MAX / 2 ? n : UINT64_MAX;
+}
+
 static bool is_by_codes(enum bitnet_dtype type)
 {
     const struct bitnet_codec *codec = bitnet_codec(type);
@@ -197,6 +213,8 @@ static bool is_by_floats(enum bitnet_dtype type)
 uint64_t matrix_room(const struct matrix_source *source, const struct bitnet_kernel_set *kernels)
 {
     const struct bitnet_tensor *t = source->tensor;
+    const struct bitnet_block_path *path = block_slot(kernels, t->type);
+    if (path && source->is_multiplied) return panels_bytes(path, t->dims[1], t->dims[0]);
     if (!source->may_be_ternary || !(is_by_codes(t->type) || is_by_floats(t->type))) return 0;
     return packed_bytes((size_t)t->dims[1], (size_t)t->dims[0], source->float_activations,
                         kernels->ternary);
@@ -492,10 +510,23 @@ static enum bitnet_status decode_all(struct binding *b, struct bitnet_error *err
     return BITNET_OK;
 }
 
+/* Where the panels will be; matrix_settle() packs them. */
+static enum bitnet_status place_blocks(struct binding *b)
+{
+    struct matrix *m = b->matrix;
+    m->bytes = b->source->room;
+    m->n_bytes = panels_bytes(m->blocks, m->rows, m->cols);
+    m->in_room = true;
+    return BITNET_OK;
+}
+
 static enum bitnet_status bind_dense(struct binding *b, struct bitnet_error *err)
 {
     b->matrix->scale = 1;
     b->matrix->is_inexact = b->source->may_be_ternary;
+    b->matrix->blocks = b->source->room ? block_slot(b->kernels, b->layout.type) : NULL;
+    if (b->matrix->blocks) return place_blocks(b);
+    if (!b->source->is_multiplied && b->codec && b->codec->decode_rows) return BITNET_OK;
     b->matrix->dense = dense_slot(b->kernels, b->layout.type);
     if (!b->matrix->dense) return decode_all(b, err);
     b->matrix->bytes = b->source->tensor->data.at;
@@ -521,7 +552,7 @@ static enum bitnet_status apply_extra_scale(struct binding *b, struct bitnet_err
 static enum bitnet_status bind_ternary(struct binding *b, bool *done, struct bitnet_error *err)
 {
     bool by_codes = is_by_codes(b->layout.type);
-    if (!b->source->room) return BITNET_OK; /* it cannot be ternary */
+    if (!b->source->may_be_ternary || !(by_codes || is_by_floats(b->layout.type))) return BITNET_OK;
     b->row_scales = bitnet_alloc(b->layout.rows, sizeof *b->row_scales);
     b->is_free = bitnet_alloc(b->layout.rows, sizeof *b->is_free);
     enum bitnet_status status = BITNET_OK;
@@ -550,47 +581,100 @@ enum bitnet_status matrix_bind(struct matrix *matrix, const struct matrix_source
     if (!status && !done) status = bind_dense(&b, err);
     if (!status) status = apply_extra_scale(&b, err);
     if (!status) {
-        if (matrix->in_room || matrix->decoded) bitnet_gguf_release(source->gguf, tensor);
+        if ((matrix->in_room && !matrix->blocks) || matrix->decoded)
+            bitnet_gguf_release(source->gguf, tensor);
         return BITNET_OK;
     }
     matrix_free(matrix);
     return bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(tensor->name));
 }
 
-/* ------------------------------------------------------------------ into huge pages */
+/* ------------------------------------------------------------------ settling */
 
-#define COPY_BYTES (1u << 20) /* at a time: the file's pages of so much are there twice */
+#define PIECE_BYTES (1u << 20) /* about; the file's pages of so much are there twice at a time */
 
-struct copy_job {
-    const struct bitnet_gguf *gguf;
-    const struct bitnet_tensor *tensor;
-    struct room to;
+/* A matrix on its way from the file to where it is read, cut into pieces. */
+struct move {
+    struct matrix *matrix;
+    const struct matrix_source *source;
+    uint8_t *to;
+    struct room *room;
+    size_t piece; /* bytes, or panels */
+    size_t n;     /* of them in all */
 };
 
-static void copy_slice(void *ctx, size_t begin, size_t end, unsigned thread)
+static void copy_pieces(void *ctx, size_t begin, size_t end, unsigned thread)
 {
-    struct copy_job *job = ctx;
-    struct bitnet_bytes from = job->tensor->data;
+    const struct move *move = ctx;
+    const struct bitnet_tensor *tensor = move->source->tensor;
     (void)thread;
     for (size_t i = begin; i < end; i++) {
-        size_t at = i * COPY_BYTES, n = from.n - at < COPY_BYTES ? from.n - at : COPY_BYTES;
-        bitnet_pages_touch(job->to.at + at, n, job->to.end, &job->to.waited_us);
-        memcpy(job->to.at + at, from.at + at, n);
-        bitnet_gguf_release_part(job->gguf, job->tensor, at, n);
+        size_t at = i * move->piece, n = move->n - at < move->piece ? move->n - at : move->piece;
+        bitnet_pages_touch(move->to + at, n, move->room->end, &move->room->waited_us);
+        memcpy(move->to + at, tensor->data.at + at, n);
+        bitnet_gguf_release_part(move->source->gguf, tensor, at, n);
     }
 }
 
-enum bitnet_status matrix_to_pages(struct matrix *matrix, const struct bitnet_gguf *gguf,
-                                   const struct bitnet_tensor *tensor, struct bitnet_pool *pool,
-                                   struct bitnet_error *err)
+static void pack_pieces(void *ctx, size_t begin, size_t end, unsigned thread)
 {
-    if (!matrix->dense || matrix->bytes != tensor->data.at) return BITNET_OK;
-    struct copy_job job = {.gguf = gguf, .tensor = tensor};
-    job.to.at = bitnet_alloc_pages((size_t)matrix->n_bytes);
-    if (!job.to.at) return no_memory(err, matrix->n_bytes);
-    job.to.end = job.to.at + matrix->n_bytes;
-    bitnet_pool_run(pool, ((size_t)matrix->n_bytes + COPY_BYTES - 1) / COPY_BYTES, 1, copy_slice,
-                    &job);
-    matrix->bytes = matrix->pages = job.to.at;
+    const struct move *move = ctx;
+    const struct matrix *m = move->matrix;
+    const struct bitnet_block_path *path = m->blocks;
+    const size_t row_bytes = (size_t)move->source->tensor->data.n / m->rows;
+    const size_t panel_bytes = path->panel_bytes(m->cols);
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        size_t first = i * move->piece, left = move->n - first;
+        size_t n = left < move->piece ? left : move->piece, row = first * path->panel_rows;
+        bitnet_pages_touch(move->to + first * panel_bytes, n * panel_bytes, move->room->end,
+                           &move->room->waited_us);
+        for (size_t p = first; p < first + n; p++) {
+            size_t at = p * path->panel_rows, rows = m->rows - at;
+            path->pack(move->source->tensor->data.at + at * row_bytes,
+                       rows < path->panel_rows ? rows : path->panel_rows, m->cols,
+                       move->to + p * panel_bytes);
+        }
+        size_t n_rows = n * path->panel_rows < m->rows - row ? n * path->panel_rows : m->rows - row;
+        bitnet_gguf_release_part(move->source->gguf, move->source->tensor, row * row_bytes,
+                                 n_rows * row_bytes);
+    }
+}
+
+static void pack_blocks(struct matrix *matrix, const struct matrix_source *source,
+                        struct bitnet_pool *pool)
+{
+    const struct bitnet_block_path *path = matrix->blocks;
+    struct move move = {.matrix = matrix,
+                        .source = source,
+                        .to = source->room,
+                        .room = source->rooms,
+                        .piece = PIECE_BYTES / path->panel_bytes(matrix->cols) + 1,
+                        .n = (matrix->rows + path->panel_rows - 1) / path->panel_rows};
+    bitnet_pool_run(pool, (move.n + move.piece - 1) / move.piece, 1, pack_pieces, &move);
+}
+
+static enum bitnet_status copy_dense(struct matrix *matrix, const struct matrix_source *source,
+                                     struct bitnet_pool *pool, struct bitnet_error *err)
+{
+    struct room room = {.at = bitnet_alloc_pages((size_t)matrix->n_bytes)};
+    struct move move = {.matrix = matrix,
+                        .source = source,
+                        .to = room.at,
+                        .room = &room,
+                        .piece = PIECE_BYTES,
+                        .n = (size_t)matrix->n_bytes};
+    if (!room.at) return no_memory(err, matrix->n_bytes);
+    room.end = room.at + matrix->n_bytes;
+    bitnet_pool_run(pool, (move.n + move.piece - 1) / move.piece, 1, copy_pieces, &move);
+    matrix->bytes = matrix->pages = room.at;
     return BITNET_OK;
+}
+
+enum bitnet_status matrix_settle(struct matrix *matrix, const struct matrix_source *source,
+                                 bool to_pages, struct bitnet_pool *pool, struct bitnet_error *err)
+{
+    if (matrix->blocks) pack_blocks(matrix, source, pool);
+    if (!to_pages || !matrix->dense || matrix->bytes != source->tensor->data.at) return BITNET_OK;
+    return copy_dense(matrix, source, pool, err);
 }

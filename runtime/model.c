@@ -87,6 +87,33 @@ static enum bitnet_status run_tasks(struct binder *binder, struct bitnet_error *
     return BITNET_OK;
 }
 
+/* The output matrix is half of what a token reads: it moves to where reading is fastest. */
+static enum bitnet_status settle_tasks(struct binder *binder, struct bitnet_error *err)
+{
+    enum bitnet_status status = BITNET_OK;
+    bool to_pages = bitnet_pages_are_huge();
+    for (size_t i = 0; i < binder->n_tasks && !status; i++) {
+        struct bind_task *task = &binder->tasks[i];
+        bool is_output = task->source.is_multiplied && !task->source.may_be_ternary;
+        status = matrix_settle(task->matrix, &task->source, is_output && to_pages,
+                               binder->options->pool, err);
+    }
+    return status;
+}
+
+/* Without an output matrix of its own a model multiplies with the token embedding. */
+static void mark_multiplied(struct binder *binder)
+{
+    const struct layer *global = &binder->model->global;
+    const struct matrix *embedding = &global->matrix[BITNET_ROLE_TOKEN_EMBED];
+    const struct matrix *output = &global->matrix[BITNET_ROLE_OUTPUT];
+    bool has_output = false;
+    for (size_t i = 0; i < binder->n_tasks; i++)
+        has_output = has_output || binder->tasks[i].matrix == output;
+    for (size_t i = 0; i < binder->n_tasks; i++)
+        binder->tasks[i].source.is_multiplied = !has_output || binder->tasks[i].matrix != embedding;
+}
+
 /* ------------------------------------------------------------------ roles */
 
 static void claim(struct binder *binder, const struct bitnet_tensor *tensor)
@@ -215,19 +242,6 @@ static enum bitnet_status bind_embedding(struct bitnet_model *model, struct bitn
     return BITNET_OK;
 }
 
-/* The output matrix is half of what a token reads: it moves to where reading is fastest. */
-static enum bitnet_status move_output(struct binder *binder, struct bitnet_error *err)
-{
-    struct layer *global = &binder->model->global;
-    struct matrix *output = &global->matrix[BITNET_ROLE_OUTPUT];
-    if (!output->rows) output = &global->matrix[BITNET_ROLE_TOKEN_EMBED];
-    size_t i = 0;
-    while (i < binder->n_tasks && binder->tasks[i].matrix != output) i++;
-    if (i == binder->n_tasks || !bitnet_pages_are_huge()) return BITNET_OK;
-    return matrix_to_pages(output, binder->model->gguf, binder->tasks[i].source.tensor,
-                           binder->options->pool, err);
-}
-
 /* Angle of pair i at position p is p * steps[i]: base^(-2i/n_rot), over the linear scaling and the
  * pair's own divisor (Llama 3.1's rope_freqs). In double, narrowed only after cos and sin. */
 static double *rope_steps(const struct bitnet_hparams *hp, float base, float scale,
@@ -328,9 +342,10 @@ static enum bitnet_status bind(struct bitnet_model *model,
     enum bitnet_status status = binder_init(&binder, err);
     if (!status) status = bind_roles(&binder, err);
     if (!status) status = check_claims(&binder, err);
+    if (!status) mark_multiplied(&binder);
     if (!status) status = make_room(&binder, err);
     if (!status) status = run_tasks(&binder, err);
-    if (!status) status = move_output(&binder, err);
+    if (!status) status = settle_tasks(&binder, err);
     if (!status) status = bind_embedding(model, err);
     if (!status) status = make_rope_steps(model, err);
     if (!status) count_sizes(model, &binder);

@@ -250,43 +250,6 @@ INLINE vec vec_rotate_pairs(vec pairs, const float *cosines, const float *sines)
     return vfmaq_f32(vbslq_f32(even, vnegq_f32(product), product), a, vbslq_f32(even, c, s));
 }
 
-/* --- levels of the block types --- */
-
-/* The 32 levels of a Q4_0 block (quant/q4_0.c) from its 16 bytes. */
-INLINE void vec_q4_0_levels(const uint8_t *qs, int8_t *levels)
-{
-    const uint8x16_t bytes = vld1q_u8(qs);
-    const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
-    const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
-    vst1q_s8(levels, vsubq_s8(low, vdupq_n_s8(8)));
-    vst1q_s8(levels + 16, vsubq_s8(high, vdupq_n_s8(8)));
-}
-
-INLINE void vec_q6_k_store(uint8x16_t low, uint8x16_t high, int8_t *levels)
-{
-    const uint8x16_t two = vandq_u8(high, vdupq_n_u8(0x30));
-    const int8x16_t level = vreinterpretq_s8_u8(vorrq_u8(low, two));
-    vst1q_s8(levels, vsubq_s8(level, vdupq_n_s8(32)));
-}
-
-/* The 256 levels of a Q6_K block (quant/q6_k.c). */
-INLINE void vec_q6_k_levels(const uint8_t *block, int8_t *levels)
-{
-    const uint8x16_t nibble = vdupq_n_u8(15);
-    for (size_t h = 0; h < 2; h++) {
-        for (size_t l = 0; l < 32; l += 16) {
-            const uint8x16_t a = vld1q_u8(block + 64 * h + l),
-                             b = vld1q_u8(block + 64 * h + 32 + l);
-            const uint8x16_t qh = vld1q_u8(block + 128 + 32 * h + l);
-            int8_t *out = levels + 128 * h + l;
-            vec_q6_k_store(vandq_u8(a, nibble), vshlq_n_u8(qh, 4), out);
-            vec_q6_k_store(vandq_u8(b, nibble), vshlq_n_u8(qh, 2), out + 32);
-            vec_q6_k_store(vshrq_n_u8(a, 4), qh, out + 64);
-            vec_q6_k_store(vshrq_n_u8(b, 4), vshrq_n_u8(qh, 2), out + 96);
-        }
-    }
-}
-
 INLINE void vec_prefetch(const void *at)
 {
     __builtin_prefetch(at);

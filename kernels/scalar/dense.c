@@ -46,6 +46,3 @@ static void dense(const struct bitnet_codec *codec, const uint8_t *w, size_t col
 DENSE(f32)
 DENSE(f16)
 DENSE(bf16)
-DENSE(q8_0)
-DENSE(q6_k)
-DENSE(q4_0)

@@ -1,8 +1,7 @@
 /* Template: matrix times vectors for weights that are numbers, in lanes.
  *
  * A sum has 32 lanes (<bitnet/kernels.h>), VEC_REGS registers. One template serves all types; a
- * type gives it two inline functions: `load` widens 32 neighbouring weights of a row, `prepare`
- * does once per 256 columns what they share.
+ * type gives it one inline function: `load` widens 32 neighbouring weights of a row.
  *
  * One or two tokens: weights are widened as they stream by, DENSE_ROWS rows at a time, which makes
  * as many independent chains as the latency of FMA asks for; the same place of the next rows is
@@ -21,95 +20,26 @@ enum { BLOCK = 256, STRETCH = 1024, ROWS = 4, TOKENS = 24 };
 
 /* --- the types --- */
 
-/* What `prepare` leaves for 256 columns. It lives in memory on purpose: widening bytes and
- * broadcasting a scale are cheaper from there than from within a register. */
-struct shared {
-    _Alignas(64) int8_t level[BLOCK];
-    float scale[16];
-};
-
-/* Keeps the compiler from turning what is in memory back into registers. */
-#define IN_MEMORY(object) __asm__("" : "+m"(object))
-
-INLINE void prepare_nothing(const uint8_t *row, size_t c, struct shared *shared)
+INLINE void load_f32(const uint8_t *row, size_t c, vec w[VEC_REGS])
 {
-    (void)row, (void)c, (void)shared;
-}
-
-INLINE void load_f32(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
-{
-    (void)shared;
     const float *at = (const float *)(const void *)(row + 4 * c);
     UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] = vec_load(at + VEC_LANES * i);
 }
 
-INLINE void load_f16(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
+INLINE void load_f16(const uint8_t *row, size_t c, vec w[VEC_REGS])
 {
-    (void)shared;
     UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] = vec_from_f16(row + 2 * (c + VEC_LANES * i));
 }
 
-INLINE void load_bf16(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
+INLINE void load_bf16(const uint8_t *row, size_t c, vec w[VEC_REGS])
 {
-    (void)shared;
     UNROLL for (size_t i = 0; i < VEC_REGS; i++) w[i] =
         vec_from_bf16(row + 2 * (c + VEC_LANES * i));
 }
 
-/* 32 levels; the first half times a, the second times b. */
-INLINE void scale_levels(const int8_t *levels, const float *a, const float *b, vec w[VEC_REGS])
-{
-    UNROLL for (size_t i = 0; i < VEC_REGS; i++)
-    {
-        const vec scale = vec_set(i < VEC_REGS / 2 ? *a : *b);
-        w[i] = vec_mul(scale, vec_from_i8(levels + VEC_LANES * i));
-    }
-}
-
-INLINE void load_q8_0(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
-{
-    (void)shared;
-    const uint8_t *block = row + c / 32 * BYTES_q8_0;
-    const float d = vec_f16_at(block);
-    scale_levels((const int8_t *)block + 2, &d, &d, w);
-}
-
-INLINE void load_q4_0(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
-{
-    (void)shared;
-    const uint8_t *block = row + c / 32 * BYTES_q4_0;
-    const float d = vec_f16_at(block);
-    int8_t levels[32];
-    vec_q4_0_levels(block + 2, levels);
-    IN_MEMORY(levels);
-    scale_levels(levels, &d, &d, w);
-}
-
-/* The levels of a block, and d * scales[0 .. 15]. */
-INLINE void prepare_q6_k(const uint8_t *row, size_t c, struct shared *shared)
-{
-    const uint8_t *block = row + c / 256 * BYTES_q6_k;
-    const vec d = vec_set(vec_f16_at(block + 208));
-    vec_q6_k_levels(block, shared->level);
-    UNROLL for (size_t i = 0; i < 16; i += VEC_LANES)
-    {
-        const vec scales = vec_from_i8((const int8_t *)block + 192 + i);
-        vec_store(shared->scale + i, vec_mul(d, scales));
-    }
-    IN_MEMORY(*shared);
-}
-
-INLINE void load_q6_k(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS])
-{
-    (void)row;
-    const float *scale = shared->scale + c % BLOCK / 16;
-    scale_levels(shared->level + c % BLOCK, scale, scale + 1, w);
-}
-
 /* --- the template --- */
 
-typedef void prepare_fn(const uint8_t *row, size_t c, struct shared *shared);
-typedef void load_fn(const uint8_t *row, size_t c, const struct shared *shared, vec w[VEC_REGS]);
+typedef void load_fn(const uint8_t *row, size_t c, vec w[VEC_REGS]);
 
 struct lanes {
     vec v[VEC_REGS];
@@ -118,7 +48,6 @@ struct lanes {
 /* A matrix and what is known about its type at compile time. */
 struct matrix {
     const struct bitnet_codec *codec;
-    prepare_fn *prepare;
     load_fn *load;
     const uint8_t *w;
     size_t cols, row_bytes, block_bytes; /* block_bytes: of BLOCK columns */
@@ -171,21 +100,19 @@ INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const fl
 {
     const uint8_t *at = m->w + row * m->row_bytes;
     struct lanes acc[DENSE_ROWS];
-    struct shared shared[DENSE_ROWS];
     UNROLL for (size_t r = 0; r < n_rows; r++) acc[r] = no_lanes();
     size_t c = 0;
     for (; c + BLOCK <= m->cols; c += BLOCK) {
         UNROLL for (size_t r = 0; r < n_rows; r++)
         {
             prefetch_next(m, at + r * m->row_bytes, n_rows, c);
-            m->prepare(at + r * m->row_bytes, c, &shared[r]);
         }
         UNROLL for (size_t g = 0; g < BLOCK; g += 32)
         {
             UNROLL for (size_t r = 0; r < n_rows; r++)
             {
                 vec w[VEC_REGS];
-                m->load(at + r * m->row_bytes, c + g, &shared[r], w);
+                m->load(at + r * m->row_bytes, c + g, w);
                 multiply_add(w, x + c + g, &acc[r]);
             }
         }
@@ -194,7 +121,7 @@ INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const fl
         UNROLL for (size_t r = 0; r < n_rows; r++)
         {
             vec w[VEC_REGS];
-            m->load(at + r * m->row_bytes, c, &shared[r], w);
+            m->load(at + r * m->row_bytes, c, w);
             multiply_add(w, x + c, &acc[r]);
         }
     }
@@ -210,11 +137,9 @@ INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const fl
 INLINE void widen_row(const struct matrix *m, size_t row, size_t begin, size_t end, float *out)
 {
     const uint8_t *at = m->w + row * m->row_bytes;
-    struct shared shared;
     for (size_t c = begin; c < end; c += 32, out += 32) {
         vec w[VEC_REGS];
-        if (c % BLOCK == 0) m->prepare(at, c, &shared);
-        m->load(at, c, &shared, w);
+        m->load(at, c, w);
         UNROLL for (size_t i = 0; i < VEC_REGS; i++) vec_store(out + VEC_LANES * i, w[i]);
     }
 }
@@ -309,13 +234,13 @@ INLINE void dense_one(const struct matrix *m, size_t row_begin, size_t row_end, 
     for (; r < row_end; r++) few_rows(m, r, 1, x, y + r);
 }
 
-INLINE void dense(const struct bitnet_codec *codec, prepare_fn *prepare, load_fn *load,
-                  const uint8_t *w, size_t cols, size_t row_begin, size_t row_end, const float *x,
-                  size_t x_stride, size_t n_tokens, float *y, size_t y_stride)
+INLINE void dense(const struct bitnet_codec *codec, load_fn *load, const uint8_t *w, size_t cols,
+                  size_t row_begin, size_t row_end, const float *x, size_t x_stride,
+                  size_t n_tokens, float *y, size_t y_stride)
 {
     const struct bitnet_layout layout = {.type = codec->type, .rows = 1, .cols = cols};
     const size_t row_bytes = bitnet_rows_bytes(&layout, 1);
-    const struct matrix m = {codec, prepare, load, w, cols, row_bytes, row_bytes * BLOCK / cols};
+    const struct matrix m = {codec, load, w, cols, row_bytes, row_bytes * BLOCK / cols};
     while (n_tokens > 2) {
         const size_t n = n_tokens < TOKENS ? n_tokens : TOKENS;
         dense_many(&m, row_begin, row_end, x, x_stride, n, y, y_stride);
@@ -328,17 +253,14 @@ INLINE void dense(const struct bitnet_codec *codec, prepare_fn *prepare, load_fn
     }
 }
 
-#define DENSE(type, prepare)                                                                       \
+#define DENSE(type)                                                                                \
     void NAME(dense_##type)(const uint8_t *w, size_t cols, size_t row_begin, size_t row_end,       \
                             const float *x, size_t x_stride, size_t n_tokens, float *y,            \
                             size_t y_stride)                                                       \
     {                                                                                              \
-        dense(&bitnet_codec_##type, prepare, load_##type, w, cols, row_begin, row_end, x,          \
-              x_stride, n_tokens, y, y_stride);                                                    \
+        dense(&bitnet_codec_##type, load_##type, w, cols, row_begin, row_end, x, x_stride,         \
+              n_tokens, y, y_stride);                                                              \
     }
-DENSE(f32, prepare_nothing)
-DENSE(f16, prepare_nothing)
-DENSE(bf16, prepare_nothing)
-DENSE(q8_0, prepare_nothing)
-DENSE(q6_k, prepare_q6_k)
-DENSE(q4_0, prepare_nothing)
+DENSE(f32)
+DENSE(f16)
+DENSE(bf16)

@@ -11,9 +11,9 @@ bitnet_norm_fn bitnet_avx512_rms_norm;
 bitnet_dense_fn bitnet_avx512_dense_f32;
 bitnet_dense_fn bitnet_avx512_dense_f16;
 bitnet_dense_fn bitnet_avx512_dense_bf16;
-bitnet_dense_fn bitnet_avx512_dense_q8_0;
-bitnet_dense_fn bitnet_avx512_dense_q6_k;
-bitnet_dense_fn bitnet_avx512_dense_q4_0;
+extern const struct bitnet_block_path bitnet_avx512_blocks_q8_0;
+extern const struct bitnet_block_path bitnet_avx512_blocks_q6_k;
+extern const struct bitnet_block_path bitnet_avx512_blocks_q4_0;
 bitnet_rope_fn bitnet_avx512_rope;
 bitnet_attention_fn bitnet_avx512_attention;
 bitnet_gate_fn bitnet_avx512_gate_silu;
@@ -22,8 +22,5 @@ bitnet_gate_fn bitnet_avx512_gate_gelu;
 bitnet_add_fn bitnet_avx512_add;
 bitnet_rescale_fn bitnet_avx512_rescale;
 bitnet_to_f16_fn bitnet_avx512_to_f16;
-
-/* With VBMI. */
-bitnet_dense_fn bitnet_avx512vbmi_dense_q6_k;
 
 #endif

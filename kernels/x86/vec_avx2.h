@@ -232,31 +232,6 @@ INLINE vec vec_rotate_pairs(vec pairs, const float *cosines, const float *sines)
     return _mm256_fmaddsub_ps(a, first, _mm256_mul_ps(b, second));
 }
 
-/* Group g (0 .. 7) of 32 of a Q6_K block. */
-INLINE __m256i vec_q6_k_group(const uint8_t *block, size_t g)
-{
-    const size_t h = g / 4, part = g % 4;
-    const __m256i ql = _mm256_loadu_si256((const __m256i *)(block + 64 * h + 32 * (part % 2)));
-    const __m256i qh = _mm256_loadu_si256((const __m256i *)(block + 128 + 32 * h));
-    const __m256i nibbles = part < 2 ? ql : _mm256_srli_epi16(ql, 4);
-    const __m256i low = _mm256_and_si256(nibbles, _mm256_set1_epi8(15));
-    const __m256i pairs = part == 0   ? _mm256_slli_epi16(qh, 4)
-                          : part == 1 ? _mm256_slli_epi16(qh, 2)
-                          : part == 2 ? qh
-                                      : _mm256_srli_epi16(qh, 2);
-    const __m256i high = _mm256_and_si256(pairs, _mm256_set1_epi8(0x30));
-    return _mm256_sub_epi8(_mm256_or_si256(low, high), _mm256_set1_epi8(32));
-}
-
-/* The 256 levels of a Q6_K block (quant/q6_k.c). */
-INLINE void vec_q6_k_levels(const uint8_t *block, int8_t *levels)
-{
-    UNROLL for (size_t g = 0; g < 8; g++)
-    {
-        _mm256_storeu_si256((__m256i *)(levels + 32 * g), vec_q6_k_group(block, g));
-    }
-}
-
 #include "bytes_x86.h"
 
 #endif

@@ -245,30 +245,6 @@ INLINE vec vec_rotate_pairs(vec pairs, const float *cosines, const float *sines)
     return _mm512_fmaddsub_ps(a, first, _mm512_mul_ps(b, second));
 }
 
-/* The 256 levels of a Q6_K block (quant/q6_k.c), 64 at a time: the 64 bytes of ql hold the low bits
- * of parts 0 and 1 in one nibble and of 2 and 3 in the other; the 32 bytes of qh serve all four. */
-INLINE void vec_q6_k_levels(const uint8_t *block, int8_t *levels)
-{
-    const __m512i nibble = _mm512_set1_epi8(15), two = _mm512_set1_epi8(0x30);
-    const __m512i bias = _mm512_set1_epi8(32);
-    const __m512i by = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
-    const __m512i back = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
-    UNROLL for (size_t h = 0; h < 2; h++)
-    {
-        const __m512i ql = _mm512_loadu_si512(block + 64 * h);
-        const __m512i qh =
-            _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(block + 128 + 32 * h)));
-        const __m512i high01 = _mm512_and_si512(_mm512_sllv_epi16(qh, by), two);
-        const __m512i high23 = _mm512_and_si512(_mm512_srlv_epi16(qh, back), two);
-        const __m512i low01 = _mm512_and_si512(ql, nibble);
-        const __m512i low23 = _mm512_and_si512(_mm512_srli_epi16(ql, 4), nibble);
-        const __m512i a = _mm512_sub_epi8(_mm512_or_si512(low01, high01), bias);
-        const __m512i b = _mm512_sub_epi8(_mm512_or_si512(low23, high23), bias);
-        _mm512_storeu_si512(levels + 128 * h, a);
-        _mm512_storeu_si512(levels + 128 * h + 64, b);
-    }
-}
-
 #include "bytes_x86.h"
 
 #endif

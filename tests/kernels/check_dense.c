@@ -1,5 +1,6 @@
-/* The dense products: every type, every tail of rows and columns that the type can have, one to
- * many tokens, bit for bit. Weights are random bytes with finite scales, which covers every level.
+/* The dense products: every float type, every tail of rows and columns that the type can have, one
+ * to many tokens, bit for bit. Weights are random bytes with finite scales, which covers every
+ * level.
  */
 #include "check.h"
 
@@ -126,6 +127,3 @@ static void check_type(struct check *c, bitnet_dense_fn *ref, bitnet_dense_fn *f
 DENSE(f32)
 DENSE(f16)
 DENSE(bf16)
-DENSE(q8_0)
-DENSE(q6_k)
-DENSE(q4_0)

@@ -81,19 +81,44 @@ static void fill_weights(struct check *c, uint8_t *w, size_t n, size_t block, si
 
 static uint64_t of_dense(struct check *c, const struct bitnet_kernel_set *set)
 {
-    bitnet_dense_fn *const fn[] = {set->dense_f16, set->dense_bf16, set->dense_q8_0,
-                                   set->dense_q6_k, set->dense_q4_0};
-    static const size_t block[] = {2, 2, 34, 210, 18}, scale_at[] = {0, 0, 0, 208, 0};
+    bitnet_dense_fn *const fn[] = {set->dense_f16, set->dense_bf16};
     float x[4 * COLS], y[4 * ROWS];
     uint8_t w[ROWS * COLS * 2];
     uint64_t hash = seeded("", 0);
     for (size_t i = 0; i < 4 * COLS; i++) x[i] = check_float(c, 2);
     for (size_t f = 0; f < sizeof fn / sizeof fn[0]; f++) {
-        fill_weights(c, w, sizeof w, block[f], scale_at[f]);
+        fill_weights(c, w, sizeof w, 2, 0);
         fn[f](w, COLS, 0, ROWS, x, COLS, 4, y, ROWS);
         hash = hash_of(hash, y, sizeof y);
         fn[f](w, COLS, 0, ROWS, x, COLS, 1, y, ROWS);
         hash = hash_of(hash, y, 4 * ROWS);
+    }
+    return hash;
+}
+
+static uint64_t of_blocks(struct check *c, const struct bitnet_kernel_set *set)
+{
+    const struct bitnet_block_path *const path[] = {set->blocks_q8_0, set->blocks_q6_k,
+                                                    set->blocks_q4_0};
+    static const size_t block[] = {34, 210, 18}, scale_at[] = {0, 208, 0}, cols[] = {32, 256, 32};
+    enum { FIXED = COLS / BITNET_FIXED_COLS * BITNET_FIXED_BYTES };
+    float x[4 * COLS], x_scales[4], y[4 * ROWS];
+    uint8_t w[ROWS * COLS * 2], fixed[4 * FIXED];
+    _Alignas(64) uint8_t panels[3 * 16 * COLS];
+    for (size_t i = 0; i < 4 * COLS; i++) x[i] = check_float(c, 2);
+    for (size_t t = 0; t < 4; t++)
+        x_scales[t] = bitnet_fixed_row(x + t * COLS, COLS, fixed + t * FIXED);
+    uint64_t hash = hash_of(seeded(fixed, sizeof fixed), x_scales, sizeof x_scales);
+    for (size_t f = 0; f < sizeof path / sizeof path[0]; f++) {
+        const size_t row_bytes = COLS / cols[f] * block[f], step = path[f]->panel_rows;
+        fill_weights(c, w, ROWS * row_bytes, block[f], scale_at[f]);
+        for (size_t r = 0; r < ROWS; r += step) {
+            path[f]->pack(w + r * row_bytes, ROWS - r < step ? ROWS - r : step, COLS,
+                          panels + r / step * path[f]->panel_bytes(COLS));
+        }
+        path[f]->matmul(panels, ROWS, COLS, 0, (ROWS + step - 1) / step, fixed, FIXED, x_scales, 4,
+                        y, ROWS);
+        hash = hash_of(hash, y, sizeof y);
     }
     return hash;
 }
@@ -118,6 +143,7 @@ void check_recorded(struct check *c)
     for (size_t i = 0; i < 2; i++) {
         compare(c, sets[i], "activations", of_activations, 0x7680764ac9373ce9u);
         compare(c, sets[i], "attention", of_attention, 0x5fc28e63370fdcc1u);
-        compare(c, sets[i], "dense", of_dense, 0xa37fb3938523c087u);
+        compare(c, sets[i], "dense", of_dense, 0x5e5e83d4fc679cbbu);
+        compare(c, sets[i], "blocks", of_blocks, 0xa4bf070fcd9942ecu);
     }
 }

@@ -57,6 +57,40 @@ typedef void bitnet_norm_fn(const float *x, const float *w, size_t n, float eps,
 typedef void bitnet_dense_fn(const uint8_t *w, size_t cols, size_t row_begin, size_t row_end,
                              const float *x, size_t x_stride, size_t n_tokens, float *y,
                              size_t y_stride);
+/* --- matrices of blocks: small integers ("levels") times a scale for each 16 or 32 columns --- */
+
+/* Activations of one token in fixed point, for these: X[c] = round_half_even(x[c] * s), s =
+ * (float)(8355000 / max(max |x|, 1e-30)), so an activation is kept to 2^-24 of the largest, as a
+ * float would keep the largest. Written as bitnet_fixed_bytes(n) bytes, 64 per 16 columns, padded
+ * with zeros: with X = 65536 h + 256 m + l of signed bytes, l[16], m[16], h[16], then int32 sums
+ * over the 16: h, 256 m + l, and both times -32. Returns s; a NaN or an infinity in x gives NaN and
+ * X = 0. */
+enum { BITNET_FIXED_COLS = 16, BITNET_FIXED_BYTES = 64 };
+size_t bitnet_fixed_bytes(size_t n);
+float bitnet_fixed_row(const float *x, size_t n, uint8_t *fixed);
+
+/* Machine layout of such a matrix and the kernel that reads it, as bitnet_ternary_path.
+ *
+ * The order of sums: for every run of columns that share a scale, in order,
+ *
+ *   acc = fma(fma((float)H, 65536, (float)L), scale, acc),   H = sum of level * h,
+ *                                                            L = sum of level * (256 m + l)
+ *
+ * from +0, H and L exact in int32 (|level| <= 128, 32 columns); then y = acc / s. Fewer roundings
+ * than a float sum of every product has, and none that depends on how wide a register is. */
+struct bitnet_block_path {
+    const char *name;
+    size_t panel_rows;
+    size_t (*panel_bytes)(size_t cols);
+    /* Packs n_rows (1 .. panel_rows) rows of the file into one panel at `w` (64-byte aligned). */
+    void (*pack)(const uint8_t *rows, size_t n_rows, size_t cols, uint8_t *w);
+    /* y[t][r] for the rows r of panels panel_begin .. panel_end-1 that exist; `w` is the start of
+     * panel 0, x [n_tokens][x_stride] bytes of bitnet_fixed_row(), x_scales what it returned. */
+    void (*matmul)(const uint8_t *w, size_t rows, size_t cols, size_t panel_begin, size_t panel_end,
+                   const uint8_t *x, size_t x_stride, const float *x_scales, size_t n_tokens,
+                   float *y, size_t y_stride);
+};
+
 /* Rotates n_heads vectors of head_dim in place; cos and sin are [n_rot/2] for the token's
  * position. halves: pairs (i, i + n_rot/2), else (2i, 2i+1). a' = fma(a, c, -(b*s)),
  * b' = fma(a, s, b*c). */
@@ -97,9 +131,9 @@ typedef void bitnet_to_f16_fn(const float *x, size_t n, uint16_t *h);
     K(bitnet_dense_fn *, dense_f32)                                                                \
     K(bitnet_dense_fn *, dense_f16)                                                                \
     K(bitnet_dense_fn *, dense_bf16)                                                               \
-    K(bitnet_dense_fn *, dense_q8_0)                                                               \
-    K(bitnet_dense_fn *, dense_q6_k)                                                               \
-    K(bitnet_dense_fn *, dense_q4_0)                                                               \
+    K(const struct bitnet_block_path *, blocks_q8_0)                                               \
+    K(const struct bitnet_block_path *, blocks_q6_k)                                               \
+    K(const struct bitnet_block_path *, blocks_q4_0)                                               \
     K(bitnet_rope_fn *, rope)                                                                      \
     K(bitnet_attention_fn *, attention)                                                            \
     K(bitnet_gate_fn *, gate_silu)                                                                 \
