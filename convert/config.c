@@ -1,9 +1,10 @@
 /* config.json.
  *
  * In: the text that transformers wrote. Out: architecture, hyper-parameters, quantization. Source
- * of truth: transformers' LlamaConfig, BitNetConfig and BitNetQuantConfig, with their defaults
- * where a key is absent. A key that changes the mathematics and that we do not follow is refused by
- * name; keys that do not are ignored. */
+ * of truth: transformers' configuration classes of each model_type, and BitNetQuantConfig. Where a
+ * key is absent, the number is what the format meant before the key came, or the key is missing and
+ * named; positions and windows are config_rope.c's. A key that changes the mathematics and that we
+ * do not follow is refused by name; keys that do not are ignored. */
 #include "config.h"
 
 #include "bitnet/alloc.h"
@@ -14,10 +15,9 @@
 #include <inttypes.h>
 #include <math.h>
 
-#define CONFIG_BYTES_MAX  (1u << 20)
-#define VOCAB_MAX         2097152u
-#define KEPT_MAX          65536u
-#define ROPE_BASE_DEFAULT 10000.0
+#define CONFIG_BYTES_MAX (1u << 20)
+#define VOCAB_MAX        2097152u
+#define KEPT_MAX         65536u
 
 /* Ranges of the numbers, so that the message can name the key of this file;
  * bitnet_hparams_check() holds the relations too. */
@@ -25,7 +25,6 @@
 #define FFN_MAX      8388608u
 #define HEADS_MAX    65536u
 #define HEAD_DIM_MAX 8192u
-#define CONTEXT_MAX  0x7fffffffu
 
 /* --- which model --- */
 
@@ -42,18 +41,54 @@ static const struct bitnet_arch *arch_for(struct bitnet_str source_name)
 /* What transformers' names imply. model_type decides what transformers does, architectures[0] what
  * we do: they must tell the same story. `unsaid` is what linear layers are when there is no
  * quantization_config: 1bitLLM's own modeling code makes them ternary whenever it runs, and its
- * model_type is "llama". */
+ * model_type is "llama". `is_tied` is what a configuration without tie_word_embeddings means.
+ * `is_young`: num_key_value_heads and the rope base must be said, because the class has defaults of
+ * its own for them (and with `has_head_dim` for the head size); for Llama the keys came later than
+ * the format, and what was meant before they came is known. A backbone is saved without an output
+ * matrix. */
 static const struct family {
     const char *source_name;
     const char *model_types[3];
+    const char *activation_key;
     enum quantization unsaid;
+    bool is_tied, is_young, has_head_dim, is_backbone;
 } families[] = {
-    {"LlamaForCausalLM", {"llama", NULL}, QUANTIZATION_NONE},
-    {"BitNetForCausalLM", {"bitnet", NULL}, QUANTIZATION_NONE},
-    {"BitnetForCausalLM", {"llama", "bitnet", NULL}, QUANTIZATION_ONLINE},
+    {.source_name = "LlamaForCausalLM", .model_types = {"llama"}, .activation_key = "hidden_act"},
+    {.source_name = "BitnetForCausalLM",
+     .model_types = {"llama", "bitnet"},
+     .activation_key = "hidden_act",
+     .unsaid = QUANTIZATION_ONLINE},
+    {.source_name = "BitNetForCausalLM",
+     .model_types = {"bitnet"},
+     .activation_key = "hidden_act",
+     .is_young = true},
+    {.source_name = "Qwen3ForCausalLM",
+     .model_types = {"qwen3"},
+     .activation_key = "hidden_act",
+     .is_young = true,
+     .has_head_dim = true},
+    {.source_name = "Qwen3Model",
+     .model_types = {"qwen3"},
+     .activation_key = "hidden_act",
+     .is_young = true,
+     .has_head_dim = true,
+     .is_backbone = true},
+    {.source_name = "Gemma3ForCausalLM",
+     .model_types = {"gemma3_text"},
+     .activation_key = "hidden_activation",
+     .is_tied = true,
+     .is_young = true,
+     .has_head_dim = true},
+    {.source_name = "Gemma3TextModel",
+     .model_types = {"gemma3_text"},
+     .activation_key = "hidden_activation",
+     .is_tied = true,
+     .is_young = true,
+     .has_head_dim = true,
+     .is_backbone = true},
 };
 
-/* NULL: an architecture that this table does not list implies nothing. */
+/* NULL: not listed, so nobody knows what its configuration means. */
 static const struct family *find_family(struct bitnet_str source_name)
 {
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
@@ -63,14 +98,13 @@ static const struct family *find_family(struct bitnet_str source_name)
 
 static bool model_type_agrees(const struct family *family, struct bitnet_str model_type)
 {
-    if (!family || !model_type.at) return true;
     for (const char *const *t = family->model_types; *t; t++)
         if (bitnet_str_is(model_type, *t)) return true;
     return false;
 }
 
-static enum bitnet_status read_arch(struct config *config, const struct bitnet_json *root,
-                                    struct bitnet_error *err)
+static enum bitnet_status read_arch(struct config *config, const struct family **family,
+                                    const struct bitnet_json *root, struct bitnet_error *err)
 {
     const struct bitnet_json *list = bitnet_json_get(root, "architectures");
     if (!list || list->kind != BITNET_JSON_ARRAY || !list->child)
@@ -80,55 +114,81 @@ static enum bitnet_status read_arch(struct config *config, const struct bitnet_j
         return bitnet_fail(err, BITNET_FORMAT, "'architectures' does not begin with a name");
 
     config->arch = arch_for(first->text);
-    if (!config->arch)
+    *family = find_family(first->text);
+    if (!config->arch || !*family)
         return bitnet_fail(err, BITNET_UNSUPPORTED, "architecture %s is not supported",
                            BITNET_QUOTE(first->text));
     struct bitnet_str model_type = {0};
     enum bitnet_status status =
-        bitnet_json_str(root, "model_type", BITNET_OPTIONAL, &model_type, err);
+        bitnet_json_str(root, "model_type", BITNET_REQUIRED, &model_type, err);
     if (status) return status;
-    const struct family *family = find_family(first->text);
-    if (family) config->quantization = family->unsaid;
-    if (!model_type_agrees(family, model_type))
-        return bitnet_fail(err, BITNET_UNSUPPORTED,
-                           "'model_type' %s does not belong to architecture %s",
-                           BITNET_QUOTE(model_type), BITNET_QUOTE(first->text));
-    return BITNET_OK;
+    config->quantization = (*family)->unsaid;
+    config->is_tied = (*family)->is_tied;
+    if (model_type_agrees(*family, model_type)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_UNSUPPORTED,
+                       "'model_type' %s does not belong to architecture %s",
+                       BITNET_QUOTE(model_type), BITNET_QUOTE(first->text));
 }
 
-static enum bitnet_status check_activation(const struct config *config,
+/* How transformers spells the gates. */
+static const struct {
+    const char *name;
+    enum bitnet_gate gate;
+} activations[] = {{"silu", BITNET_GATE_SILU},
+                   {"swish", BITNET_GATE_SILU},
+                   {"relu2", BITNET_GATE_RELU2},
+                   {"gelu_pytorch_tanh", BITNET_GATE_GELU}};
+
+static enum bitnet_status check_activation(const struct config *config, const struct family *family,
                                            const struct bitnet_json *root, struct bitnet_error *err)
 {
-    const char *expected = config->arch->gate == BITNET_GATE_RELU2 ? "relu2" : "silu";
-    struct bitnet_str act = bitnet_str_of(expected); /* the default of both configurations */
-    enum bitnet_status status = bitnet_json_str(root, "hidden_act", BITNET_OPTIONAL, &act, err);
-    if (status) return status;
-    bool agrees = bitnet_str_is(act, expected) ||
-                  (config->arch->gate == BITNET_GATE_SILU && bitnet_str_is(act, "swish"));
-    if (agrees) return BITNET_OK;
-    return bitnet_fail(err, BITNET_UNSUPPORTED, "'hidden_act' %s is not supported (%s computes %s)",
-                       BITNET_QUOTE(act), config->arch->name, expected);
+    static const char *const keys[] = {"hidden_act", "hidden_activation"};
+    struct bitnet_str act = {0};
+    enum bitnet_status status =
+        bitnet_json_str(root, family->activation_key, BITNET_REQUIRED, &act, err);
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0] && !status; k++) {
+        bool agrees = false;
+        status = bitnet_json_str(root, keys[k], BITNET_OPTIONAL, &act, err);
+        for (size_t i = 0; i < sizeof activations / sizeof activations[0]; i++)
+            agrees = agrees || (activations[i].gate == config->arch->gate &&
+                                bitnet_str_is(act, activations[i].name));
+        if (!status && !agrees)
+            status = bitnet_fail(
+                err, BITNET_UNSUPPORTED, "'%s' %s is not supported (%s computes %s)", keys[k],
+                BITNET_QUOTE(act), config->arch->name, bitnet_gate_name(config->arch->gate));
+    }
+    return status;
 }
 
 /* Things that would need tensors or mathematics that the architectures here do not have. */
 static enum bitnet_status check_extras(const struct bitnet_json *root, struct bitnet_error *err)
 {
-    static const char *const flags[] = {"attention_bias", "mlp_bias"};
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+    static const char *const flags[] = {"attention_bias", "mlp_bias", "use_sliding_window",
+                                        "use_bidirectional_attention"};
+    static const struct {
+        const char *key;
+        double harmless;
+    } numbers[] = {{"partial_rotary_factor", 1},
+                   {"attn_logit_softcapping", 0},
+                   {"final_logit_softcapping", 0},
+                   {"weight_bits", 1}, /* 1bitLLM's */
+                   {"input_bits", 8},
+                   {"num_experts", 0}};
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0] && !status; i++) {
         bool is_on = false;
-        enum bitnet_status status = bitnet_json_bool(root, flags[i], BITNET_OPTIONAL, &is_on, err);
-        if (status) return status;
-        if (is_on)
-            return bitnet_fail(err, BITNET_UNSUPPORTED, "'%s' true is not supported", flags[i]);
+        status = bitnet_json_bool(root, flags[i], BITNET_OPTIONAL, &is_on, err);
+        if (!status && is_on)
+            status = bitnet_fail(err, BITNET_UNSUPPORTED, "'%s' true is not supported", flags[i]);
     }
-    double partial = 1.0;
-    enum bitnet_status status =
-        bitnet_json_f64(root, "partial_rotary_factor", BITNET_OPTIONAL, &partial, err);
-    if (status) return status;
-    if (partial != 1.0)
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "'partial_rotary_factor' %g is not supported",
-                           partial);
-    return BITNET_OK;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && !status; i++) {
+        double value = numbers[i].harmless;
+        status = bitnet_json_f64(root, numbers[i].key, BITNET_OPTIONAL, &value, err);
+        if (!status && value != numbers[i].harmless)
+            status = bitnet_fail(err, BITNET_UNSUPPORTED, "'%s' %g is not supported",
+                                 numbers[i].key, value);
+    }
+    return status;
 }
 
 /* --- numbers --- */
@@ -157,8 +217,13 @@ static enum bitnet_status check_heads(const struct bitnet_hparams *h, bool has_h
     return BITNET_OK;
 }
 
-static enum bitnet_status read_shape(struct bitnet_hparams *h, const struct bitnet_json *root,
-                                     struct bitnet_error *err)
+static enum bitnet_json_need needed(bool is_needed)
+{
+    return is_needed ? BITNET_REQUIRED : BITNET_OPTIONAL;
+}
+
+static enum bitnet_status read_shape(struct bitnet_hparams *h, const struct family *family,
+                                     const struct bitnet_json *root, struct bitnet_error *err)
 {
     const struct {
         const char *key;
@@ -170,7 +235,7 @@ static enum bitnet_status read_shape(struct bitnet_hparams *h, const struct bitn
         {"num_hidden_layers", BITNET_LAYERS_MAX, &h->n_layers},
         {"num_attention_heads", HEADS_MAX, &h->n_heads},
         {"vocab_size", VOCAB_MAX, &h->n_vocab},
-        {"max_position_embeddings", CONTEXT_MAX, &h->n_context},
+        {"max_position_embeddings", CONFIG_CONTEXT_MAX, &h->n_context},
     };
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < sizeof required / sizeof required[0] && !status; i++)
@@ -178,10 +243,11 @@ static enum bitnet_status read_shape(struct bitnet_hparams *h, const struct bitn
                           required[i].value, err);
     h->n_kv_heads = h->n_heads;
     if (!status)
-        status =
-            read_u32(root, "num_key_value_heads", HEADS_MAX, BITNET_OPTIONAL, &h->n_kv_heads, err);
+        status = read_u32(root, "num_key_value_heads", HEADS_MAX, needed(family->is_young),
+                          &h->n_kv_heads, err);
     if (!status)
-        status = read_u32(root, "head_dim", HEAD_DIM_MAX, BITNET_OPTIONAL, &h->head_dim, err);
+        status = read_u32(root, "head_dim", HEAD_DIM_MAX, needed(family->has_head_dim),
+                          &h->head_dim, err);
     if (status) return status;
 
     bool has_head_dim = h->head_dim != 0;
@@ -191,99 +257,20 @@ static enum bitnet_status read_shape(struct bitnet_hparams *h, const struct bitn
     return status;
 }
 
-static enum bitnet_status positive(const char *key, double value, float *out,
-                                   struct bitnet_error *err)
-{
-    *out = (float)value;
-    if (value > 0 && isfinite(*out) && *out > 0) return BITNET_OK;
-    return bitnet_fail(err, BITNET_FORMAT, "'%s': %g (must be positive)", key, value);
-}
-
-static bool has_role(const struct bitnet_arch *arch, enum bitnet_role role)
-{
-    for (size_t i = 0; i < arch->n_roles; i++)
-        if (arch->roles[i].role == role) return true;
-    return false;
-}
-
-/* The stretch of Llama 3.1 and later. */
-static enum bitnet_status read_stretch(struct config *config, const struct bitnet_json *scaling,
-                                       struct bitnet_error *err)
-{
-    struct rope_stretch *s = &config->stretch;
-    uint64_t original = 0;
-    enum bitnet_status status =
-        bitnet_json_f64(scaling, "factor", BITNET_REQUIRED, &s->factor, err);
-    if (!status)
-        status =
-            bitnet_json_f64(scaling, "low_freq_factor", BITNET_REQUIRED, &s->low_freq_factor, err);
-    if (!status)
-        status = bitnet_json_f64(scaling, "high_freq_factor", BITNET_REQUIRED, &s->high_freq_factor,
-                                 err);
-    if (!status)
-        status = bitnet_json_u64(scaling, "original_max_position_embeddings", 1, CONTEXT_MAX,
-                                 BITNET_REQUIRED, &original, err);
-    if (status) return status;
-    s->original_context = (uint32_t)original;
-    if (s->factor >= 1 && s->low_freq_factor > 0 && s->high_freq_factor > s->low_freq_factor)
-        return BITNET_OK;
-    return bitnet_fail(err, BITNET_FORMAT,
-                       "factor %g, low_freq_factor %g and high_freq_factor %g make no sense "
-                       "together",
-                       s->factor, s->low_freq_factor, s->high_freq_factor);
-}
-
-/* "rope_scaling" of older files and "rope_parameters" of newer ones say the same. */
-static enum bitnet_status read_scaling(struct config *config, const struct bitnet_json *scaling,
-                                       const char *name, struct bitnet_error *err)
-{
-    struct bitnet_str type = BITNET_STR("default");
-    if (!scaling || scaling->kind == BITNET_JSON_NULL) return BITNET_OK;
-    if (scaling->kind != BITNET_JSON_OBJECT)
-        return bitnet_fail(err, BITNET_FORMAT, "'%s' is not an object", name);
-    enum bitnet_status status = bitnet_json_str(scaling, "type", BITNET_OPTIONAL, &type, err);
-    if (!status) status = bitnet_json_str(scaling, "rope_type", BITNET_OPTIONAL, &type, err);
-    if (status || bitnet_str_is(type, "default")) return status;
-    if (bitnet_str_is(type, "llama3") && has_role(config->arch, BITNET_ROLE_ROPE_FREQS)) {
-        status = read_stretch(config, scaling, err);
-        return status ? bitnet_error_prefix(err, status, "'%s'", name) : BITNET_OK;
-    }
-    if (!bitnet_str_is(type, "linear"))
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "'%s' of type %s is not supported", name,
-                           BITNET_QUOTE(type));
-    double factor = 1.0;
-    status = bitnet_json_f64(scaling, "factor", BITNET_REQUIRED, &factor, err);
-    return status ? status : positive("factor", factor, &config->hparams.rope_scale, err);
-}
-
-static enum bitnet_status read_rope(struct config *config, const struct bitnet_json *root,
-                                    struct bitnet_error *err)
-{
-    struct bitnet_hparams *h = &config->hparams;
-    const struct bitnet_json *newer = bitnet_json_get(root, "rope_parameters");
-    double base = ROPE_BASE_DEFAULT;
-    h->rope_scale = 1.0f;
-    enum bitnet_status status = read_scaling(config, newer, "rope_parameters", err);
-    if (!status)
-        status = read_scaling(config, bitnet_json_get(root, "rope_scaling"), "rope_scaling", err);
-    if (!status) status = bitnet_json_f64(root, "rope_theta", BITNET_OPTIONAL, &base, err);
-    if (!status && newer && newer->kind == BITNET_JSON_OBJECT)
-        status = bitnet_json_f64(newer, "rope_theta", BITNET_OPTIONAL, &base, err);
-    return status ? status : positive("rope_theta", base, &h->rope_base, err);
-}
-
-static enum bitnet_status read_numbers(struct config *config, const struct bitnet_json *root,
-                                       struct bitnet_error *err)
+static enum bitnet_status read_numbers(struct config *config, const struct family *family,
+                                       const struct bitnet_json *root, struct bitnet_error *err)
 {
     struct bitnet_hparams *h = &config->hparams;
     double eps = 0;
-    enum bitnet_status status = read_shape(h, root, err);
+    enum bitnet_status status = read_shape(h, family, root, err);
     if (!status) status = bitnet_json_f64(root, "rms_norm_eps", BITNET_REQUIRED, &eps, err);
-    if (!status) status = positive("rms_norm_eps", eps, &h->norm_eps, err);
-    if (!status) status = read_rope(config, root, err);
+    if (!status) status = config_positive("rms_norm_eps", eps, &h->norm_eps, err);
+    if (!status) status = config_read_layers(config, root, err);
+    if (!status) status = config_read_rope(config, root, needed(family->is_young), err);
     if (!status)
         status =
             bitnet_json_bool(root, "tie_word_embeddings", BITNET_OPTIONAL, &config->is_tied, err);
+    config->is_backbone = family->is_backbone;
     return status ? status : bitnet_hparams_check(h, err);
 }
 
@@ -408,10 +395,11 @@ static enum bitnet_status read_root(struct config *config, const struct bitnet_j
 {
     if (root->kind != BITNET_JSON_OBJECT)
         return bitnet_fail(err, BITNET_FORMAT, "the configuration is not an object");
-    enum bitnet_status status = read_arch(config, root, err);
-    if (!status) status = check_activation(config, root, err);
+    const struct family *family = NULL;
+    enum bitnet_status status = read_arch(config, &family, root, err);
+    if (!status) status = check_activation(config, family, root, err);
     if (!status) status = check_extras(root, err);
-    if (!status) status = read_numbers(config, root, err);
+    if (!status) status = read_numbers(config, family, root, err);
     if (!status) status = check_token_ids(root, config->hparams.n_vocab, err);
     if (!status) status = read_quantization(config, root, err);
     return status;
@@ -464,20 +452,6 @@ void config_free(struct config *config)
 {
     bitnet_arena_free(&config->arena);
     *config = (struct config){0};
-}
-
-/* Long waves are slowed down by the factor, short ones are left alone, and between them one goes
- * over into the other. (transformers, _compute_llama3_parameters, as a quotient of frequencies) */
-float config_rope_divisor(const struct config *config, uint32_t i)
-{
-    const struct rope_stretch *s = &config->stretch;
-    double exponent = 2.0 * i / config->hparams.n_rot;
-    double wavelength = 6.283185307179586 * pow((double)config->hparams.rope_base, exponent);
-    double waves = s->original_context / wavelength; /* that fit into the original context */
-    if (waves > s->high_freq_factor) return 1.0f;
-    if (waves < s->low_freq_factor) return (float)s->factor;
-    double smooth = (waves - s->low_freq_factor) / (s->high_freq_factor - s->low_freq_factor);
-    return (float)(1.0 / ((1.0 - smooth) / s->factor + smooth));
 }
 
 /* transformers compares the beginning of a module's full name, its end, and (older versions) each

@@ -5,6 +5,9 @@
 
 #include "bitnet/arch.h"
 #include "bitnet/arena.h"
+#include "bitnet/json.h"
+
+#define CONFIG_CONTEXT_MAX 0x7fffffffu
 
 /* What the linear layers of the checkpoint are. (formats.md 6.1) */
 enum quantization {
@@ -26,6 +29,7 @@ struct config {
     enum quantization quantization;
     struct rope_stretch stretch;
     bool is_tied;                  /* the output matrix is the token embedding */
+    bool is_backbone;              /* saved without an output matrix: for embeddings */
     const struct bitnet_str *kept; /* modules_to_not_convert, in `arena` */
     size_t n_kept;
     struct bitnet_arena arena;
@@ -38,6 +42,16 @@ enum bitnet_status config_read(struct config *config, const char *dir, struct bi
 enum bitnet_status config_parse(struct config *config, struct bitnet_str text,
                                 struct bitnet_error *err);
 void config_free(struct config *config);
+
+/* Parts of config_parse(), in config_rope.c: which layers are local and the query's scale; then the
+ * rope bases and their scaling. `need` is of rope_theta. */
+enum bitnet_status config_read_layers(struct config *config, const struct bitnet_json *root,
+                                      struct bitnet_error *err);
+enum bitnet_status config_read_rope(struct config *config, const struct bitnet_json *root,
+                                    enum bitnet_json_need need, struct bitnet_error *err);
+/* FORMAT, naming the key, unless the number is finite and positive as a float. */
+enum bitnet_status config_positive(const char *key, double value, float *out,
+                                   struct bitnet_error *err);
 
 /* What frequency i of n_rot / 2 is divided by under the stretch. */
 float config_rope_divisor(const struct config *config, uint32_t i);

@@ -112,6 +112,7 @@ static enum bitnet_status put_keys(const struct bitnet_plan *plan,
     } else {
         put_general(plan, writer);
         bitnet_hparams_to_gguf(&plan->config.hparams, plan->config.arch, writer);
+        plan_put_dialect_keys(plan, writer);
         status = bitnet_tokenizer_to_gguf(plan->tokenizer, writer, err);
     }
     put_types(plan, writer);

@@ -29,7 +29,7 @@ struct bitnet_str facts_probe(size_t i)
 
 const char *facts_activation(const struct bitnet_arch *arch)
 {
-    return arch->gate == BITNET_GATE_RELU2 ? "relu2" : "silu";
+    return bitnet_gate_name(arch->gate);
 }
 
 void facts_hex(const uint8_t digest[BITNET_DIGEST_BYTES], char hex[65])

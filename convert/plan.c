@@ -8,6 +8,8 @@
 
 #include "bitnet/alloc.h"
 
+#include "pooling.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h> /* snprintf */
@@ -265,6 +267,7 @@ static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item 
                                    .cols = (size_t)(is_vector ? n : m)};
     if (role->order == BITNET_ROWS_ROPE_Q) item->weight.n_heads = h->n_heads;
     if (role->order == BITNET_ROWS_ROPE_KV) item->weight.n_heads = h->n_kv_heads;
+    if (role->is_shifted) item->weight.shift = 1;
 
     if (tensor->dtype->kind == ST_U8 && is_linear)
         return set_packed(plan, &item->weight, tensor, used, err);
@@ -321,7 +324,8 @@ static enum bitnet_status fail_missing(struct bitnet_plan *plan,
                                        const struct bitnet_tensor_role *role,
                                        struct bitnet_str name, struct bitnet_error *err)
 {
-    bitnet_fail(err, BITNET_FORMAT, "tensor %s is missing", BITNET_QUOTE(name));
+    bitnet_fail(err, BITNET_FORMAT, "tensor %s is missing%s", BITNET_QUOTE(name),
+                role->is_together ? ", but other norms of projections are there" : "");
     if (role->role != BITNET_ROLE_OUTPUT || plan->config.is_tied) return BITNET_FORMAT;
     return bitnet_hint(err, BITNET_FORMAT, "'tie_word_embeddings' of config.json is not true");
 }
@@ -352,6 +356,23 @@ static enum bitnet_status add_rope_divisors(struct bitnet_plan *plan,
     return status;
 }
 
+static const char prefix[] = "model.";
+
+/* What the names of the tensors tell: backbones are saved without the prefix, and norms on the
+ * input of projections belong to layers that are made ternary whenever they run, whether
+ * config.json says so or not. (microsoft/BitNet, docs/bitnet-embeddings-i2s-guide.md) */
+static void read_names(struct bitnet_plan *plan)
+{
+    const struct source *source = &plan->source;
+    plan->has_no_prefix = !source_find(source, BITNET_STR("model.embed_tokens.weight")) &&
+                          source_find(source, BITNET_STR("embed_tokens.weight"));
+    for (size_t i = 0; i < source->n_tensors; i++)
+        if (bitnet_str_ends(source->tensors[i].name, "_proj.norm.weight"))
+            plan->has_norms_in = true;
+    if (plan->has_norms_in && plan->config.quantization == QUANTIZATION_NONE)
+        plan->config.quantization = QUANTIZATION_ONLINE;
+}
+
 static enum bitnet_status plan_role(struct bitnet_plan *plan, const struct bitnet_tensor_role *role,
                                     uint32_t layer, bool *used, struct bitnet_error *err)
 {
@@ -361,18 +382,22 @@ static enum bitnet_status plan_role(struct bitnet_plan *plan, const struct bitne
     if (!role->source) return BITNET_OK;
     int n = snprintf(text, sizeof text, role->source, layer);
     struct bitnet_str name = {text, (size_t)n};
-    const struct st_tensor *tensor = source_find(&plan->source, name);
     bool is_output = role->role == BITNET_ROLE_OUTPUT;
-    if (is_output && plan->config.is_tied) {
+    if (plan->has_no_prefix && bitnet_str_starts(name, prefix))
+        name = (struct bitnet_str){name.at + strlen(prefix), name.n - strlen(prefix)};
+    const struct st_tensor *tensor = source_find(&plan->source, name);
+    if (is_output && (plan->config.is_tied || plan->config.is_backbone)) {
         if (!tensor) return BITNET_OK;
         used[tensor - plan->source.tensors] = true;
-        bitnet_log_say(plan->options.log, BITNET_LOG_INFO,
-                       "tensor %s is left out: config.json ties it to the token embedding",
-                       BITNET_QUOTE(name));
+        bitnet_log_say(plan->options.log, BITNET_LOG_INFO, "tensor %s is left out: config.json %s",
+                       BITNET_QUOTE(name),
+                       plan->config.is_tied ? "ties it to the token embedding"
+                                            : "is of a backbone without it");
         return BITNET_OK;
     }
     if (tensor) return add_row(plan, role, layer, tensor, used, err);
-    return role->is_optional && !is_output ? BITNET_OK : fail_missing(plan, role, name, err);
+    bool may_be_absent = role->is_together ? !plan->has_norms_in : role->is_optional && !is_output;
+    return may_be_absent ? BITNET_OK : fail_missing(plan, role, name, err);
 }
 
 static bool is_per_layer(const struct bitnet_tensor_role *role)
@@ -412,7 +437,9 @@ static enum bitnet_status check_unused(const struct bitnet_plan *plan, const boo
     for (size_t i = 0; i < plan->source.n_tensors; i++) {
         struct bitnet_str name = plan->source.tensors[i].name;
         if (used[i] || bitnet_str_ends(name, ".rotary_emb.inv_freq")) continue;
-        if (bitnet_str_starts(name, "model.layers.") || bitnet_str_ends(name, ".bias"))
+        bool is_in_layer = bitnet_str_starts(name, "model.layers.") ||
+                           (plan->has_no_prefix && bitnet_str_starts(name, "layers."));
+        if (is_in_layer || bitnet_str_ends(name, ".bias"))
             return bitnet_fail(err, BITNET_UNSUPPORTED,
                                "tensor %s has no place in architecture '%s'; leaving it out would "
                                "change the model",
@@ -435,31 +462,11 @@ static enum bitnet_status plan_tensors(struct bitnet_plan *plan, struct bitnet_e
     bool *used = bitnet_alloc(plan->source.n_tensors + 1, sizeof *used);
     enum bitnet_status status = BITNET_OK;
     if (!plan->rows || !plan->items || !used) status = no_memory(err);
+    read_names(plan);
     if (!status) status = plan_roles(plan, used, err);
     if (!status) status = check_unused(plan, used, err);
     bitnet_free(used);
     return status;
-}
-
-/* The first dialect that has numbers for every type that will be in the file. */
-enum bitnet_status plan_choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err)
-{
-    int first = plan->options.dialect_is_given ? (int)plan->options.dialect : 0;
-    int last = plan->options.dialect_is_given ? first : BITNET_DIALECT_COUNT - 1;
-    size_t lacking = 0;
-    for (int d = first; d <= last; d++) {
-        size_t i = 0;
-        while (i < plan->n &&
-               bitnet_dtype_info(plan->rows[i].type)->type_number[d] != BITNET_NO_NUMBER)
-            i++;
-        plan->dialect = (enum bitnet_dialect)d;
-        if (i == plan->n) return BITNET_OK;
-        lacking = i;
-    }
-    return bitnet_fail(err, BITNET_UNSUPPORTED,
-                       "tensor %s: no dialect has numbers for %s and the other types of the file",
-                       BITNET_QUOTE(plan->rows[lacking].target),
-                       bitnet_dtype_info(plan->rows[lacking].type)->label);
 }
 
 /* --- the whole --- */
@@ -549,6 +556,9 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
     if (!status) status = plan_read_requests(plan, err);
     if (!status) status = source_open(&plan->source, model_dir, err);
     if (!status) status = config_read(&plan->config, model_dir, err);
+    if (!status)
+        status = pooling_read(&plan->config.hparams.pooling, model_dir, plan->config.hparams.n_embd,
+                              err);
     if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
     if (!status) {
         status = plan_tensors(plan, err);

@@ -36,10 +36,12 @@ struct bitnet_plan {
     struct bitnet_tokenizer *tokenizer;
     struct bitnet_gguf *gguf; /* a GGUF */
     struct config config;
-    struct type_rules *rules;       /* --tensor-type; NULL: none */
-    struct imatrix *imatrix;        /* NULL: none */
-    struct tiles tiles;             /* for what is written: --tile FILE */
-    struct tiles source_tiles;      /* of a GGUF that does not record its own */
+    bool has_norms_in;         /* a norm on the input of each projection */
+    bool has_no_prefix;        /* tensors of the checkpoint lack "model." in front of their names */
+    struct type_rules *rules;  /* --tensor-type; NULL: none */
+    struct imatrix *imatrix;   /* NULL: none */
+    struct tiles tiles;        /* for what is written: --tile FILE */
+    struct tiles source_tiles; /* of a GGUF that does not record its own */
     struct bitnet_gguf_edit *edits; /* --override-kv, then --metadata, each key once */
     size_t n_edits;
     struct bitnet_pool *pool;
@@ -76,7 +78,7 @@ enum bitnet_status plan_set_if_ternary(struct bitnet_plan *plan, struct weight *
 /* layout, tile, codec and mode of an item whose weight is set; */
 enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_item *item,
                                    struct bitnet_plan_row *row, struct bitnet_error *err);
-/* the first dialect that has numbers for every type in the rows; */
+/* whose reader the file is for (dialect.c); */
 enum bitnet_status plan_choose_dialect(struct bitnet_plan *plan, struct bitnet_error *err);
 /* sizes of file and memory. */
 enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *err);
@@ -84,6 +86,9 @@ enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *e
 /* The source tensor's pages will not be read again soon. */
 void plan_release(const struct bitnet_plan *plan, size_t i);
 enum bitnet_status plan_source_unchanged(const struct bitnet_plan *plan, struct bitnet_error *err);
+
+/* Keys that only some readers ask for. */
+void plan_put_dialect_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer);
 
 /* The file or files of the plan, not begun: all keys are put and all tensors declared. After a
  * failure *set still wants bitnet_gguf_set_abort(). */

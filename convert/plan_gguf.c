@@ -145,6 +145,8 @@ static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struc
     if (!status) status = bitnet_gguf_open(&plan->gguf, path, &options, err);
     if (status) return status;
     status = bitnet_hparams_from_gguf(&plan->config.hparams, &plan->config.arch, plan->gguf, err);
+    plan->has_norms_in =
+        bitnet_gguf_find_tensor(plan->gguf, BITNET_STR("blk.0.attn_q_norm_in.weight")) != NULL;
     if (!status) status = bitnet_arch_validate(plan->gguf, err);
     if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
     if (!status) status = plan_tensors(plan, err);

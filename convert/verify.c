@@ -49,6 +49,8 @@ static void source_floats(const struct weight *w, size_t source_row, float *out)
     }
     size_t n_bytes = w->data.n / w->rows;
     floats_load(w->dtype, w->data.at + source_row * n_bytes, w->cols, out);
+    for (size_t c = 0; w->shift != 0 && c < w->cols; c++)
+        out[c] = 1.0f + out[c]; /* Gemma's norms */
 }
 
 static void packed_trits(const struct weight *w, size_t source_row, int8_t *out)
@@ -474,7 +476,9 @@ static enum bitnet_status check_numbers(const struct bitnet_plan *plan,
                    h.n_kv_heads == p->n_kv_heads && h.head_dim == p->head_dim &&
                    h.n_rot == p->n_rot && h.n_vocab == p->n_vocab && h.n_context == p->n_context &&
                    h.norm_eps == p->norm_eps && h.rope_base == p->rope_base &&
-                   h.rope_scale == p->rope_scale;
+                   h.rope_scale == p->rope_scale && h.query_scale == p->query_scale &&
+                   h.window == p->window && h.window_period == p->window_period &&
+                   h.local_rope_base == p->local_rope_base && h.pooling == p->pooling;
     if (is_same || has_edited_numbers(plan)) return bitnet_arch_validate(gguf, err);
     return bitnet_fail(err, BITNET_INTEGRITY, "the model's numbers were not written as planned");
 }

@@ -57,6 +57,8 @@ static void load_source_row(const struct weight *weight, size_t source_row, floa
     }
     size_t stride = weight->cols * element_bytes(weight->dtype);
     floats_load(weight->dtype, weight->data.at + source_row * stride, weight->cols, out);
+    if (weight->shift == 0) return;
+    for (size_t c = 0; c < weight->cols; c++) out[c] += weight->shift;
 }
 
 static void measure_slice(void *ctx, size_t begin, size_t end, unsigned thread)

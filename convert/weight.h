@@ -25,6 +25,7 @@ struct weight {
     struct bitnet_bytes data;
     size_t rows, cols;
     bool is_lossy;  /* masters that stand for themselves: rounding them changes the model */
+    float shift;    /* added to every number: the checkpoint holds w - 1 */
     size_t n_heads; /* not 0: the rows of each head go from halves to interleaved pairs */
     float inverse;  /* masters: what they are multiplied by before rounding */
 

@@ -11,6 +11,7 @@
     TOOL(tokenize, "text -> token ids and back")                                                   \
     TOOL(cli, "generate text")                                                                     \
     TOOL(perplexity, "perplexity of a text, with a pass/fail line for CI")                         \
+    TOOL(embedding, "vectors of texts, for search and comparison")                                 \
     TOOL(bench, "tokens per second, and what this machine has")
 
 #define TOOL(name, summary) int bitnet_##name##_main(int argc, char **argv);

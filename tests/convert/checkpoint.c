@@ -222,11 +222,42 @@ static void add_linear(struct checkpoint *cp, size_t rows, size_t cols, size_t h
 static void add_norm(struct checkpoint *cp, size_t n, const char *gguf, const char *format,
                      unsigned layer, uint64_t *seed)
 {
+    /* Gemma's own norms are kept as w - 1, those that BitNet adds are not. */
+    bool is_shifted = cp->spec.arch == CP_GEMMA3 && !strstr(gguf, "_norm_in.");
     struct cp_tensor *t = add(cp, "BF16", 0, n);
     char target[64];
     snprintf(target, sizeof target, gguf, layer);
     name_tensor(t, target, format, layer);
-    fill_plain(t, seed, 0.1f, 1.0f);
+    fill_plain(t, seed, 0.1f, is_shifted ? 0.0f : 1.0f);
+    for (size_t i = 0; is_shifted && i < n; i++) t->values[i] += 1.0f;
+}
+
+static void add_norms_in(struct checkpoint *cp, unsigned l, uint64_t *seed)
+{
+    const struct cp_spec *s = &cp->spec;
+    size_t q = (size_t)s->n_heads * s->head_dim;
+    const struct {
+        const char *gguf, *name;
+        size_t n;
+    } norms[] = {
+        {"attn_q", "self_attn.q_proj", s->n_embd}, {"attn_k", "self_attn.k_proj", s->n_embd},
+        {"attn_v", "self_attn.v_proj", s->n_embd}, {"attn_output", "self_attn.o_proj", q},
+        {"ffn_gate", "mlp.gate_proj", s->n_embd},  {"ffn_up", "mlp.up_proj", s->n_embd},
+        {"ffn_down", "mlp.down_proj", s->n_ffn}};
+    for (size_t i = 0; i < sizeof norms / sizeof norms[0]; i++) {
+        char gguf[64], name[96];
+        snprintf(gguf, sizeof gguf, "blk.%%u.%s_norm_in.weight", norms[i].gguf);
+        snprintf(name, sizeof name, "model.layers.%%u.%s.norm.weight", norms[i].name);
+        add_norm(cp, norms[i].n, gguf, name, l, seed);
+    }
+}
+
+static void add_head_norms(struct checkpoint *cp, unsigned l, uint64_t *seed)
+{
+    add_norm(cp, cp->spec.head_dim, "blk.%u.attn_q_norm.weight",
+             "model.layers.%u.self_attn.q_norm.weight", l, seed);
+    add_norm(cp, cp->spec.head_dim, "blk.%u.attn_k_norm.weight",
+             "model.layers.%u.self_attn.k_norm.weight", l, seed);
 }
 
 static void add_layer(struct checkpoint *cp, unsigned l, uint64_t *seed)
@@ -239,12 +270,22 @@ static void add_layer(struct checkpoint *cp, unsigned l, uint64_t *seed)
     add_linear(cp, kv, s->n_embd, s->n_kv_heads, l, "attn_k", "self_attn.k_proj", seed);
     add_linear(cp, kv, s->n_embd, 0, l, "attn_v", "self_attn.v_proj", seed);
     add_linear(cp, s->n_embd, q, 0, l, "attn_output", "self_attn.o_proj", seed);
+    if (s->arch == CP_GEMMA3)
+        add_norm(cp, s->n_embd, "blk.%u.post_attention_norm.weight",
+                 "model.layers.%u.post_attention_layernorm.weight", l, seed);
     add_norm(cp, s->n_embd, "blk.%u.ffn_norm.weight",
-             "model.layers.%u.post_attention_layernorm.weight", l, seed);
+             s->arch == CP_GEMMA3 ? "model.layers.%u.pre_feedforward_layernorm.weight"
+                                  : "model.layers.%u.post_attention_layernorm.weight",
+             l, seed);
     add_linear(cp, s->n_ffn, s->n_embd, 0, l, "ffn_gate", "mlp.gate_proj", seed);
     add_linear(cp, s->n_ffn, s->n_embd, 0, l, "ffn_up", "mlp.up_proj", seed);
     add_linear(cp, s->n_embd, s->n_ffn, 0, l, "ffn_down", "mlp.down_proj", seed);
-    if (s->arch == CP_LLAMA) return;
+    if (s->arch == CP_GEMMA3)
+        add_norm(cp, s->n_embd, "blk.%u.post_ffw_norm.weight",
+                 "model.layers.%u.post_feedforward_layernorm.weight", l, seed);
+    if (s->arch == CP_QWEN3 || s->arch == CP_GEMMA3) add_head_norms(cp, l, seed);
+    if (s->has_norms_in) add_norms_in(cp, l, seed);
+    if (s->arch != CP_BITNET_B158 && s->arch != CP_BITNET) return;
     bool is_b158 = s->arch == CP_BITNET_B158;
     add_norm(cp, q, "blk.%u.attn_sub_norm.weight",
              is_b158 ? "model.layers.%u.self_attn.attn_sub_norm.weight"
@@ -278,6 +319,12 @@ static void make_config(struct checkpoint *cp)
         "\"autobitlinear\", \"quantization_mode\": \"offline\"}",
         ",\n \"quantization_config\": {\"quant_method\": \"bitnet\"}"};
     const struct cp_spec *s = &cp->spec;
+    if (s->config) {
+        snprintf(cp->config, sizeof cp->config, s->config, s->n_embd, s->n_ffn, s->n_layers,
+                 s->n_heads, s->n_kv_heads, s->head_dim, s->n_vocab);
+        return;
+    }
+    if (s->arch > CP_BITNET) abort(); /* these need a config of their own: family.c */
     bool is_1bitllm = s->arch == CP_BITNET;
     snprintf(cp->config, sizeof cp->config,
              "{\"architectures\": [\"%s\"],\n \"model_type\": \"%s\",\n \"hidden_act\": \"%s\",\n"
@@ -318,6 +365,9 @@ struct checkpoint *cp_new(const struct cp_spec *spec)
     add_norm(cp, spec->n_embd, "output_norm.weight", "model.norm.weight", 0, &seed);
     if (spec->untied) add_matrix(cp, "output.weight", "lm_head.weight", &seed);
     make_config(cp);
+    for (size_t i = 0; i < cp->n && spec->has_no_prefix; i++)
+        if (strncmp(cp->tensors[i].name, "model.", 6) == 0)
+            memmove(cp->tensors[i].name, cp->tensors[i].name + 6, sizeof cp->tensors[i].name - 6);
     return cp;
 }
 
@@ -400,7 +450,7 @@ void cp_write_shard(const struct checkpoint *cp, const char *path, size_t first,
 }
 
 /* A byte-level BPE without merges: three special tokens and the 256 letters of GPT-2's alphabet. */
-static void write_tokenizer(const char *dir)
+static void write_tokenizer(const char *dir, bool ends_texts)
 {
     FILE *f = create(dir, "tokenizer.json");
     fputs("{\"version\":\"1.0\",\"added_tokens\":[", f);
@@ -411,8 +461,17 @@ static void write_tokenizer(const char *dir)
                 "\"rstrip\":false,\"normalized\":false,\"special\":true}",
                 i ? "," : "", i, special[i]);
     fputs("],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
-          "false,\"trim_offsets\":true,\"use_regex\":true},\"post_processor\":null,\"decoder\":"
-          "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":"
+          "false,\"trim_offsets\":true,\"use_regex\":true},\"post_processor\":",
+          f);
+    fputs(ends_texts ? "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\","
+                       "\"type_id\":0}},{\"SpecialToken\":{\"id\":\"</s>\",\"type_id\":0}}],"
+                       "\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{"
+                       "\"id\":\"B\",\"type_id\":0}}],\"special_tokens\":{\"</s>\":{\"id\":"
+                       "\"</s>\",\"ids\":[2],\"tokens\":[\"</s>\"]}}}"
+                     : "null",
+          f);
+    fputs(",\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
+          "\"use_regex\":"
           "true},\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"vocab\":{",
           f);
     fputs("\"<unk>\":0,\"<s>\":1,\"</s>\":2", f);
@@ -442,7 +501,7 @@ void cp_write(const struct checkpoint *cp, const char *dir)
     FILE *f = create(dir, "config.json");
     fputs(cp->config, f);
     close_whole(f);
-    write_tokenizer(dir);
+    write_tokenizer(dir, cp->spec.ends_texts);
     if (cp->spec.n_shards == 0) {
         snprintf(path, sizeof path, "%s/model.safetensors", dir);
         cp_write_shard(cp, path, 0, 1);

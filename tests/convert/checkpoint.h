@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum cp_arch { CP_LLAMA, CP_BITNET_B158, CP_BITNET };
+enum cp_arch { CP_LLAMA, CP_BITNET_B158, CP_BITNET, CP_QWEN3, CP_GEMMA3 };
 enum cp_storage {
     CP_PLAIN,           /* floats of `dtype` */
     CP_TERNARY,         /* floats of `dtype` that are exactly -s, 0, +s; no quantization_config */
@@ -25,6 +25,12 @@ struct cp_spec {
     bool untied;
     unsigned n_shards; /* 0: one model.safetensors */
     uint64_t seed;
+    bool has_norms_in;  /* a norm on the input of each projection */
+    bool has_no_prefix; /* names without "model.": a backbone saved alone */
+    bool ends_texts;    /* the tokenizer puts </s> after a text */
+    /* Instead of the config.json that the fields above give: a format for width, feed-forward
+     * width, layers, heads, key heads, head size, vocabulary, as %1$u to %7$u. */
+    const char *config;
 };
 
 struct cp_tensor {
@@ -46,7 +52,7 @@ struct checkpoint {
     struct cp_spec spec;
     struct cp_tensor *tensors;
     size_t n;
-    char config[2048];
+    char config[4096];
 };
 
 /* Small, legal for every type, with numbers of heads that make a wrong permutation show. */

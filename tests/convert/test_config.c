@@ -14,10 +14,11 @@ static struct bitnet_error err;
     "\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"                         \
     "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"max_position_embeddings\":128,"         \
     "\"rms_norm_eps\":1e-5,\"vocab_size\":300"
-#define LLAMA "\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
+#define TYPE  "\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
+#define LLAMA TYPE "\"hidden_act\":\"silu\","
 #define BITNET                                                                                     \
     "\"architectures\":[\"BitNetForCausalLM\"],\"model_type\":\"bitnet\",\"hidden_act\":"          \
-    "\"relu2\","
+    "\"relu2\",\"rope_theta\":500000.0,"
 #define ONE_BIT                                                                                    \
     "\"architectures\":[\"BitnetForCausalLM\"],\"model_type\":\"llama\",\"hidden_act\":\"silu\","
 
@@ -34,7 +35,7 @@ static enum bitnet_status parse(const char *text)
         assert_text_has(err.text, words);                                                          \
     } while (0)
 
-TEST(reads_a_plain_llama_with_the_defaults_of_transformers)
+TEST(reads_a_plain_llama_as_it_was_meant_before_later_keys_came)
 {
     assert_int_equal(parse("{" LLAMA BASE "}"), BITNET_OK);
     assert_string_equal(config.arch->name, "llama");
@@ -129,13 +130,14 @@ TEST(refuses_an_architecture_or_activation_that_it_does_not_follow)
     REFUSES(BITNET_UNSUPPORTED,
             "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"mamba\"," BASE "}",
             "'mamba'");
-    REFUSES(BITNET_UNSUPPORTED, "{" LLAMA BASE ",\"hidden_act\":\"explode\"}",
+    REFUSES(BITNET_UNSUPPORTED, "{" TYPE BASE ",\"hidden_act\":\"explode\"}",
             "'hidden_act' 'explode' is not supported");
-    REFUSES(BITNET_UNSUPPORTED, "{" LLAMA BASE ",\"hidden_act\":\"relu2\"}", "computes silu");
+    REFUSES(BITNET_UNSUPPORTED, "{" TYPE BASE ",\"hidden_act\":\"relu2\"}", "computes silu");
     REFUSES(BITNET_UNSUPPORTED,
-            "{\"architectures\":[\"BitNetForCausalLM\"],\"hidden_act\":\"silu\"," BASE "}",
+            "{\"architectures\":[\"BitNetForCausalLM\"],\"model_type\":\"bitnet\",\"hidden_act\":"
+            "\"silu\"," BASE "}",
             "computes relu2");
-    REFUSES(BITNET_FORMAT, "{" LLAMA BASE ",\"hidden_act\":3}", "hidden_act");
+    REFUSES(BITNET_FORMAT, "{" TYPE BASE ",\"hidden_act\":3}", "hidden_act");
     REFUSES(BITNET_UNSUPPORTED, "{" LLAMA BASE ",\"attention_bias\":true}",
             "'attention_bias' true");
 }
@@ -229,6 +231,149 @@ TEST(frequencies_of_llama_3_1_are_stretched_by_wavelength)
 #undef S
 }
 
+/* A complete configuration of each younger family; `key` is left out, or another value is put. */
+#define QWEN3                                                                                      \
+    "\"architectures\":[\"Qwen3ForCausalLM\"],\"model_type\":\"qwen3\",\"hidden_act\":\"silu\","   \
+    "\"head_dim\":32,\"rope_theta\":1000000,\"use_sliding_window\":false,"
+#define GEMMA3_BUT_ROPE                                                                            \
+    "\"architectures\":[\"Gemma3TextModel\"],\"model_type\":\"gemma3_text\",\"hidden_"             \
+    "activation\":"                                                                                \
+    "\"gelu_pytorch_tanh\",\"head_dim\":32,\"query_pre_attn_scalar\":64,\"sliding_window\":8,"
+#define GEMMA3                                                                                     \
+    GEMMA3_BUT_ROPE                                                                                \
+    "\"rope_theta\":1000000,\"rope_local_base_freq\":10000,\"sliding_window_pattern\":2,"
+
+/* The text with the name of one key made another. */
+static const char *without(const char *whole, const char *key)
+{
+    static char text[2048];
+    char name[64];
+    snprintf(text, sizeof text, "%s", whole);
+    snprintf(name, sizeof name, "\"%s\"", key);
+    char *at = strstr(text, name);
+    assert_non_null(at);
+    at[1] = 'X';
+    return text;
+}
+
+TEST(what_a_configuration_class_would_make_up_must_be_said)
+{
+    static const struct {
+        const char *config, *key;
+    } cases[] = {
+        {"{" TYPE "\"hidden_act\":\"silu\"," BASE "}", "hidden_act"},
+        {"{" LLAMA BASE "}", "model_type"},
+        {"{" LLAMA BASE "}", "architectures"},
+        {"{" BITNET BASE "}", "hidden_act"},
+        {"{" BITNET BASE "}", "rope_theta"},
+        {"{" BITNET BASE "}", "num_key_value_heads"},
+        {"{" ONE_BIT BASE "}", "hidden_act"},
+        {"{" QWEN3 BASE "}", "hidden_act"},
+        {"{" QWEN3 BASE "}", "head_dim"},
+        {"{" QWEN3 BASE "}", "rope_theta"},
+        {"{" QWEN3 BASE "}", "num_key_value_heads"},
+        {"{" QWEN3 BASE "}", "rms_norm_eps"},
+        {"{" GEMMA3 BASE "}", "hidden_activation"},
+        {"{" GEMMA3 BASE "}", "head_dim"},
+        {"{" GEMMA3 BASE "}", "query_pre_attn_scalar"},
+        {"{" GEMMA3 BASE "}", "sliding_window"},
+        {"{" GEMMA3 BASE "}", "sliding_window_pattern"},
+        {"{" GEMMA3 BASE "}", "rope_theta"},
+        {"{" GEMMA3 BASE "}", "rope_local_base_freq"},
+        {"{" GEMMA3 BASE "}", "num_key_value_heads"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char words[64];
+        snprintf(words, sizeof words, "'%s' is missing", cases[i].key);
+        if (parse(cases[i].config)) fail_msg("%s", err.text);
+        REFUSES(BITNET_FORMAT, without(cases[i].config, cases[i].key), words);
+    }
+}
+
+TEST(what_contradicts_the_architecture_is_refused_by_name)
+{
+    static const struct {
+        const char *config, *words;
+    } cases[] = {
+        {"{" QWEN3 BASE ",\"attention_bias\":true}", "'attention_bias' true is not supported"},
+        {"{" LLAMA BASE ",\"mlp_bias\":true}", "'mlp_bias' true"},
+        {"{" ONE_BIT BASE ",\"weight_bits\":2}", "'weight_bits' 2 is not supported"},
+        {"{" ONE_BIT BASE ",\"input_bits\":4}", "'input_bits' 4 is not supported"},
+        {"{" GEMMA3 BASE ",\"attn_logit_softcapping\":50.0}", "'attn_logit_softcapping' 50"},
+        {"{" GEMMA3 BASE ",\"final_logit_softcapping\":30.0}", "'final_logit_softcapping' 30"},
+        {"{" GEMMA3 BASE ",\"use_bidirectional_attention\":true}", "'use_bidirectional_attention'"},
+        {"{" GEMMA3 BASE ",\"hidden_act\":\"silu\"}",
+         "'hidden_act' 'silu' is not supported (gemma3"},
+        {"{" LLAMA BASE ",\"hidden_activation\":\"gelu_pytorch_tanh\"}",
+         "'hidden_activation' 'gelu_pytorch_tanh' is not supported (llama computes silu)"},
+        {"{" LLAMA BASE ",\"num_experts\":8}", "'num_experts' 8"},
+        {"{" LLAMA BASE ",\"layer_types\":[\"sliding_attention\",\"sliding_attention\"]}",
+         "'layer_types' with sliding_attention is not supported for llama"},
+        {"{" LLAMA BASE ",\"layer_types\":[\"full_attention\",\"linear_attention\"]}",
+         "'layer_types' at 1 is neither"},
+        {"{\"architectures\":[\"Qwen3ForCausalLM\"],\"model_type\":\"llama\"," BASE "}",
+         "'model_type' 'llama' does not belong to architecture 'Qwen3ForCausalLM'"},
+        {"{\"architectures\":[\"Gemma3ForCausalLM\"],\"model_type\":\"gemma3\"," BASE "}",
+         "'model_type' 'gemma3' does not belong"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        REFUSES(BITNET_UNSUPPORTED, cases[i].config, cases[i].words);
+    REFUSES(BITNET_UNSUPPORTED,
+            "{\"architectures\":[\"Qwen3ForCausalLM\"],\"model_type\":\"qwen3\",\"hidden_act\":"
+            "\"silu\",\"head_dim\":32,\"rope_theta\":1e6,\"use_sliding_window\":true," BASE "}",
+            "'use_sliding_window' true is not supported");
+}
+
+TEST(what_is_said_twice_must_agree)
+{
+    REFUSES(BITNET_FORMAT,
+            "{" LLAMA BASE ",\"rope_theta\":10000,\"rope_parameters\":{\"rope_theta\":500000}}",
+            "'rope_theta' 10000 and 'rope_theta' 500000 of 'rope_parameters' contradict");
+    assert_int_equal(
+        parse("{" LLAMA BASE ",\"rope_theta\":5e5,\"rope_parameters\":{\"rope_theta\":500000}}"),
+        BITNET_OK);
+    assert_true(config.hparams.rope_base == 500000.0f);
+}
+
+TEST(windows_and_two_rope_bases_of_gemma_are_read_in_both_spellings)
+{
+    assert_int_equal(parse("{" GEMMA3 BASE "}"), BITNET_OK);
+    assert_string_equal(config.arch->name, "gemma3");
+    assert_true(config.hparams.window == 8 && config.hparams.window_period == 2);
+    assert_true(config.hparams.rope_base == 1e6f && config.hparams.local_rope_base == 1e4f);
+    assert_true(config.hparams.query_scale == 0.125f && config.is_tied && config.is_backbone);
+#define NESTED(types, full)                                                                        \
+    "{" GEMMA3_BUT_ROPE BASE ",\"layer_types\":[" types                                            \
+    "],\"rope_parameters\":{\"full_attention\":{"                                                  \
+    "\"rope_theta\":2e6" full                                                                      \
+    "},\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":3e4}}}"
+#define S "\"sliding_attention\""
+#define F "\"full_attention\""
+    assert_int_equal(parse(NESTED(S "," F, "")), BITNET_OK);
+    assert_true(config.hparams.window == 8 && config.hparams.window_period == 2);
+    assert_true(config.hparams.rope_base == 2e6f && config.hparams.local_rope_base == 3e4f);
+    assert_int_equal(parse(NESTED(S "," S, "")), BITNET_OK);
+    assert_int_equal(config.hparams.window_period, 3); /* no layer reaches it */
+    assert_int_equal(parse(NESTED(F "," F, "")), BITNET_OK);
+    assert_int_equal(config.hparams.window, 0);
+    assert_int_equal(parse(NESTED(S "," F, ",\"rope_type\":\"linear\",\"factor\":8.0")), BITNET_OK);
+    assert_true(config.hparams.rope_scale == 8.0f);
+    REFUSES(BITNET_UNSUPPORTED, NESTED(F "," S, ""), "'layer_types' has no period: layer 1");
+    REFUSES(BITNET_FORMAT, NESTED(S, ""), "'layer_types' is no list of 2 layers");
+    REFUSES(BITNET_UNSUPPORTED, NESTED(S "," F, ",\"rope_type\":\"yarn\""), "'yarn'");
+#undef NESTED
+#undef S
+#undef F
+    /* The head size gives the scale that is usual: nothing to say. */
+    assert_int_equal(
+        parse("{\"architectures\":[\"Gemma3ForCausalLM\"],\"model_type\":\"gemma3_text\","
+              "\"hidden_activation\":\"gelu_pytorch_tanh\",\"head_dim\":32,"
+              "\"query_pre_attn_scalar\":32,\"sliding_window\":8,\"rope_theta\":1e6,"
+              "\"rope_local_base_freq\":1e4,\"sliding_window_pattern\":6," BASE "}"),
+        BITNET_OK);
+    assert_true(config.hparams.query_scale == 0 && !config.is_backbone);
+}
+
 TEST(special_token_ids_must_be_ids)
 {
     assert_int_equal(parse("{" LLAMA BASE ",\"bos_token_id\":1,\"eos_token_id\":[2,299]}"),
@@ -277,7 +422,7 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_a_plain_llama_with_the_defaults_of_transformers),
+        cmocka_unit_test(reads_a_plain_llama_as_it_was_meant_before_later_keys_came),
         cmocka_unit_test(the_class_of_the_linear_layers_gives_the_direction_of_the_scale),
         cmocka_unit_test(layers_of_1bitllm_are_masters_without_saying_so),
         cmocka_unit_test(refuses_other_ways_of_quantizing),
@@ -287,6 +432,10 @@ int main(void)
         cmocka_unit_test(numbers_must_agree_with_each_other),
         cmocka_unit_test(rope_is_read_from_old_and_new_files_and_never_guessed),
         cmocka_unit_test(frequencies_of_llama_3_1_are_stretched_by_wavelength),
+        cmocka_unit_test(what_a_configuration_class_would_make_up_must_be_said),
+        cmocka_unit_test(what_contradicts_the_architecture_is_refused_by_name),
+        cmocka_unit_test(what_is_said_twice_must_agree),
+        cmocka_unit_test(windows_and_two_rope_bases_of_gemma_are_read_in_both_spellings),
         cmocka_unit_test(special_token_ids_must_be_ids),
         cmocka_unit_test(refuses_text_that_is_no_object),
         cmocka_unit_test(survives_the_failure_of_each_allocation),
