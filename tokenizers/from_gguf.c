@@ -293,6 +293,10 @@ static enum bitnet_status read_special(struct source *source)
         {"tokenizer.ggml.seperator_token_id", &special->sep}, /* spelt so */
         {"tokenizer.ggml.padding_token_id", &special->pad},
         {"tokenizer.ggml.mask_token_id", &source->tokenizer->mask},
+        {"tokenizer.ggml.eom_token_id", &source->tokenizer->ends[0]},
+        {"tokenizer.ggml.fim_pad_token_id", &source->tokenizer->ends[1]},
+        {"tokenizer.ggml.fim_rep_token_id", &source->tokenizer->ends[2]},
+        {"tokenizer.ggml.fim_sep_token_id", &source->tokenizer->ends[3]},
     };
     enum bitnet_status status = BITNET_OK;
     set_default_ids(source->tokenizer);

@@ -61,6 +61,7 @@ struct bitnet_tokenizer {
     bool add_bos_is_given, add_eos_is_given; /* the source says so, it is no default */
     bool add_space_prefix_is_given;
     bool add_bos_token, add_eos_token; /* what it says, for the GGUF */
+    int32_t ends[4];                   /* by the file's word: eom, and three of fill-in-the-middle */
     int32_t *eog;                      /* [n_eog], in `arena` */
     size_t n_eog;
     enum strip_rule strip_rule;

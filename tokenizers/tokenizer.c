@@ -26,6 +26,8 @@ struct bitnet_tokenizer *tokenizer_new(enum bitnet_tokenizer_kind kind)
         .pad = BITNET_NO_TOKEN,
     };
     tokenizer->cls = tokenizer->mask = BITNET_NO_TOKEN;
+    for (size_t i = 0; i < sizeof tokenizer->ends / sizeof tokenizer->ends[0]; i++)
+        tokenizer->ends[i] = BITNET_NO_TOKEN;
     return tokenizer;
 }
 
@@ -173,7 +175,7 @@ static const struct known {
 };
 
 #define N_KNOWN (sizeof known_texts / sizeof known_texts[0])
-#define MAX_EOG (N_KNOWN + 4)
+#define MAX_EOG (N_KNOWN + 8)
 
 static void add_eog(struct bitnet_tokenizer *tokenizer, int32_t id)
 {
@@ -191,6 +193,8 @@ enum bitnet_status tokenizer_find_eog(struct bitnet_tokenizer *tokenizer, struct
     tokenizer->n_eog = 0;
     add_eog(tokenizer, tokenizer->special.eos);
     add_eog(tokenizer, tokenizer->special.eot);
+    for (size_t i = 0; i < sizeof tokenizer->ends / sizeof tokenizer->ends[0]; i++)
+        add_eog(tokenizer, tokenizer->ends[i]);
     for (size_t i = 0; i < N_KNOWN; i++) {
         int32_t id = vocab_find_token(vocab, bitnet_str_of(known_texts[i].text));
         if (id < 0) continue;
