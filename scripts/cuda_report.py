@@ -26,8 +26,8 @@ def kernels(lines):
 
 def readable(names):
     try:
-        text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True)
-        return dict(zip(names, (re.sub(r"\(.*", "", n).replace("void ", "") for n in text.stdout.split("\n"))))
+        text = subprocess.run(["c++filt", "-p"], input="\n".join(names), capture_output=True, text=True)
+        return dict(zip(names, (n.replace("void ", "") for n in text.stdout.split("\n"))))
     except OSError:
         return {n: n for n in names}
 
@@ -44,10 +44,10 @@ def main():
     n_spilled = 0
     for kernel, chips in sorted(by_kernel.items()):
         cells = []
-        for chip, registers, shared, spilled in sorted(chips):
+        for chip, registers, _, spilled in sorted(chips):
             n_spilled += spilled > 0
-            cells.append(f"{chip} {registers} regs" + (f" {spilled} B SPILLED" if spilled else ""))
-        print(f"{kernel}: {chips[0][2]} B shared; " + ", ".join(cells))
+            cells.append(f"{chip} {registers}" + (f" ({spilled} B SPILLED)" if spilled else ""))
+        print(f"{kernel}: {chips[0][2]} B shared; registers: " + ", ".join(cells))
     if n_spilled:
         sys.exit(f"{n_spilled} kernels spill registers")
     print(f"{len(by_kernel)} kernels, no spills")

@@ -40,7 +40,7 @@ static __device__ __forceinline__ float *partial_of(const struct attend_job &job
 #define MINUS_INFINITY __uint_as_float(0xff800000u)
 
 template <int DIM_MAX>
-static __global__ void __launch_bounds__(ATTEND_THREADS) partial_kernel(struct attend_job job)
+static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struct attend_job job)
 {
     enum { DIMS = DIM_MAX / LANES, KEY_STRIDE = DIM_MAX + 2 };
     __shared__ float queries[ROWS][DIM_MAX + 1];

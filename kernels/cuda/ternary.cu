@@ -68,7 +68,7 @@ static __device__ __forceinline__ void add_step(struct planes &sum, uint32_t w, 
 enum { FOLD_GROUPS = 4096 };
 
 template <int TOKENS>
-static __global__ void __launch_bounds__(GEMV_WARPS *WARP)
+static __global__ void __launch_bounds__(GEMV_WARPS *WARP, 4)
     gemv_kernel(struct products products, struct input x)
 {
     __shared__ int partial[GEMV_WARPS][TOKENS][DEVICE_TILE_ROWS];
@@ -154,7 +154,7 @@ static __device__ __forceinline__ void multiply_group(int c[4], const uint4 &w, 
 /* NT times 8 tokens. A token beyond the last reads the last one's codes; its result goes nowhere.
  */
 template <int NT>
-static __global__ void __launch_bounds__(GEMV_WARPS *WARP)
+static __global__ void __launch_bounds__(GEMV_WARPS *WARP, 4)
     skinny_kernel(struct products products, struct input x)
 {
     __shared__ int partial[GEMV_WARPS][NT * 8][DEVICE_TILE_ROWS];
