@@ -7,6 +7,7 @@
 #include "plan.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/cpu.h"
 
 #include "pooling.h"
 
@@ -14,9 +15,11 @@
 #include <math.h>
 #include <stdio.h> /* snprintf */
 
-/* Encoded rows that are gathered before they are written; less under --max-memory. */
-#define BLOCK_BYTES_MAX (8u << 20)
-#define BLOCK_BYTES_MIN (64u << 10)
+/* Encoded rows that are gathered before they are written, and numbers that a thread handles at
+ * once: enough to forget the cost of handing them over, few enough for a cache. Less under
+ * --max-memory. */
+#define BLOCK_BYTES   (8u << 20)
+#define BAND_ELEMENTS 65536u
 
 static enum bitnet_status no_memory(struct bitnet_error *err)
 {
@@ -107,7 +110,7 @@ static enum bitnet_status load_scale(float *ws, const struct st_tensor *tensor,
         return bitnet_fail(err, BITNET_UNSUPPORTED,
                            "weight_scale is %s with %zu bytes, expected one float",
                            tensor->dtype->name, tensor->data.n);
-    floats_load(tensor->dtype->kind, tensor->data.at, 1, ws);
+    floats_load(loops_at(0), tensor->dtype->kind, tensor->data.at, 1, ws);
     if (isfinite(*ws) && *ws > 0) return BITNET_OK;
     return bitnet_fail(err, BITNET_FORMAT, "weight_scale is %g (must be positive and finite)",
                        (double)*ws);
@@ -261,7 +264,8 @@ static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item 
     const struct st_tensor *tensor = item->tensor;
     bool is_vector = role->cols == BITNET_DIM_NONE;
     uint64_t n = bitnet_dim_size(h, role->rows), m = is_vector ? 0 : bitnet_dim_size(h, role->cols);
-    item->weight = (struct weight){.dtype = tensor->dtype->kind,
+    item->weight = (struct weight){.loops = plan->loops,
+                                   .dtype = tensor->dtype->kind,
                                    .data = tensor->data,
                                    .rows = is_vector ? 1 : (size_t)n,
                                    .cols = (size_t)(is_vector ? n : m)};
@@ -471,6 +475,15 @@ static enum bitnet_status plan_tensors(struct bitnet_plan *plan, struct bitnet_e
 
 /* --- the whole --- */
 
+enum bitnet_status plan_choose_means(struct bitnet_plan *plan, struct bitnet_error *err)
+{
+    const struct bitnet_convert_options *o = &plan->options;
+    uint32_t cpu = bitnet_cpu_detect();
+    if (o->cpu_mask || o->cpu_is_given) cpu &= o->cpu_mask;
+    plan->loops = loops_select(cpu);
+    return bitnet_pool_new(&plan->pool, o->n_threads, err);
+}
+
 /* The exact size comes from a writer that is told everything and then abandoned. */
 static enum bitnet_status measure_file(struct bitnet_plan *plan, struct bitnet_error *err)
 {
@@ -492,12 +505,13 @@ static void measure_memory(struct bitnet_plan *plan)
     plan->peak_bytes = workspace_total(&sizes) + measuring;
 }
 
-/* Blocks of rows can be smaller; a matrix that is encoded whole cannot. */
+/* Blocks and bands can be smaller, down to the rows that a type cannot part. */
 static enum bitnet_status keep_to(struct bitnet_plan *plan, uint64_t max_memory,
                                   struct bitnet_error *err)
 {
-    while (plan->peak_bytes > max_memory && plan->block_bytes > BLOCK_BYTES_MIN) {
+    while (plan->peak_bytes > max_memory && plan->block_bytes > 1) {
         plan->block_bytes /= 2;
+        plan->band_elements = (plan->band_elements + 1) / 2;
         measure_memory(plan);
     }
     if (plan->peak_bytes <= max_memory) return BITNET_OK;
@@ -509,7 +523,8 @@ static enum bitnet_status keep_to(struct bitnet_plan *plan, uint64_t max_memory,
 
 enum bitnet_status plan_measure(struct bitnet_plan *plan, struct bitnet_error *err)
 {
-    plan->block_bytes = BLOCK_BYTES_MAX;
+    plan->block_bytes = BLOCK_BYTES;
+    plan->band_elements = BAND_ELEMENTS;
     enum bitnet_status status = measure_file(plan, err);
     if (!status) measure_memory(plan);
     if (status || plan->options.max_memory == 0) return status;
@@ -559,7 +574,7 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
     if (!status)
         status = pooling_read(&plan->config.hparams.pooling, model_dir, plan->config.hparams.n_embd,
                               err);
-    if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
+    if (!status) status = plan_choose_means(plan, err);
     if (!status) {
         status = plan_tensors(plan, err);
         if (status) bitnet_error_prefix(err, status, "%s", model_dir);

@@ -45,16 +45,18 @@ struct bitnet_plan {
     struct bitnet_gguf_edit *edits; /* --override-kv, then --metadata, each key once */
     size_t n_edits;
     struct bitnet_pool *pool;
-    const char *path;      /* of the folder or the GGUF */
-    char *name;            /* general.name */
-    char size_label[16];   /* general.size_label: "2.4B" */
-    const char *file_name; /* the default one */
+    const struct loops *loops; /* for this CPU */
+    const char *path;          /* of the folder or the GGUF */
+    char *name;                /* general.name */
+    char size_label[16];       /* general.size_label: "2.4B" */
+    const char *file_name;     /* the default one */
     enum bitnet_dialect dialect;
     struct bitnet_plan_row *rows;
     struct plan_item *items; /* same index */
     size_t n;
     uint64_t file_bytes, peak_bytes, parameters;
-    size_t block_bytes; /* encoded rows that are gathered before they are written */
+    size_t block_bytes;   /* encoded rows that are gathered before they are written */
+    size_t band_elements; /* numbers that a thread handles at once */
     struct bitnet_proof proof;
     char *published; /* path of the file, or of part 1; NULL: not run */
 };
@@ -70,6 +72,8 @@ enum bitnet_dtype plan_type_for(const struct bitnet_plan *plan, struct bitnet_st
                                 enum bitnet_dtype type);
 enum bitnet_status plan_find_importance(const struct bitnet_plan *plan, struct plan_item *item,
                                         struct bitnet_str target, struct bitnet_error *err);
+/* threads, and loops for this CPU; */
+enum bitnet_status plan_choose_means(struct bitnet_plan *plan, struct bitnet_error *err);
 enum bitnet_dtype plan_embed_type(const struct bitnet_convert_options *options);
 bool plan_is_ternary_type(enum bitnet_dtype type);
 /* plain floats asked for as trits: right only if they are trits already (INEXACT otherwise); */
@@ -106,26 +110,38 @@ struct bitnet_output;
 enum bitnet_status plan_begin_ini(const struct bitnet_plan *plan, const char *path,
                                   struct bitnet_output **out, struct bitnet_error *err);
 
+/* One thread's memory: a band of rows, from the source and as it goes into the file. */
+struct bench {
+    float *row; /* [2][widest] */
+    struct band_memory source;
+    int8_t *trits;  /* of the target's band, at least one row */
+    float *scales;  /* of it */
+    uint8_t *bytes; /* where its bytes are put together, for types that need it */
+};
 /* Memory that lasts for a whole run, as large as the largest tensor needs. */
 struct workspace {
-    int8_t *trits;        /* a whole matrix, or a row per thread */
-    float *scales;        /* of one matrix */
-    int8_t *source_trits; /* an encoded source, loaded */
-    float *source_scales;
-    float *expected;  /* scales that verify expects */
-    uint8_t *bytes;   /* an encoded matrix, or a block of encoded rows */
-    float *row;       /* [threads][2][widest] */
-    double *row_sums; /* [tallest] */
+    struct bench *benches; /* [n_threads] */
+    size_t n_threads;
+    uint8_t *bytes;              /* encoded rows, until they are written */
+    double *row_sums;            /* [tallest] */
+    size_t *source_rows;         /* [tallest] */
+    struct joined_scale *joined; /* of each band */
     size_t widest;
 };
-/* Sizes of the fields, in bytes; their sum is what a run takes. */
+/* How many of each there are; their sum in bytes is what a run takes. */
 struct workspace_sizes {
-    size_t trits, scales, source_trits, source_scales, bytes, row, row_sums, widest;
+    size_t n_threads, widest, tallest, n_bands, bytes, band_trits, band_scales, band_bytes,
+        source_trits, source_scales, source_bytes;
 };
 struct workspace_sizes workspace_measure(const struct bitnet_plan *plan);
 uint64_t workspace_total(const struct workspace_sizes *sizes);
-/* Rows that are encoded together and written at once. */
-size_t rows_per_block(const struct bitnet_plan *plan, const struct plan_item *item);
+enum bitnet_status workspace_take(struct workspace *space, const struct bitnet_plan *plan,
+                                  struct bitnet_error *err);
+void workspace_free(struct workspace *space);
+/* Rows that one thread handles at once, and rows that are gathered and written at once: multiples
+ * of the former, or all. */
+size_t plan_band_rows(const struct bitnet_plan *plan, const struct plan_item *item);
+size_t plan_block_rows(const struct bitnet_plan *plan, const struct plan_item *item);
 
 /* Reads the unpublished file back and compares it with the source, read anew. INTEGRITY when they
  * differ. Fills is_exact and max_deviation of each row. */

@@ -57,11 +57,24 @@ static bool is_float(enum bitnet_dtype type)
     return bitnet_dtype_info(type)->kind == BITNET_KIND_FLOAT;
 }
 
-static enum bitnet_status set_copy(struct plan_item *item, struct bitnet_plan_row *row)
+/* Copied bytes are looked at on their way, if there is a codec for them: rows of floats, or, of a
+ * ternary tensor, its trits. */
+static enum bitnet_status set_copy(struct bitnet_plan *plan, struct plan_item *item,
+                                   struct bitnet_plan_row *row)
 {
+    struct weight *w = &item->weight;
+    const struct bitnet_tensor *t = item->gguf_tensor;
+    bool is_ternary = plan_is_ternary_type(t->type);
     item->mode = PLAN_BY_COPY;
-    item->weight.kind = WEIGHT_FLOATS;
-    row->n_bytes = item->gguf_tensor->data.n;
+    w->from.rows = item->layout.rows = w->rows = (size_t)(t->dims[1] * t->dims[2] * t->dims[3]);
+    w->codec = bitnet_codec(t->type);
+    if (is_ternary && tile_find(&w->from, plan->gguf, &plan->source_tiles, NULL)) w->codec = NULL;
+    w->kind = is_ternary && w->codec ? WEIGHT_ENCODED : WEIGHT_FLOATS;
+    row->n_bytes = t->data.n;
+    if (!w->codec && bitnet_dtype_info(t->type)->kind != BITNET_KIND_INTEGER)
+        bitnet_log_say(plan->options.log, BITNET_LOG_WARNING,
+                       "tensor %s: %s cannot be read here; it is copied unseen",
+                       BITNET_QUOTE(t->name), bitnet_dtype_info(t->type)->label);
     return BITNET_OK;
 }
 
@@ -85,15 +98,18 @@ static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item 
 {
     const struct bitnet_tensor *t = item->gguf_tensor;
     struct weight *w = &item->weight;
-    *w = (struct weight){.data = t->data, .rows = (size_t)t->dims[1], .cols = (size_t)t->dims[0]};
+    *w = (struct weight){.loops = plan->loops,
+                         .data = t->data,
+                         .rows = (size_t)t->dims[1],
+                         .cols = (size_t)t->dims[0]};
     w->from = (struct bitnet_layout){.type = t->type, .rows = w->rows, .cols = w->cols};
     if (t->type == BITNET_DTYPE_i2_s) w->from.order = plan->options.i2_s_order;
     item->layout = w->from;
     bool is_same = row->type == t->type && w->from.order == BITNET_I2_S_A;
     if (is_same && !(is_linear && plan_is_ternary_type(t->type)) && !is_float(t->type))
-        return set_copy(item, row);
+        return set_copy(plan, item, row);
     if (t->n_dims > 2) {
-        if (is_same) return set_copy(item, row);
+        if (is_same) return set_copy(plan, item, row);
         return bitnet_fail(err, BITNET_UNSUPPORTED, "%u dimensions cannot change their type",
                            t->n_dims);
     }
@@ -148,7 +164,7 @@ static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struc
     plan->has_norms_in =
         bitnet_gguf_find_tensor(plan->gguf, BITNET_STR("blk.0.attn_q_norm_in.weight")) != NULL;
     if (!status) status = bitnet_arch_validate(plan->gguf, err);
-    if (!status) status = bitnet_pool_new(&plan->pool, plan->options.n_threads, err);
+    if (!status) status = plan_choose_means(plan, err);
     if (!status) status = plan_tensors(plan, err);
     if (!status) status = plan_choose_dialect(plan, err);
     if (!status) status = plan_names(plan, path, err);

@@ -79,7 +79,7 @@ static enum bitnet_status load_vector(const struct st_tensor *t, size_t n, float
     if (!is_floats(t) || t->n_dims != 1 || t->dims[0] != n)
         return bitnet_fail(err, BITNET_FORMAT, "reference: tensor %s is no vector of %zu floats",
                            BITNET_QUOTE(t->name), n);
-    floats_load(t->dtype->kind, t->data.at, n, out);
+    floats_load(loops_at(0), t->dtype->kind, t->data.at, n, out);
     return BITNET_OK;
 }
 
@@ -142,7 +142,7 @@ static void weight_row(const struct linear *l, size_t r, float *out)
         return;
     }
     const struct st_tensor *t = l->weight;
-    floats_load(t->dtype->kind, t->data.at + r * (t->data.n / l->rows), l->cols, out);
+    floats_load(loops_at(0), t->dtype->kind, t->data.at + r * (t->data.n / l->rows), l->cols, out);
     if (l->kind == LINEAR_MASTERS)
         for (size_t c = 0; c < l->cols; c++) {
             float trit = rintf(out[c] * l->inverse);
@@ -189,7 +189,7 @@ static enum bitnet_status find_packed_scale(const struct pass *p, struct linear 
     if (!scale || !is_floats(scale) || scale->data.n != scale->dtype->bits / 8)
         return bitnet_fail(err, BITNET_FORMAT, "reference: tensor %s has no single weight_scale",
                            BITNET_QUOTE(l->weight->name));
-    floats_load(scale->dtype->kind, scale->data.at, 1, &ws);
+    floats_load(loops_at(0), scale->dtype->kind, scale->data.at, 1, &ws);
     l->scale = multiplies ? ws : 1.0f / ws;
     return BITNET_OK;
 }

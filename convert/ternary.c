@@ -12,29 +12,18 @@
 
 #include <assert.h>
 
-#include "bitnet/dtype.h"
-
-#define LANES 16
-
-static uint32_t bits_of(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-void floats_load(enum st_kind kind, const uint8_t *in, size_t n, float *out)
+void floats_load(const struct loops *loops, enum st_kind kind, const uint8_t *in, size_t n,
+                 float *out)
 {
     switch (kind) {
     case ST_F32:
-        for (size_t i = 0; i < n; i++) out[i] = bitnet_load_f32(in + 4 * i);
+        bitnet_load_f32s(in, n, out);
         break;
     case ST_BF16:
-        for (size_t i = 0; i < n; i++)
-            out[i] = ternary_magnitude((uint32_t)bitnet_load_u16(in + 2 * i) << 16);
+        loops->load_bf16(in, n, out);
         break;
     case ST_F16:
-        for (size_t i = 0; i < n; i++) out[i] = bitnet_f16_to_f32(bitnet_load_u16(in + 2 * i));
+        loops->load_f16(in, n, out);
         break;
     case ST_F64:
         for (size_t i = 0; i < n; i++) out[i] = (float)bitnet_load_f64(in + 8 * i);
@@ -44,49 +33,11 @@ void floats_load(enum st_kind kind, const uint8_t *in, size_t n, float *out)
     }
 }
 
-uint32_t floats_largest(const float *x, size_t n)
+const float *floats_in_place(enum st_kind kind, const uint8_t *in)
 {
-    uint32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t magnitude = bits_of(x[i]) & 0x7fffffffu;
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest;
-}
-
-/* One step of all lanes. A fixed trip count lets every compiler use its vectors. */
-static void measure_lanes(const float *x, double *sum, uint32_t *largest, uint32_t *smallest)
-{
-    for (size_t l = 0; l < LANES; l++) {
-        uint32_t magnitude = bits_of(x[l]) & 0x7fffffffu;
-        sum[l] += (double)ternary_magnitude(magnitude);
-        largest[l] = magnitude > largest[l] ? magnitude : largest[l];
-        uint32_t below = magnitude - 1; /* zero wraps to the top and so never is the smallest */
-        smallest[l] = below < smallest[l] ? below : smallest[l];
-    }
-}
-
-void ternary_measure_row(const float *x, size_t n, struct row_facts *facts)
-{
-    double sum[LANES] = {0};
-    uint32_t largest[LANES] = {0}, smallest[LANES];
-    float tail[LANES] = {0}; /* a zero changes nothing */
-    memset(smallest, 0xff, sizeof smallest);
-    size_t whole = n - n % LANES;
-    for (size_t c = 0; c < whole; c += LANES) measure_lanes(x + c, sum, largest, smallest);
-    if (whole < n) {
-        memcpy(tail, x + whole, (n - whole) * sizeof *x);
-        measure_lanes(tail, sum, largest, smallest);
-    }
-    for (size_t step = LANES / 2; step > 0; step /= 2)
-        for (size_t l = 0; l < step; l++) {
-            sum[l] += sum[l + step];
-            if (largest[l + step] > largest[l]) largest[l] = largest[l + step];
-            if (smallest[l + step] < smallest[l]) smallest[l] = smallest[l + step];
-        }
-    facts->sum_abs = sum[0];
-    facts->largest = largest[0];
-    facts->smallest = smallest[0] == 0xffffffffu ? TERNARY_ALL_ZERO : smallest[0] + 1;
+    bool is_aligned = (uintptr_t)in % _Alignof(float) == 0;
+    return kind == ST_F32 && BITNET_IS_LITTLE_ENDIAN && is_aligned ? (const float *)(const void *)in
+                                                                   : NULL;
 }
 
 struct absmean ternary_absmean(const struct row_facts *facts, size_t rows, size_t cols)
@@ -98,19 +49,6 @@ struct absmean ternary_absmean(const struct row_facts *facts, size_t rows, size_
     result.inverse = 1.0f / (mean > 1e-5f ? mean : 1e-5f);
     result.scale = 1.0f / result.inverse;
     return result;
-}
-
-void ternary_round_row(const float *x, size_t n, float inverse, int8_t *trits)
-{
-    for (size_t c = 0; c < n; c++) {
-        float v = x[c] * inverse; /* exactly 0.5 goes to the even neighbour, which is 0 */
-        trits[c] = (int8_t)((v > 0.5f) - (v < -0.5f));
-    }
-}
-
-void ternary_sign_row(const float *x, size_t n, int8_t *trits)
-{
-    for (size_t c = 0; c < n; c++) trits[c] = (int8_t)((x[c] > 0) - (x[c] < 0));
 }
 
 void ternary_unpack_row(const uint8_t *packed, size_t rows, size_t cols, size_t row, int8_t *trits)

@@ -17,9 +17,9 @@ struct check {
     const struct workspace *space;
     struct bitnet_layout layout; /* with the tile that the file says */
     const struct bitnet_tensor *written;
-    _Atomic size_t first_bad; /* lowest row of the source that differs; SIZE_MAX: none */
-    double *deviations;       /* [rows], largest of each */
-    _Atomic uint64_t loss;    /* of lossy masters: largest |source - trit * scale|, as bits */
+    size_t band_rows;
+    _Atomic size_t first_bad;   /* lowest row of a band that differs; SIZE_MAX: none */
+    _Atomic uint64_t deviation; /* largest |written - source|, as bits */
 };
 
 static void lower_to(_Atomic size_t *a, size_t b)
@@ -40,17 +40,20 @@ static size_t target_row(const struct weight *w, size_t source_row)
     return head * head_dim + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
-static void source_floats(const struct weight *w, size_t source_row, float *out)
+/* In `scratch`, or where they lie. */
+static const float *source_floats(const struct weight *w, size_t source_row, float *scratch)
 {
+    const uint8_t *in = w->data.at + source_row * (w->data.n / w->rows);
     if (w->codec) {
-        size_t row_bytes = w->data.n / w->rows;
-        w->codec->decode_rows(&w->from, w->data.at + source_row * row_bytes, 1, out);
-        return;
+        w->codec->decode_rows(&w->from, in, 1, scratch);
+        return scratch;
     }
-    size_t n_bytes = w->data.n / w->rows;
-    floats_load(w->dtype, w->data.at + source_row * n_bytes, w->cols, out);
+    const float *row = w->shift == 0 ? floats_in_place(w->dtype, in) : NULL;
+    if (row) return row;
+    floats_load(weight_loops(w), w->dtype, in, w->cols, scratch);
     for (size_t c = 0; w->shift != 0 && c < w->cols; c++)
-        out[c] = 1.0f + out[c]; /* Gemma's norms */
+        scratch[c] = 1.0f + scratch[c]; /* Gemma's norms */
+    return scratch;
 }
 
 static void packed_trits(const struct weight *w, size_t source_row, int8_t *out)
@@ -64,60 +67,35 @@ static void packed_trits(const struct weight *w, size_t source_row, int8_t *out)
     for (size_t c = 0; c < w->cols; c++) out[c] = trit_of[in[c]];
 }
 
-/* Adding 1.5 * 2^23 leaves no room for a fraction, so the hardware rounds half to even. (Where |v|
- * is too large for that there is nothing to round, and the sign is kept.) */
-static void master_trits(const float *x, size_t n, float inverse, int8_t *out)
-{
-    for (size_t c = 0; c < n; c++) {
-        float v = x[c] * inverse;
-        v = (v + 12582912.0f) - 12582912.0f;
-        out[c] = (int8_t)((v > 0) - (v < 0));
-    }
-}
-
-/* 2, which no codec gives, for what is none of the three numbers. */
-static void float_trits(const float *x, size_t n, float scale, int8_t *out)
-{
-    for (size_t c = 0; c < n; c++)
-        out[c] = x[c] == 0 ? 0 : x[c] == scale ? 1 : x[c] == -scale ? -1 : 2;
-}
-
 /* The scale of the number at this place of the source. */
 static float scale_of(const struct weight *w, size_t source_row, size_t col)
 {
-    if (w->granularity == BITNET_SCALES_ROW) return w->scales[source_row];
+    size_t row = source_row - w->first_loaded;
+    if (w->granularity == BITNET_SCALES_ROW) return w->scales[row];
     if (w->granularity != BITNET_SCALES_BLOCK) return w->scale;
     size_t block = bitnet_dtype_info(w->from.type)->block;
-    return w->scales[source_row * (w->cols / block) + col / block];
+    return w->scales[row * (w->cols / block) + col / block];
 }
 
-/* The trits that a row of the source must have given; `floats` is scratch, and keeps the row. */
-static void source_trits(const struct weight *w, size_t source_row, float *floats, int8_t *out)
+/* The trits that a row of the source must have given. Returns its floats, when it has any; `sum` is
+ * of the magnitudes of masters. */
+static const float *source_trits(const struct weight *w, size_t source_row, float *scratch,
+                                 int8_t *out, double *sum)
 {
     if (w->kind == WEIGHT_PACKED) {
         packed_trits(w, source_row, out);
-        return;
+        return NULL;
     }
     if (w->kind == WEIGHT_ENCODED) {
-        memcpy(out, w->loaded + source_row * w->cols, w->cols);
-        return;
+        memcpy(out, w->loaded + (source_row - w->first_loaded) * w->cols, w->cols);
+        return NULL;
     }
-    source_floats(w, source_row, floats);
+    const float *floats = source_floats(w, source_row, scratch);
     if (w->kind == WEIGHT_MASTERS)
-        master_trits(floats, w->cols, w->inverse, out);
+        *sum = weight_loops(w)->expect_rounded(floats, w->cols, w->inverse, out);
     else
-        float_trits(floats, w->cols, scale_of(w, source_row, 0), out);
-}
-
-static double sum_of_magnitudes(const float *x, size_t n)
-{
-    double even = 0, odd = 0;
-    for (size_t c = 0; c + 1 < n; c += 2) {
-        even += fabs((double)x[c]);
-        odd += fabs((double)x[c + 1]);
-    }
-    if (n % 2) even += fabs((double)x[n - 1]);
-    return even + odd;
+        weight_loops(w)->expect_signs(floats, w->cols, scale_of(w, source_row, 0), out);
+    return floats;
 }
 
 /* --- by trits --- */
@@ -130,42 +108,21 @@ static void raise_to(_Atomic uint64_t *a, double b)
     }
 }
 
-static void measure_loss(struct check *k, const float *floats, const int8_t *trits)
+static double largest_deviation(const struct check *k)
 {
-    double worst = 0, scale = (double)k->item->weight.scale;
-    for (size_t c = 0; c < k->layout.cols; c++)
-        worst = fmax(worst, fabs((double)floats[c] - trits[c] * scale));
-    raise_to(&k->loss, worst);
+    uint64_t bits = atomic_load(&k->deviation);
+    double d;
+    memcpy(&d, &bits, sizeof d);
+    return d;
 }
 
-static void compare_trits(void *ctx, size_t begin, size_t end, unsigned thread)
-{
-    struct check *k = ctx;
-    const struct weight *w = &k->item->weight;
-    float *floats = k->space->row + (size_t)thread * 2 * k->space->widest;
-    int8_t *expected = (int8_t *)(floats + k->space->widest);
-    for (size_t r = begin; r < end; r++) {
-        source_trits(w, r, floats, expected);
-        const int8_t *got = k->space->trits + target_row(w, r) * w->cols;
-        if (memcmp(expected, got, w->cols) != 0) lower_to(&k->first_bad, r);
-        if (w->kind == WEIGHT_MASTERS) k->space->row_sums[r] = sum_of_magnitudes(floats, w->cols);
-        if (w->is_lossy) measure_loss(k, floats, got);
-    }
-}
-
-static enum bitnet_status fail_trit(const struct check *k, struct bitnet_error *err)
-{
-    const struct weight *w = &k->item->weight;
-    float *floats = k->space->row;
-    int8_t *expected = (int8_t *)(floats + k->space->widest);
-    size_t r = atomic_load(&k->first_bad), c = 0;
-    source_trits(w, r, floats, expected);
-    const int8_t *got = k->space->trits + target_row(w, r) * w->cols;
-    while (expected[c] == got[c]) c++;
-    return bitnet_fail(err, BITNET_INTEGRITY,
-                       "row %zu column %zu holds the trit %d, the source has %d (its row %zu)",
-                       target_row(w, r), c, got[c], expected[c], r);
-}
+/* A band of rows of the file, decoded, and what the source says there. */
+struct band {
+    const struct weight *source;
+    const int8_t *trits; /* [rows][cols] */
+    const float *scales; /* as many as the type keeps for these rows */
+    size_t first_row;
+};
 
 /* The mean of the masters, summed in another order, must agree to the last bits of a double. */
 static enum bitnet_status check_mean(const struct check *k, struct bitnet_error *err)
@@ -181,17 +138,16 @@ static enum bitnet_status check_mean(const struct check *k, struct bitnet_error 
 }
 
 /* The scale that covers this place in the file. */
-static float written_scale(const struct check *k, size_t row, size_t col)
+static float written_scale(const struct check *k, const struct band *band, size_t row, size_t col)
 {
+    size_t block = bitnet_dtype_info(k->layout.type)->block, r = row - band->first_row;
     switch (k->item->codec->scales) {
     case BITNET_SCALES_ROW:
-        return k->space->scales[row];
-    case BITNET_SCALES_BLOCK: {
-        size_t block = bitnet_dtype_info(k->layout.type)->block;
-        return k->space->scales[row * (k->layout.cols / block) + col / block];
-    }
+        return band->scales[r];
+    case BITNET_SCALES_BLOCK:
+        return band->scales[r * (k->layout.cols / block) + col / block];
     default:
-        return k->space->scales[0];
+        return band->scales[0];
     }
 }
 
@@ -212,157 +168,202 @@ static bool any_trit(const int8_t *trits, size_t n)
     return false;
 }
 
-static enum bitnet_status check_scale(const struct check *k, size_t source_row, size_t col,
-                                      struct bitnet_plan_row *row, struct bitnet_error *err)
+static enum bitnet_status check_scale(struct check *k, const struct band *band, size_t row,
+                                      size_t col, struct bitnet_error *err)
 {
-    const struct weight *w = &k->item->weight;
-    float source = scale_of(w, source_row, col), expected = source;
-    float got = written_scale(k, target_row(w, source_row), col);
+    float source = scale_of(band->source, k->space->source_rows[row], col), expected = source;
+    float got = written_scale(k, band, row, col);
     if (k->item->codec->scales_are_f16) expected = bitnet_f16_to_f32(bitnet_f32_to_f16(source));
     if (memcmp(&got, &expected, sizeof got) != 0)
         return bitnet_fail(err, BITNET_INTEGRITY,
-                           "the scale at row %zu column %zu is %.9g, the source has %.9g",
-                           target_row(w, source_row), col, (double)got, (double)expected);
-    row->max_deviation = fmax(row->max_deviation, fabs((double)got - (double)source));
+                           "the scale at row %zu column %zu is %.9g, the source has %.9g", row, col,
+                           (double)got, (double)expected);
+    raise_to(&k->deviation, fabs((double)got - (double)source));
     return BITNET_OK;
 }
 
 /* Every scale of the file against the one of the source, bit for bit (or its f16). Where there is
  * no trit that it scales, a file with fewer scales may have another. */
-static enum bitnet_status check_scales(const struct check *k, struct bitnet_plan_row *row,
+static enum bitnet_status check_scales(struct check *k, const struct band *band, size_t n_rows,
                                        struct bitnet_error *err)
 {
-    const struct weight *w = &k->item->weight;
-    size_t step = scale_step(k);
+    const struct weight *w = band->source;
+    size_t step = scale_step(k), row = band->first_row;
     bool is_one =
         k->item->codec->scales == BITNET_SCALES_TENSOR && w->granularity <= BITNET_SCALES_TENSOR;
     enum bitnet_status status = BITNET_OK;
-    row->max_deviation = 0;
-    for (size_t r = 0; r < (is_one ? 1 : w->rows) && !status; r++)
+    if (is_one) return check_scale(k, band, row, 0, err);
+    for (size_t r = 0; r < n_rows && !status; r++)
         for (size_t c = 0; c < w->cols && !status; c += step) {
             size_t n = w->cols - c < step ? w->cols - c : step;
-            const int8_t *trits = k->space->trits + target_row(w, r) * w->cols + c;
-            if (is_one || any_trit(trits, n)) status = check_scale(k, r, c, row, err);
+            if (any_trit(band->trits + r * w->cols + c, n))
+                status = check_scale(k, band, row + r, c, err);
         }
-    row->is_exact = row->max_deviation == 0;
     return status;
 }
 
+static void measure_loss(struct check *k, const float *floats, const int8_t *trits)
+{
+    double worst = 0, scale = (double)k->item->weight.scale;
+    for (size_t c = 0; c < k->layout.cols; c++)
+        worst = fmax(worst, fabs((double)floats[c] - trits[c] * scale));
+    raise_to(&k->deviation, worst);
+}
+
+static enum bitnet_status check_row(struct check *k, const struct band *band, size_t row,
+                                    const struct bench *bench, struct bitnet_error *err)
+{
+    const struct weight *w = band->source;
+    int8_t *expected = (int8_t *)(bench->row + k->space->widest);
+    const int8_t *got = band->trits + (row - band->first_row) * w->cols;
+    size_t source_row = k->space->source_rows[row], c = 0;
+    double *sum = &k->space->row_sums[source_row];
+    const float *floats = source_trits(w, source_row, bench->row, expected, sum);
+    if (w->is_lossy) measure_loss(k, floats, got);
+    if (memcmp(expected, got, w->cols) == 0) return BITNET_OK;
+    while (expected[c] == got[c]) c++;
+    return bitnet_fail(err, BITNET_INTEGRITY,
+                       "row %zu column %zu holds the trit %d, the source has %d (its row %zu)", row,
+                       c, got[c], expected[c], source_row);
+}
+
+static size_t rows_in_band(const struct check *k, size_t row)
+{
+    size_t rest = k->layout.rows - row;
+    return rest < k->band_rows ? rest : k->band_rows;
+}
+
+static enum bitnet_status check_band(struct check *k, size_t row, const struct bench *bench,
+                                     struct bitnet_error *err)
+{
+    struct weight source;
+    struct bitnet_bytes written = k->written->data;
+    size_t n = rows_in_band(k, row);
+    enum bitnet_status status =
+        weight_load_band(&source, &k->item->weight, row, n, &bench->source, err);
+    if (status) return status;
+    status = bitnet_band_decode(&k->layout, row, n, written.at, written.n, bench->bytes,
+                                bench->trits, bench->scales, err);
+    if (status == BITNET_FORMAT && err) err->status = BITNET_INTEGRITY;
+    if (status) return BITNET_INTEGRITY;
+    struct band band = {&source, bench->trits, bench->scales, row};
+    status = check_scales(k, &band, n, err);
+    for (size_t r = row; r < row + n && !status; r++) status = check_row(k, &band, r, bench, err);
+    return status;
+}
+
+static void check_bands(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    struct check *k = ctx;
+    for (size_t b = begin; b < end; b++)
+        if (check_band(k, b * k->band_rows, &k->space->benches[thread], NULL))
+            lower_to(&k->first_bad, b * k->band_rows);
+}
+
+/* Threads only tell which band is wrong; the lowest one is looked at again, for its words. */
 static enum bitnet_status verify_trits(struct bitnet_plan *plan, struct check *k,
                                        struct bitnet_plan_row *row, struct bitnet_error *err)
 {
     const struct weight *w = &k->item->weight;
-    enum bitnet_status status =
-        k->item->codec->decode_trits(&k->layout, k->written->data.at, k->written->data.n,
-                                     k->space->trits, k->space->scales, err);
-    if (status == BITNET_FORMAT && err) err->status = BITNET_INTEGRITY;
-    if (status) return BITNET_INTEGRITY;
-    status = check_scales(k, row, err);
-    if (status) return status;
-    bitnet_pool_run(plan->pool, w->rows, 64, compare_trits, k);
-    if (atomic_load(&k->first_bad) != SIZE_MAX) return fail_trit(k, err);
-    if (w->is_lossy) {
-        uint64_t bits = atomic_load(&k->loss);
-        memcpy(&row->max_deviation, &bits, sizeof bits);
-        row->is_exact = false;
-    }
+    for (size_t r = 0; r < w->rows; r++) k->space->source_rows[target_row(w, r)] = r;
+    bitnet_pool_run(plan->pool, (w->rows + k->band_rows - 1) / k->band_rows, 1, check_bands, k);
+    size_t bad = atomic_load(&k->first_bad);
+    if (bad != SIZE_MAX) return check_band(k, bad, &k->space->benches[0], err);
+    row->max_deviation = largest_deviation(k);
+    row->is_exact = row->max_deviation == 0 && !w->is_lossy;
     return w->kind == WEIGHT_MASTERS ? check_mean(k, err) : BITNET_OK;
 }
 
 /* --- by rows of floats --- */
 
-static void source_values(const struct weight *w, size_t source_row, int8_t *trits, float *out)
+static const float *source_values(const struct weight *w, size_t source_row, int8_t *trits,
+                                  float *scratch)
 {
-    if (w->kind == WEIGHT_FLOATS) {
-        source_floats(w, source_row, out);
-        return;
+    if (w->kind == WEIGHT_FLOATS) return source_floats(w, source_row, scratch);
+    double sum;
+    size_t step =
+        w->granularity == BITNET_SCALES_BLOCK ? bitnet_dtype_info(w->from.type)->block : w->cols;
+    source_trits(w, source_row, scratch, trits, &sum);
+    for (size_t begin = 0; begin < w->cols; begin += step) {
+        float scale = scale_of(w, source_row, begin);
+        for (size_t c = begin; c < begin + step; c++)
+            scratch[c] = trits[c] == 0 ? 0.0f : (float)trits[c] * scale;
     }
-    source_trits(w, source_row, out, trits);
-    for (size_t c = 0; c < w->cols; c++)
-        out[c] = trits[c] == 0 ? 0.0f : trits[c] * scale_of(w, source_row, c);
+    return scratch;
 }
 
-/* True when number c of a row of bytes is what the documented rounding makes of x, bit for bit. */
-static bool is_rounded(enum bitnet_dtype type, const uint8_t *bytes, size_t c, float x)
+static enum bitnet_status fail_value(const struct check *k, size_t source_row, const float *values,
+                                     const uint8_t *again, const uint8_t *bytes,
+                                     struct bitnet_error *err)
 {
-    if (type == BITNET_DTYPE_f16) return bitnet_load_u16(bytes + 2 * c) == bitnet_f32_to_f16(x);
-    if (type == BITNET_DTYPE_bf16) return bitnet_load_u16(bytes + 2 * c) == bitnet_f32_to_bf16(x);
-    return bitnet_load_f32(bytes + 4 * c) == x;
+    const struct bitnet_dtype_info *info = bitnet_dtype_info(k->layout.type);
+    struct bitnet_layout one = {.type = k->layout.type, .rows = 1, .cols = 1};
+    size_t row = target_row(&k->item->weight, source_row), c = 0;
+    float written;
+    if (info->kind != BITNET_KIND_FLOAT)
+        return bitnet_fail(err, BITNET_INTEGRITY, "row %zu is not what the source's row %zu gives",
+                           row, source_row);
+    while (memcmp(again + c * info->block_bytes, bytes + c * info->block_bytes,
+                  info->block_bytes) == 0)
+        c++;
+    k->item->codec->decode_rows(&one, bytes + c * info->block_bytes, 1, &written);
+    return bitnet_fail(err, BITNET_INTEGRITY,
+                       "value [%zu][%zu] is %.9g, the source has %.9g (its row %zu)", row, c,
+                       (double)written, (double)values[c], source_row);
 }
 
-static bool is_float_type(enum bitnet_dtype type)
+/* A row in the file is right when its bytes are those that the documented rounding, or the
+ * quantizer, makes of the source's numbers now, and stand for finite numbers. */
+static enum bitnet_status check_values(struct check *k, const struct weight *band,
+                                       size_t source_row, const struct bench *bench,
+                                       struct bitnet_error *err)
 {
-    return bitnet_dtype_info(type)->kind == BITNET_KIND_FLOAT;
-}
-
-/* True when the row in the file is what it must be. Float types: each number is the rounded one.
- * Quantized types: the bytes are those that the quantizer gives now, and all numbers finite. */
-static bool row_is_right(const struct check *k, const float *values, const uint8_t *bytes,
-                         float *decoded, double *deviation)
-{
-    size_t cols = k->layout.cols;
-    bool is_right = true, is_float = is_float_type(k->layout.type);
+    size_t cols = k->layout.cols, row_bytes = bitnet_rows_bytes(&k->layout, 1);
+    const struct loops *loops = weight_loops(band);
+    const uint8_t *bytes =
+        k->written->data.at + target_row(&k->item->weight, source_row) * row_bytes;
+    const float *values = source_values(band, source_row, bench->trits, bench->row);
+    float *decoded = bench->row + k->space->widest;
+    uint8_t *again = (uint8_t *)decoded; /* no type is wider than f32 */
+    k->item->codec->encode_rows(&k->layout, values, 1, k->item->importance, again);
+    if (memcmp(again, bytes, row_bytes) != 0)
+        return fail_value(k, source_row, values, again, bytes, err);
     k->item->codec->decode_rows(&k->layout, bytes, 1, decoded);
-    for (size_t c = 0; c < cols; c++) {
-        double d = fabs((double)decoded[c] - (double)values[c]);
-        if (!(d <= *deviation)) *deviation = d;
-        if (is_float && !is_rounded(k->layout.type, bytes, c, values[c])) is_right = false;
-        if (!isfinite(decoded[c])) is_right = false;
-    }
-    return is_right;
+    if (loops->largest(decoded, cols) >= TERNARY_NOT_FINITE)
+        return bitnet_fail(err, BITNET_INTEGRITY, "row %zu holds what is no number",
+                           target_row(&k->item->weight, source_row));
+    raise_to(&k->deviation, loops->largest_difference(decoded, values, cols));
+    return BITNET_OK;
 }
 
-static void compare_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+static enum bitnet_status check_rows(struct check *k, size_t row, const struct bench *bench,
+                                     struct bitnet_error *err)
+{
+    struct weight band;
+    size_t n = rows_in_band(k, row);
+    enum bitnet_status status =
+        weight_load_band(&band, &k->item->weight, row, n, &bench->source, err);
+    for (size_t r = row; r < row + n && !status; r++)
+        status = check_values(k, &band, r, bench, err);
+    return status;
+}
+
+static void check_bands_of_rows(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     struct check *k = ctx;
-    const struct weight *w = &k->item->weight;
-    float *values = k->space->row + (size_t)thread * 2 * k->space->widest;
-    float *decoded = values + k->space->widest;
-    int8_t *trits = k->space->trits + (size_t)thread * k->space->widest;
-    size_t row_bytes = bitnet_rows_bytes(&k->layout, 1);
-    for (size_t r = begin; r < end; r++) {
-        const uint8_t *bytes = k->written->data.at + target_row(w, r) * row_bytes;
-        source_values(w, r, trits, values);
-        k->deviations[r] = 0;
-        bool is_right = row_is_right(k, values, bytes, decoded, &k->deviations[r]);
-        if (is_right && !is_float_type(k->layout.type)) {
-            uint8_t *again = (uint8_t *)decoded; /* no type is wider than f32 */
-            k->item->codec->encode_rows(&k->layout, values, 1, k->item->importance, again);
-            is_right = memcmp(again, bytes, row_bytes) == 0;
-        }
-        if (!is_right) lower_to(&k->first_bad, r);
-    }
-}
-
-static enum bitnet_status fail_row(const struct check *k, struct bitnet_error *err)
-{
-    const struct weight *w = &k->item->weight;
-    float *values = k->space->row, *decoded = values + k->space->widest;
-    size_t r = atomic_load(&k->first_bad), c = 0;
-    size_t row_bytes = bitnet_rows_bytes(&k->layout, 1);
-    source_values(w, r, k->space->trits, values);
-    const uint8_t *bytes = k->written->data.at + target_row(w, r) * row_bytes;
-    k->item->codec->decode_rows(&k->layout, bytes, 1, decoded);
-    if (!is_float_type(k->layout.type))
-        return bitnet_fail(err, BITNET_INTEGRITY, "row %zu is not what the source's row %zu gives",
-                           target_row(w, r), r);
-    while (c + 1 < w->cols && is_rounded(k->layout.type, bytes, c, values[c])) c++;
-    return bitnet_fail(err, BITNET_INTEGRITY,
-                       "value [%zu][%zu] is %.9g, the source has %.9g (its row %zu)",
-                       target_row(w, r), c, (double)decoded[c], (double)values[c], r);
+    for (size_t b = begin; b < end; b++)
+        if (check_rows(k, b * k->band_rows, &k->space->benches[thread], NULL))
+            lower_to(&k->first_bad, b * k->band_rows);
 }
 
 static enum bitnet_status verify_rows(struct bitnet_plan *plan, struct check *k,
                                       struct bitnet_plan_row *row, struct bitnet_error *err)
 {
-    const struct weight *w = &k->item->weight;
-    size_t slice = 65536 / w->cols;
-    k->deviations = k->space->row_sums;
-    bitnet_pool_run(plan->pool, w->rows, slice ? slice : 1, compare_rows, k);
-    if (atomic_load(&k->first_bad) != SIZE_MAX) return fail_row(k, err);
-    row->max_deviation = 0;
-    for (size_t r = 0; r < w->rows; r++)
-        if (k->deviations[r] > row->max_deviation) row->max_deviation = k->deviations[r];
+    size_t n_bands = (k->layout.rows + k->band_rows - 1) / k->band_rows;
+    bitnet_pool_run(plan->pool, n_bands, 1, check_bands_of_rows, k);
+    size_t bad = atomic_load(&k->first_bad);
+    if (bad != SIZE_MAX) return check_rows(k, bad, &k->space->benches[0], err);
+    row->max_deviation = largest_deviation(k);
     row->is_exact = row->max_deviation == 0;
     return BITNET_OK;
 }
@@ -440,13 +441,11 @@ static enum bitnet_status verify_tensor(struct bitnet_plan *plan, size_t i,
                       .space = space,
                       .layout = item->layout,
                       .written = bitnet_gguf_find_tensor(gguf, row->target),
+                      .band_rows = plan_band_rows(plan, item),
                       .first_bad = SIZE_MAX};
     enum bitnet_status status = check_directory(row, k.written, err);
     if (!status) status = read_tile(&k.layout, gguf, err);
-    if (!status && item->weight.kind == WEIGHT_ENCODED && item->mode != PLAN_BY_COPY)
-        status = weight_load(&item->weight, space->source_trits, space->source_scales, err);
     if (!status) status = compare(plan, &k, row, err);
-    item->weight.loaded = NULL;
     if (k.written) bitnet_gguf_release(gguf, k.written);
     plan_release(plan, i);
     return status;

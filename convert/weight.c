@@ -48,37 +48,40 @@ struct measuring {
     float *scratch;          /* [threads][cols] */
 };
 
-static void load_source_row(const struct weight *weight, size_t source_row, float *out)
+/* The row's numbers: where they lie, or in `scratch`. */
+static const float *source_row_floats(const struct weight *weight, size_t source_row,
+                                      float *scratch)
 {
     if (weight->codec) {
         const uint8_t *in = weight->data.at + source_row * bitnet_rows_bytes(&weight->from, 1);
-        weight->codec->decode_rows(&weight->from, in, 1, out);
-        return;
+        weight->codec->decode_rows(&weight->from, in, 1, scratch);
+        return scratch;
     }
-    size_t stride = weight->cols * element_bytes(weight->dtype);
-    floats_load(weight->dtype, weight->data.at + source_row * stride, weight->cols, out);
-    if (weight->shift == 0) return;
-    for (size_t c = 0; c < weight->cols; c++) out[c] += weight->shift;
+    const uint8_t *in = weight->data.at + source_row * weight->cols * element_bytes(weight->dtype);
+    const float *row = weight->shift == 0 ? floats_in_place(weight->dtype, in) : NULL;
+    if (row) return row;
+    floats_load(weight_loops(weight), weight->dtype, in, weight->cols, scratch);
+    for (size_t c = 0; weight->shift != 0 && c < weight->cols; c++) scratch[c] += weight->shift;
+    return scratch;
 }
 
 static void measure_slice(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     struct measuring *m = ctx;
-    float *row = m->scratch + (size_t)thread * m->weight->cols;
-    for (size_t r = begin; r < end; r++) {
-        load_source_row(m->weight, r, row);
-        ternary_measure_row(row, m->weight->cols, &m->facts[r]);
-    }
+    float *scratch = m->scratch + (size_t)thread * m->weight->cols;
+    for (size_t r = begin; r < end; r++)
+        weight_loops(m->weight)->measure_row(source_row_floats(m->weight, r, scratch),
+                                             m->weight->cols, &m->facts[r]);
 }
 
 static enum bitnet_status fail_not_finite(const struct weight *weight, size_t row, float *scratch,
                                           struct bitnet_error *err)
 {
     size_t c = 0;
-    load_source_row(weight, row, scratch);
-    while (c + 1 < weight->cols && isfinite(scratch[c])) c++;
+    const float *values = source_row_floats(weight, row, scratch);
+    while (c + 1 < weight->cols && isfinite(values[c])) c++;
     return bitnet_fail(err, BITNET_FORMAT, "value [%zu][%zu] is %s", row, c,
-                       isnan(scratch[c]) ? "nan" : "infinite");
+                       isnan(values[c]) ? "nan" : "infinite");
 }
 
 /* The first two magnitudes that differ, by row. */
@@ -156,7 +159,7 @@ enum bitnet_status weight_measure(struct weight *weight, struct bitnet_pool *poo
                                   struct weight_verdict *verdict, struct bitnet_error *err)
 {
     if (weight->kind == WEIGHT_PACKED) return check_codes(weight, err);
-    if (weight->kind == WEIGHT_ENCODED) return BITNET_OK; /* weight_load() looks at all of it */
+    if (weight->kind == WEIGHT_ENCODED) return BITNET_OK; /* looked at when loaded */
     return measure_floats(weight, pool, verdict, err);
 }
 
@@ -174,22 +177,32 @@ enum bitnet_status weight_row_scales(const struct weight *weight, float *out,
     float *row = bitnet_alloc(weight->cols, sizeof *row);
     if (!row) return bitnet_fail(err, BITNET_MEMORY, "no memory to measure it");
     for (size_t r = 0; r < weight->rows; r++) {
-        load_source_row(weight, r, row);
-        out[r] = ternary_magnitude(floats_largest(row, weight->cols));
+        const float *values = source_row_floats(weight, r, row);
+        out[r] = ternary_magnitude(weight_loops(weight)->largest(values, weight->cols));
     }
     bitnet_free(row);
     return BITNET_OK;
 }
 
-enum bitnet_status weight_load(struct weight *weight, int8_t *trits, float *scales,
-                               struct bitnet_error *err)
+size_t weight_band_step(const struct weight *weight)
 {
-    assert(weight->kind == WEIGHT_ENCODED);
-    enum bitnet_status status = weight->codec->decode_trits(&weight->from, weight->data.at,
-                                                            weight->data.n, trits, scales, err);
-    weight->loaded = trits;
-    weight->scales = scales;
-    weight->scale = scales[0];
+    return weight->kind == WEIGHT_ENCODED ? bitnet_band_step(&weight->from) : 1;
+}
+
+enum bitnet_status weight_load_band(struct weight *band, const struct weight *weight, size_t row,
+                                    size_t n_rows, const struct band_memory *memory,
+                                    struct bitnet_error *err)
+{
+    *band = *weight;
+    if (weight->kind != WEIGHT_ENCODED) return BITNET_OK;
+    assert(weight->n_heads == 0 && "the order of rows is the file's");
+    band->loaded = memory->trits;
+    band->first_loaded = row;
+    band->scales = memory->scales;
+    enum bitnet_status status =
+        bitnet_band_decode(&weight->from, row, n_rows, weight->data.at, weight->data.n,
+                           memory->bytes, memory->trits, memory->scales, err);
+    if (weight->granularity <= BITNET_SCALES_TENSOR) band->scale = memory->scales[0];
     return status;
 }
 
@@ -204,10 +217,11 @@ static float scale_at(const struct weight *weight, size_t row, size_t col)
 {
     switch (weight->granularity) {
     case BITNET_SCALES_ROW:
-        return weight->scales[weight_source_row(weight, row)];
+        return weight->scales[weight_source_row(weight, row) - weight->first_loaded];
     case BITNET_SCALES_BLOCK: {
         size_t width = scale_width(BITNET_SCALES_BLOCK, &weight->from);
-        return weight->scales[row * (weight->cols / width) + col / width];
+        size_t per_row = weight->cols / width;
+        return weight->scales[(row - weight->first_loaded) * per_row + col / width];
     }
     default:
         return weight->scale;
@@ -226,52 +240,87 @@ struct group {
     size_t row, row_end, col, col_end;
 };
 
-static enum bitnet_status join(const struct weight *weight, const int8_t *trits, struct group g,
-                               size_t width, float *out, struct bitnet_error *err)
+static enum bitnet_status fail_to_join(const struct joined_scale *joined, size_t row, float scale,
+                                       struct bitnet_error *err)
 {
-    bool is_set = false;
-    size_t first_row = g.row;
-    *out = scale_at(weight, g.row, g.col);
+    return bitnet_fail(err, BITNET_INEXACT,
+                       "rows %zu and %zu have the scales %.9g and %.9g, but the type keeps one for "
+                       "both",
+                       joined->first_row, row, (double)joined->scale, (double)scale);
+}
+
+static size_t source_width(const struct weight *weight)
+{
+    return weight->granularity == BITNET_SCALES_BLOCK
+               ? scale_width(BITNET_SCALES_BLOCK, &weight->from)
+               : weight->cols;
+}
+
+/* `trits` begin with row `first`. */
+static enum bitnet_status join_group(const struct weight *weight, const int8_t *trits, size_t first,
+                                     struct group g, size_t width, struct joined_scale *joined,
+                                     struct bitnet_error *err)
+{
+    *joined = (struct joined_scale){.first_row = g.row, .scale = scale_at(weight, g.row, g.col)};
     for (size_t r = g.row; r < g.row_end; r++)
         for (size_t c = g.col; c < g.col_end; c += width) {
             float s = scale_at(weight, r, c);
             size_t n = g.col_end - c < width ? g.col_end - c : width;
-            if (is_set && memcmp(&s, out, sizeof s) == 0) continue;
-            if (!has_trit(trits + r * weight->cols + c, n)) continue;
-            if (is_set)
-                return bitnet_fail(err, BITNET_INEXACT,
-                                   "rows %zu and %zu have the scales %.9g and %.9g, but the type "
-                                   "keeps one for both",
-                                   first_row, r, (double)*out, (double)s);
-            *out = s;
-            first_row = r;
-            is_set = true;
+            if (joined->is_set && memcmp(&s, &joined->scale, sizeof s) == 0) continue;
+            if (!has_trit(trits + (r - first) * weight->cols + c, n)) continue;
+            if (joined->is_set) return fail_to_join(joined, r, s, err);
+            *joined = (struct joined_scale){true, r, s};
         }
     return BITNET_OK;
 }
 
-enum bitnet_status weight_regroup(const struct weight *weight, const int8_t *trits,
-                                  const struct bitnet_layout *to, float *out,
-                                  struct bitnet_error *err)
+static bool has_one_scale(const struct weight *weight)
 {
-    enum bitnet_scales wanted = bitnet_codec(to->type)->scales;
-    size_t n = bitnet_scale_count(to), to_width = scale_width(wanted, to);
-    bool is_one = !weight->scales || weight->granularity == BITNET_SCALES_TENSOR;
-    if (is_one) {
-        for (size_t i = 0; i < n; i++) out[i] = weight->scale;
+    return weight->granularity <= BITNET_SCALES_TENSOR;
+}
+
+bool weight_needs_joining(const struct weight *weight, const struct bitnet_layout *to)
+{
+    return !has_one_scale(weight) && bitnet_codec(to->type)->scales == BITNET_SCALES_TENSOR;
+}
+
+enum bitnet_status weight_join_band(const struct weight *band, const int8_t *trits, size_t row,
+                                    size_t n_rows, struct joined_scale *joined,
+                                    struct bitnet_error *err)
+{
+    struct group all = {row, row + n_rows, 0, band->cols};
+    return join_group(band, trits, row, all, source_width(band), joined, err);
+}
+
+enum bitnet_status weight_join(struct joined_scale *all, const struct joined_scale *next,
+                               struct bitnet_error *err)
+{
+    if (!next->is_set) return BITNET_OK;
+    if (all->is_set && memcmp(&all->scale, &next->scale, sizeof all->scale) != 0)
+        return fail_to_join(all, next->first_row, next->scale, err);
+    if (!all->is_set) *all = *next;
+    return BITNET_OK;
+}
+
+enum bitnet_status weight_band_scales(const struct weight *band, const int8_t *trits, size_t row,
+                                      const struct bitnet_layout *to_band, float *out,
+                                      struct bitnet_error *err)
+{
+    enum bitnet_scales wanted = bitnet_codec(to_band->type)->scales;
+    size_t n = bitnet_scale_count(to_band), to_width = scale_width(wanted, to_band);
+    if (has_one_scale(band) || wanted == BITNET_SCALES_TENSOR) {
+        for (size_t i = 0; i < n; i++) out[i] = band->scale;
         return BITNET_OK;
     }
-    size_t from_width = weight->granularity == BITNET_SCALES_ROW
-                            ? weight->cols
-                            : scale_width(BITNET_SCALES_BLOCK, &weight->from);
-    size_t width = from_width < to_width ? from_width : to_width, per_row = weight->cols / to_width;
+    size_t from_width = source_width(band), per_row = band->cols / to_width;
+    size_t width = from_width < to_width ? from_width : to_width;
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < n && !status; i++) {
-        struct group g = {0, weight->rows, 0, weight->cols};
-        if (wanted != BITNET_SCALES_TENSOR)
-            g = (struct group){i / per_row, i / per_row + 1, i % per_row * to_width,
-                               (i % per_row + 1) * to_width};
-        status = join(weight, trits, g, width, &out[i], err);
+        struct joined_scale joined;
+        struct group g = {row + i / per_row, row + i / per_row + 1, i % per_row * to_width,
+                          (i % per_row + 1) * to_width};
+        status = join_group(band, trits, row, g, width, &joined, err);
+        out[i] = joined.scale;
     }
     return status;
 }
@@ -287,15 +336,15 @@ void weight_trits(const struct weight *weight, size_t row, float *scratch, int8_
         ternary_unpack_row(weight->data.at, weight->rows, weight->cols, source_row, out);
         return;
     case WEIGHT_MASTERS:
-        load_source_row(weight, source_row, scratch);
-        ternary_round_row(scratch, weight->cols, weight->inverse, out);
+        weight_loops(weight)->round_row(source_row_floats(weight, source_row, scratch),
+                                        weight->cols, weight->inverse, out);
         return;
     case WEIGHT_TERNARY:
-        load_source_row(weight, source_row, scratch);
-        ternary_sign_row(scratch, weight->cols, out);
+        weight_loops(weight)->sign_row(source_row_floats(weight, source_row, scratch), weight->cols,
+                                       out);
         return;
     case WEIGHT_ENCODED:
-        memcpy(out, weight->loaded + row * weight->cols, weight->cols);
+        memcpy(out, weight->loaded + (row - weight->first_loaded) * weight->cols, weight->cols);
         return;
     case WEIGHT_FLOATS:
         break;
@@ -303,20 +352,17 @@ void weight_trits(const struct weight *weight, size_t row, float *scratch, int8_
     assert(false && "floats are no trits");
 }
 
-void weight_floats(const struct weight *weight, size_t row, int8_t *trits, float *out)
+const float *weight_floats(const struct weight *weight, size_t row, int8_t *trits, float *scratch)
 {
-    if (!weight_is_ternary(weight)) {
-        load_source_row(weight, weight_source_row(weight, row), out);
-        return;
-    }
-    weight_trits(weight, row, out, trits);
-    size_t width = weight->granularity == BITNET_SCALES_BLOCK
-                       ? scale_width(BITNET_SCALES_BLOCK, &weight->from)
-                       : weight->cols;
+    if (!weight_is_ternary(weight))
+        return source_row_floats(weight, weight_source_row(weight, row), scratch);
+    weight_trits(weight, row, scratch, trits);
+    size_t width = source_width(weight);
     for (size_t begin = 0; begin < weight->cols; begin += width) {
         float s = scale_at(weight, row, begin);
-        for (size_t c = begin; c < begin + width; c++) out[c] = (float)trits[c] * s;
+        for (size_t c = begin; c < begin + width; c++) scratch[c] = (float)trits[c] * s;
     }
+    return scratch;
 }
 
 const char *weight_kind_text(const struct weight *weight)

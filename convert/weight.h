@@ -16,10 +16,11 @@ enum weight_kind {
     WEIGHT_MASTERS, /* floats that the model makes ternary by absmean */
     WEIGHT_TERNARY, /* floats that are exactly -s, 0, +s already */
     WEIGHT_PACKED,  /* U8 trits and one scale */
-    WEIGHT_ENCODED  /* a GGUF tensor of a ternary type: to be loaded whole before rows are read */
+    WEIGHT_ENCODED  /* a GGUF tensor of a ternary type: rows are read from a band that is loaded */
 };
 
 struct weight {
+    const struct loops *loops; /* NULL: those that any CPU runs */
     enum weight_kind kind;
     enum st_kind dtype; /* of `data`: a float kind, or ST_U8 when packed; unused with a codec */
     struct bitnet_bytes data;
@@ -38,7 +39,10 @@ struct weight {
     /* A tensor of a GGUF: how its bytes are read. */
     const struct bitnet_codec *codec;
     struct bitnet_layout from;
-    const int8_t *loaded; /* encoded: [rows][cols], by weight_load() */
+    /* Encoded, after weight_load_band(): the trits of the rows from `first_loaded` on, and `scales`
+     * of these rows. */
+    const int8_t *loaded;
+    size_t first_loaded;
 };
 
 /* What a pass over all numbers told. */
@@ -49,6 +53,11 @@ struct weight_verdict {
     size_t row; /* where it is not: the first row with two magnitudes, or another one ... */
     float magnitude, other; /* ... and the two magnitudes */
 };
+
+static inline const struct loops *weight_loops(const struct weight *weight)
+{
+    return weight->loops ? weight->loops : loops_at(0);
+}
 
 static inline bool weight_is_ternary(const struct weight *weight)
 {
@@ -69,21 +78,48 @@ size_t weight_measure_bytes(const struct weight *weight, unsigned n_threads);
 enum bitnet_status weight_row_scales(const struct weight *weight, float *out,
                                      struct bitnet_error *err);
 
-/* Decodes an encoded weight into trits[rows][cols] and scales[bitnet_scale_count(&from)], which
- * stay the caller's. FORMAT when a code or scale is damaged. */
-enum bitnet_status weight_load(struct weight *weight, int8_t *trits, float *scales,
+/* What the rows of a band are read from: *band is the weight itself, or, for an encoded one, a copy
+ * whose trits [n_rows][cols] and scales are decoded into memory that stays the caller's. FORMAT
+ * when a code or scale is damaged. */
+struct band_memory {
+    int8_t *trits;
+    float *scales;
+    uint8_t *bytes;
+};
+enum bitnet_status weight_load_band(struct weight *band, const struct weight *weight, size_t row,
+                                    size_t n_rows, const struct band_memory *memory,
+                                    struct bitnet_error *err);
+/* Rows that weight_load_band() can take: multiples of this. */
+size_t weight_band_step(const struct weight *weight);
+
+/* True when the target keeps one scale and the source may have several: then they are joined first.
+ */
+bool weight_needs_joining(const struct weight *weight, const struct bitnet_layout *to);
+/* One scale out of several. Those of groups without a nonzero trit agree with any. */
+struct joined_scale {
+    bool is_set;      /* by a nonzero trit; else `scale` is just the first one */
+    size_t first_row; /* that has it */
+    float scale;
+};
+/* The one scale of rows row .. row + n_rows - 1, whose trits are trits[n_rows][cols]; INEXACT, with
+ * the numbers, when they differ. */
+enum bitnet_status weight_join_band(const struct weight *band, const int8_t *trits, size_t row,
+                                    size_t n_rows, struct joined_scale *joined,
+                                    struct bitnet_error *err);
+/* Adds those of the rows that follow. */
+enum bitnet_status weight_join(struct joined_scale *all, const struct joined_scale *next,
                                struct bitnet_error *err);
 
-/* The scales that a type of other granularity needs for the same numbers: out[scale count of `to`].
- * INEXACT, with the numbers, when groups that it joins differ; groups without a nonzero trit agree
- * with any. `trits` [rows][cols] in target order. */
-enum bitnet_status weight_regroup(const struct weight *weight, const int8_t *trits,
-                                  const struct bitnet_layout *to, float *out,
-                                  struct bitnet_error *err);
+/* The scales that the target keeps for a band of rows: out[scale count of the band]. A target with
+ * one scale gets weight->scale, which is the joined one by then. */
+enum bitnet_status weight_band_scales(const struct weight *band, const int8_t *trits, size_t row,
+                                      const struct bitnet_layout *to_band, float *out,
+                                      struct bitnet_error *err);
 
-/* Target row `row` as floats, out[cols]; ternary kinds give trit * scale. `trits` is scratch of
- * cols bytes, used by ternary kinds only. */
-void weight_floats(const struct weight *weight, size_t row, int8_t *trits, float *out);
+/* Target row `row` as floats [cols]: in `scratch`, or where they lie in the source; ternary kinds
+ * give trit * scale. `trits` is scratch of cols bytes, used by ternary kinds only. Of an encoded
+ * weight, this and the next need a band. */
+const float *weight_floats(const struct weight *weight, size_t row, int8_t *trits, float *scratch);
 /* Target row `row` of a ternary kind as trits, out[cols]. `scratch` has cols floats, used by float
  * dtypes only. */
 void weight_trits(const struct weight *weight, size_t row, float *scratch, int8_t *out);

@@ -63,15 +63,17 @@ enum bitnet_status codec_bad_code(const struct bitnet_layout *layout, size_t row
                                   unsigned code, struct bitnet_error *err)
 {
     return bitnet_fail(err, BITNET_FORMAT, "%s: row %zu, column %zu has code %u, which is no trit",
-                       bitnet_dtype_info(layout->type)->label, row, col, code);
+                       bitnet_dtype_info(layout->type)->label, layout->first_row + row, col, code);
 }
 
 enum bitnet_status codec_check_scale(const struct bitnet_layout *layout, size_t index, float scale,
                                      struct bitnet_error *err)
 {
     if (isfinite(scale)) return BITNET_OK;
+    size_t per_row = bitnet_scale_count(layout) / layout->rows; /* 0: one for the tensor */
     return bitnet_fail(err, BITNET_FORMAT, "%s: scale %zu is %f",
-                       bitnet_dtype_info(layout->type)->label, index, (double)scale);
+                       bitnet_dtype_info(layout->type)->label, layout->first_row * per_row + index,
+                       (double)scale);
 }
 
 enum bitnet_status codec_check_size(const struct bitnet_layout *layout, size_t n_bytes, size_t need,

@@ -75,6 +75,15 @@ static struct segments segments_of(const struct bitnet_layout *layout)
     return s;
 }
 
+/* Strips, sign blocks and pairs of a row tile stand together in each segment. */
+static void row_bytes_of(const struct bitnet_layout *layout, size_t row_bytes[BITNET_SEGMENTS_MAX])
+{
+    const size_t k3 = triple_cols(layout);
+    row_bytes[0] = k3 / 6;
+    row_bytes[1] = k3 / 24;
+    row_bytes[2] = (layout->cols - k3) / 4;
+}
+
 static enum bitnet_status tensor_bytes(const struct bitnet_layout *layout, size_t *n_bytes,
                                        struct bitnet_error *err)
 {
@@ -317,4 +326,5 @@ const struct bitnet_codec bitnet_codec_tl2 = {.type = BITNET_DTYPE_tl2,
                                               .scales = BITNET_SCALES_TENSOR,
                                               .check = check,
                                               .decode_trits = decode_trits,
-                                              .encode_trits = encode_trits};
+                                              .encode_trits = encode_trits,
+                                              .segments = row_bytes_of};

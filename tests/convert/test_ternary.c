@@ -5,9 +5,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "bitnet/cpu.h"
 #include "bitnet/dtype.h"
 #include "weight.h"
 
+static const struct loops *loops; /* the set under test: main() goes through all */
 static uint64_t seed = 1;
 
 static uint64_t next(void)
@@ -29,17 +31,17 @@ TEST(widens_every_float_dtype_from_any_address)
         uint8_t raw[80] = {0};
         float out[4];
         for (int i = 0; i < 4; i++) bitnet_store_f32(raw + shift + 4 * i, (float)i - 1.5f);
-        floats_load(ST_F32, raw + shift, 4, out);
+        floats_load(loops, ST_F32, raw + shift, 4, out);
         assert_true(out[0] == -1.5f && out[3] == 1.5f);
         for (int i = 0; i < 4; i++) bitnet_store_f64(raw + shift + 8 * i, (double)i / 3.0);
-        floats_load(ST_F64, raw + shift, 4, out);
+        floats_load(loops, ST_F64, raw + shift, 4, out);
         assert_true(out[1] == (float)(1.0 / 3.0));
         for (int i = 0; i < 4; i++)
             bitnet_store_u16(raw + shift + 2 * i, bitnet_f32_to_f16((float)i * 0.25f));
-        floats_load(ST_F16, raw + shift, 4, out);
+        floats_load(loops, ST_F16, raw + shift, 4, out);
         assert_true(out[3] == 0.75f);
         bitnet_store_u16(raw + shift, 0xbf80);
-        floats_load(ST_BF16, raw + shift, 1, out);
+        floats_load(loops, ST_BF16, raw + shift, 1, out);
         assert_true(out[0] == -1.0f);
     }
 }
@@ -57,14 +59,14 @@ TEST(measures_a_row_of_any_length)
             if (x[i] != 0 && fabsf(x[i]) < smallest) smallest = fabsf(x[i]);
         }
         struct row_facts facts;
-        ternary_measure_row(x, n, &facts);
+        loops->measure_row(x, n, &facts);
         assert_true(fabs(facts.sum_abs - sum) <= 1e-14 * sum);
         assert_true(ternary_magnitude(facts.largest) == largest);
         if (largest == 0)
             assert_int_equal(facts.smallest, TERNARY_ALL_ZERO);
         else
             assert_true(ternary_magnitude(facts.smallest) == smallest);
-        assert_int_equal(floats_largest(x, n), facts.largest);
+        assert_int_equal(loops->largest(x, n), facts.largest);
     }
 }
 
@@ -75,9 +77,9 @@ TEST(sees_nan_and_infinity_wherever_they_stand)
             float x[40] = {0};
             struct row_facts facts;
             x[at] = kind == 0 ? NAN : kind == 1 ? INFINITY : -INFINITY;
-            ternary_measure_row(x, 40, &facts);
+            loops->measure_row(x, 40, &facts);
             assert_true(facts.largest >= TERNARY_NOT_FINITE);
-            assert_true(floats_largest(x, 40) >= TERNARY_NOT_FINITE);
+            assert_true(loops->largest(x, 40) >= TERNARY_NOT_FINITE);
         }
 }
 
@@ -86,7 +88,7 @@ TEST(rounds_halves_to_the_even_neighbour)
     const float x[] = {0.5f, -0.5f, 0.50000006f, -0.50000006f, 1.5f, -1.5f, 100.0f, 0.0f, -0.0f};
     const int8_t expect[] = {0, 0, 1, -1, 1, -1, 1, 0, 0};
     int8_t trits[COUNT(x)];
-    ternary_round_row(x, COUNT(x), 1.0f, trits);
+    loops->round_row(x, COUNT(x), 1.0f, trits);
     assert_memory_equal(trits, expect, sizeof expect);
     for (size_t i = 0; i < COUNT(x); i++)
         assert_int_equal(trits[i], (int)fminf(1, fmaxf(-1, nearbyintf(x[i]))));
@@ -100,7 +102,7 @@ TEST(the_absmean_scale_is_the_definition)
     long double sum = 0;
     for (size_t r = 0; r < ROWS; r++) {
         for (size_t c = 0; c < COLS; c++) sum += fabsl((long double)(x[r][c] = random_float()));
-        ternary_measure_row(x[r], COLS, &facts[r]);
+        loops->measure_row(x[r], COLS, &facts[r]);
     }
     struct absmean a = ternary_absmean(facts, ROWS, COLS);
     float mean = (float)(sum / (ROWS * COLS));
@@ -215,9 +217,78 @@ TEST(the_same_for_every_number_of_threads)
     free(x);
 }
 
+static float wild_float(void)
+{
+    static const float wild[] = {0.0f, -0.0f, 0.5f, -0.5f, 1.0f, 1e-45f, 1e38f, -3e38f, 65520.0f};
+    return next() % 4 ? random_float() : wild[next() % COUNT(wild)];
+}
+
+TEST(gives_the_bits_of_the_plain_set)
+{
+    const struct loops *plain = loops_at(0);
+    float x[401], y[401];
+    for (size_t n = 0; n < 400; n++) {
+        const float *at = x + n % 2; /* vectors need not begin where vectors do */
+        struct row_facts a, b;
+        int8_t trits[2][401];
+        for (size_t i = 0; i < COUNT(x); i++) x[i] = wild_float(), y[i] = wild_float();
+        plain->measure_row(at, n, &a);
+        loops->measure_row(at, n, &b);
+        assert_memory_equal(&a, &b, sizeof a);
+        assert_int_equal(plain->largest(at, n), loops->largest(at, n));
+        float inverse = 1.0f / fabsf(random_float());
+        plain->round_row(at, n, inverse, trits[0]);
+        loops->round_row(at, n, inverse, trits[1]);
+        assert_memory_equal(trits[0], trits[1], n);
+        double sum = loops->expect_rounded(at, n, inverse, trits[1]); /* in its other words */
+        assert_memory_equal(trits[0], trits[1], n);
+        assert_true(sum == plain->expect_rounded(at, n, inverse, trits[1]));
+        plain->expect_signs(at, n, 0.5f, trits[0]);
+        loops->expect_signs(at, n, 0.5f, trits[1]);
+        assert_memory_equal(trits[0], trits[1], n);
+        plain->sign_row(at, n, trits[0]);
+        loops->sign_row(at, n, trits[1]);
+        assert_memory_equal(trits[0], trits[1], n);
+        assert_true(plain->largest_difference(at, y, n) == loops->largest_difference(at, y, n));
+    }
+}
+
+TEST(widens_every_number_of_16_bits)
+{
+    enum { N = 65536 };
+    uint8_t *raw = malloc(2 * N);
+    float *out = malloc(N * sizeof *out);
+    for (uint32_t h = 0; h < N; h++) bitnet_store_u16(raw + 2 * h, (uint16_t)h);
+    loops->load_f16(raw, N, out);
+    for (uint32_t h = 0; h < N; h++) {
+        float expected = bitnet_f16_to_f32((uint16_t)h);
+        assert_memory_equal(&out[h], &expected, sizeof expected);
+    }
+    loops->load_bf16(raw, N - 3, out); /* with a tail */
+    for (uint32_t h = 0; h < N - 3; h++) {
+        float expected = bitnet_bf16_to_f32((uint16_t)h);
+        assert_memory_equal(&out[h], &expected, sizeof expected);
+    }
+    free(raw);
+    free(out);
+}
+
+/* Where a row is read from must not change what is read. */
+TEST(floats_are_read_in_place_only_where_they_lie_as_floats)
+{
+    float x[4] = {1, 2, 3, 4};
+    const uint8_t *at = (const uint8_t *)x;
+    assert_ptr_equal(floats_in_place(ST_F32, at), BITNET_IS_LITTLE_ENDIAN ? x : NULL);
+    assert_null(floats_in_place(ST_F32, at + 1));
+    assert_null(floats_in_place(ST_BF16, at));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_the_bits_of_the_plain_set),
+        cmocka_unit_test(widens_every_number_of_16_bits),
+        cmocka_unit_test(floats_are_read_in_place_only_where_they_lie_as_floats),
         cmocka_unit_test(widens_every_float_dtype_from_any_address),
         cmocka_unit_test(measures_a_row_of_any_length),
         cmocka_unit_test(sees_nan_and_infinity_wherever_they_stand),
@@ -230,5 +301,14 @@ int main(void)
         cmocka_unit_test(measuring_refuses_a_packed_code_that_no_trit_has),
         cmocka_unit_test(the_same_for_every_number_of_threads),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int n_failed = 0;
+    for (size_t i = 0; (loops = loops_at(i)) != NULL; i++) {
+        if (loops != loops_select(loops->needs & bitnet_cpu_detect())) {
+            print_message("SKIPPED: this CPU cannot run the loops '%s'\n", loops->name);
+            continue;
+        }
+        print_message("the loops '%s'\n", loops->name);
+        n_failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    return n_failed;
 }

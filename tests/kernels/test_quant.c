@@ -107,6 +107,112 @@ static void every_ternary_type_gives_trits_and_scales_back_in_every_shape(void *
     }
 }
 
+/* A matrix encoded in bands of every size is the matrix encoded at once, and so is what is read. */
+static void check_bands(struct bitnet_layout l, size_t band)
+{
+    const struct bitnet_codec *codec = bitnet_codec(l.type);
+    struct bitnet_error err = {0};
+    struct ternary t = random_ternary(&l), back = random_ternary(&l);
+    uint8_t *scratch = malloc(bitnet_band_scratch(&l, band) + 1);
+    codec->encode_trits(&l, t.trits, t.scales, t.bytes, t.n_bytes);
+    assert_int_equal(bitnet_layout_bytes(&l), t.n_bytes);
+    for (size_t row = 0; row < l.rows; row += band) {
+        const size_t n = l.rows - row < band ? l.rows - row : band;
+        const size_t scale = t.n_scales == 1 ? 0 : row * (t.n_scales / l.rows);
+        bitnet_band_encode(&l, row, n, t.trits + row * l.cols, t.scales + scale, scratch,
+                           back.bytes);
+    }
+    assert_memory_equal(back.bytes, t.bytes, t.n_bytes);
+    for (size_t row = 0; row < l.rows; row += band) {
+        const size_t n = l.rows - row < band ? l.rows - row : band;
+        const size_t scale = t.n_scales == 1 ? 0 : row * (t.n_scales / l.rows);
+        if (bitnet_band_decode(&l, row, n, t.bytes, t.n_bytes, scratch, back.trits + row * l.cols,
+                               back.scales + scale, &err)) {
+            fail_msg("rows %zu on: %s", row, err.text);
+        }
+    }
+    assert_memory_equal(back.trits, t.trits, t.n_trits);
+    assert_memory_equal(back.scales, t.scales, 4 * t.n_scales);
+    free(scratch);
+    free_ternary(t);
+    free_ternary(back);
+}
+
+static void bands_of_every_ternary_type_make_the_bytes_of_the_whole(void **state)
+{
+    static const size_t shapes[][2] = {{1, 256},  {4, 512},   {7, 256},
+                                       {96, 256}, {320, 768}, {544, 1024}};
+    (void)state;
+    for (int type = 0; type < BITNET_DTYPE_COUNT; type++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)type);
+        if (!codec || !codec->encode_trits) continue;
+        size_t n = 0;
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            struct bitnet_layout l = shape(codec->type, shapes[s][0], shapes[s][1]);
+            if (bitnet_layout_check(&l, NULL)) continue;
+            const size_t step = bitnet_band_step(&l);
+            for (size_t band = step; band < 2 * l.rows && ++n; band *= 2) check_bands(l, band);
+        }
+        print_message("%s: %zu times\n", bitnet_dtype_info(codec->type)->name, n);
+        assert_true(n >= 4);
+    }
+}
+
+/* What a band refuses is named by its place in the whole. */
+static void damage_in_a_band_is_named_by_its_row_in_the_tensor(void **state)
+{
+    (void)state;
+    struct bitnet_layout l = shape(BITNET_DTYPE_tq2_0, 16, 256);
+    struct ternary t = random_ternary(&l);
+    struct bitnet_error err = {0};
+    bitnet_codec(l.type)->encode_trits(&l, t.trits, t.scales, t.bytes, t.n_bytes);
+    t.bytes[66 * 13] |= 3;
+    assert_int_equal(
+        bitnet_band_decode(&l, 12, 4, t.bytes, t.n_bytes, NULL, t.trits, t.scales, &err),
+        BITNET_FORMAT);
+    assert_non_null(strstr(err.text, "row 13, column 0 has code 3"));
+    t.bytes[66 * 13] &= 0xfc;
+    bitnet_store_u16(t.bytes + 66 * 14 + 64, 0x7c00);
+    assert_int_equal(
+        bitnet_band_decode(&l, 12, 4, t.bytes, t.n_bytes, NULL, t.trits, t.scales, &err),
+        BITNET_FORMAT);
+    assert_non_null(strstr(err.text, "scale 14 is inf"));
+    assert_int_equal(
+        bitnet_band_decode(&l, 12, 4, t.bytes, t.n_bytes - 1, NULL, t.trits, t.scales, &err),
+        BITNET_FORMAT);
+    free_ternary(t);
+}
+
+/* Every class of floats: all exponents, with fractions around every place where rounding decides.
+ */
+static void halves_are_rounded_as_base_defines_it(void **state)
+{
+    enum { N = 1024 };
+    static const uint32_t fractions[] = {0,        1,        0xfff,    0x1000,   0x1001,   0x1fff,
+                                         0x2000,   0x2fff,   0x3000,   0x3001,   0x7fff,   0x8000,
+                                         0x8001,   0x18000,  0x3fffff, 0x400000, 0x400001, 0x7fe000,
+                                         0x7fefff, 0x7ff000, 0x7fffff};
+    const enum bitnet_dtype types[] = {BITNET_DTYPE_f16, BITNET_DTYPE_bf16};
+    (void)state;
+    for (uint32_t top = 0; top < 512; top++) { /* sign and exponent */
+        float x[N];
+        uint8_t got[2][2 * N];
+        for (size_t i = 0; i < N; i++) {
+            uint32_t fraction = i < sizeof fractions / 4 ? fractions[i] : next_random(1u << 23);
+            uint32_t bits = top << 23 | fraction;
+            memcpy(&x[i], &bits, sizeof bits);
+        }
+        for (size_t t = 0; t < 2; t++) {
+            const struct bitnet_layout l = shape(types[t], 1, N - top % 70);
+            bitnet_codec(types[t])->encode_rows(&l, x, 1, NULL, got[t]);
+        }
+        for (size_t i = 0; i < N - top % 70; i++) {
+            assert_int_equal(bitnet_load_u16(got[0] + 2 * i), bitnet_f32_to_f16(x[i]));
+            assert_int_equal(bitnet_load_u16(got[1] + 2 * i), bitnet_f32_to_bf16(x[i]));
+        }
+    }
+}
+
 static void tl2_takes_every_legal_tile(void **state)
 {
     (void)state;
@@ -364,6 +470,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_ternary_type_gives_trits_and_scales_back_in_every_shape),
+        cmocka_unit_test(bands_of_every_ternary_type_make_the_bytes_of_the_whole),
+        cmocka_unit_test(damage_in_a_band_is_named_by_its_row_in_the_tensor),
+        cmocka_unit_test(halves_are_rounded_as_base_defines_it),
         cmocka_unit_test(tl2_takes_every_legal_tile),
         cmocka_unit_test(tl1_takes_every_legal_tile),
         cmocka_unit_test(known_models_get_the_tiles_of_bitnet_cpp),

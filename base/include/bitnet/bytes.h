@@ -109,6 +109,17 @@ static inline uint16_t bitnet_load_u16(const void *p)
     return (uint16_t)(b[0] | (unsigned)b[1] << 8);
 }
 
+/* True where memory has numbers as files do: then many of them are one copy. */
+#define BITNET_IS_LITTLE_ENDIAN (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+
+static inline void bitnet_load_u16s(const void *p, size_t n, uint16_t *out)
+{
+    if (BITNET_IS_LITTLE_ENDIAN)
+        memcpy(out, p, n * sizeof *out);
+    else
+        for (size_t i = 0; i < n; i++) out[i] = bitnet_load_u16((const uint8_t *)p + 2 * i);
+}
+
 static inline uint32_t bitnet_load_u32(const void *p)
 {
     const uint8_t *b = (const uint8_t *)p;
@@ -143,6 +154,15 @@ static inline void bitnet_store_u16(void *p, uint16_t v)
     b[1] = (uint8_t)(v >> 8);
 }
 
+static inline void bitnet_store_u16s(void *p, const uint16_t *in, size_t n)
+{
+    uint8_t *b = (uint8_t *)p;
+    if (BITNET_IS_LITTLE_ENDIAN)
+        memcpy(b, in, n * sizeof *in);
+    else
+        for (size_t i = 0; i < n; i++) bitnet_store_u16(b + 2 * i, in[i]);
+}
+
 static inline void bitnet_store_u32(void *p, uint32_t v)
 {
     uint8_t *b = (uint8_t *)p;
@@ -163,6 +183,23 @@ static inline void bitnet_store_f32(void *p, float f)
     uint32_t u;
     memcpy(&u, &f, sizeof u);
     bitnet_store_u32(p, u);
+}
+
+static inline void bitnet_load_f32s(const void *p, size_t n, float *out)
+{
+    if (BITNET_IS_LITTLE_ENDIAN)
+        memcpy(out, p, n * sizeof *out);
+    else
+        for (size_t i = 0; i < n; i++) out[i] = bitnet_load_f32((const uint8_t *)p + 4 * i);
+}
+
+static inline void bitnet_store_f32s(void *p, const float *in, size_t n)
+{
+    uint8_t *b = (uint8_t *)p;
+    if (BITNET_IS_LITTLE_ENDIAN)
+        memcpy(b, in, n * sizeof *in);
+    else
+        for (size_t i = 0; i < n; i++) bitnet_store_f32(b + 4 * i, in[i]);
 }
 
 static inline void bitnet_store_f64(void *p, double f)

@@ -87,6 +87,9 @@ struct bitnet_convert_options {
     const struct bitnet_runner *runner; /* for LOGITS and PPL; else may be NULL */
     bool overwrite;
     unsigned n_threads; /* 0: physical cores */
+    uint32_t
+        cpu_mask; /* 0: all that the CPU has; else bitnet_cpu_mask(). Never changes the bytes */
+    bool cpu_is_given; /* cpu_mask counts even when it is 0 */
     uint64_t
         max_memory; /* beside the mapped source; 0: what it takes. MEMORY when it cannot be kept */
     /* Keys of the file: new ones, and for a GGUF also other values for those that it has. */

@@ -35,6 +35,7 @@ struct bitnet_layout {
     size_t cols;
     struct bitnet_tile tile;
     enum bitnet_i2_s_order order; /* I2_S only; zero is A, and encode_trits() writes nothing else */
+    size_t first_row;             /* of a band (below): what messages add to row numbers */
 };
 
 /* How many scales a ternary type keeps. */
@@ -44,6 +45,8 @@ enum bitnet_scales {
     BITNET_SCALES_ROW,    /* rows */
     BITNET_SCALES_BLOCK   /* rows * cols / block, row-major */
 };
+
+#define BITNET_SEGMENTS_MAX 3
 
 struct bitnet_codec {
     enum bitnet_dtype type;
@@ -72,6 +75,10 @@ struct bitnet_codec {
     /* Writes every one of n_bytes (padding is zero). The caller has run check(). */
     void (*encode_trits)(const struct bitnet_layout *layout, const int8_t *trits,
                          const float *scales, uint8_t *out, size_t n_bytes);
+
+    /* Bytes that a row takes in each of the tensor's segments, which follow each other and in which
+     * rows follow each other; 0 ends the list. NULL: one segment. */
+    void (*segments)(const struct bitnet_layout *layout, size_t row_bytes[BITNET_SEGMENTS_MAX]);
 };
 
 /* NULL when the type has no codec (we can size it but not read it). */
@@ -81,6 +88,35 @@ enum bitnet_status bitnet_layout_check(struct bitnet_layout *layout, struct bitn
 size_t bitnet_scale_count(const struct bitnet_layout *layout);
 /* Bytes of n_rows rows; only for types whose rows stand alone (rule PLAIN). */
 size_t bitnet_rows_bytes(const struct bitnet_layout *layout, size_t n_rows);
+
+/* --- bands: some rows of a ternary matrix, without the rest ---
+ *
+ * The rows of a band are a matrix of their own, with its own bytes: the band's part of each segment
+ * of the tensor and a copy of the tail. So threads can share a tensor, and memory needs to hold no
+ * more than a part of one. The bytes are the same as when the whole matrix is encoded at once. */
+
+/* Bands begin and end at multiples of this many rows, or at the last row. */
+size_t bitnet_band_step(const struct bitnet_layout *layout);
+/* The band of n_rows rows from `row` on, as a matrix. */
+struct bitnet_layout bitnet_band_layout(const struct bitnet_layout *layout, size_t row,
+                                        size_t n_rows);
+/* Size of the matrix as a tensor. */
+size_t bitnet_layout_bytes(const struct bitnet_layout *layout);
+/* Bytes in the segments before number `segment`; for BITNET_SEGMENTS_MAX all of them: what follows
+ * are zeros and the tail. */
+size_t bitnet_segment_begin(const struct bitnet_layout *layout, unsigned segment);
+
+/* Writes the band's bytes into those of the whole tensor, tensor[bitnet_layout_bytes(layout)]. The
+ * band with the last row also writes what follows the segments. trits[n_rows][cols], scales
+ * [bitnet_scale_count() of the band]; `scratch` has bitnet_band_scratch(). */
+void bitnet_band_encode(const struct bitnet_layout *layout, size_t row, size_t n_rows,
+                        const int8_t *trits, const float *scales, uint8_t *scratch,
+                        uint8_t *tensor);
+/* The other way; as decode_trits() of the whole, but for these rows. */
+enum bitnet_status bitnet_band_decode(const struct bitnet_layout *layout, size_t row, size_t n_rows,
+                                      const uint8_t *tensor, size_t n_bytes, uint8_t *scratch,
+                                      int8_t *trits, float *scales, struct bitnet_error *err);
+size_t bitnet_band_scratch(const struct bitnet_layout *layout, size_t n_rows);
 
 /* The tile that bitnet.cpp's published configurations use for this shape, if they know it.
  * False: not in the table (formats.md 3.3). */
