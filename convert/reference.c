@@ -228,7 +228,10 @@ static enum bitnet_status open_linear(const struct pass *p, uint32_t layer, cons
         l->kind = LINEAR_PACKED;
         return find_packed_scale(p, l, find_in(p, layer, module, ".weight_scale"), err);
     }
-    if (p->job->numbers->has_masters && !config_keeps(p->job->config, t->name)) {
+    /* a norm inside a layer is there for no other reason than that the layer is made ternary */
+    bool is_masters =
+        p->job->numbers->has_masters || find_in(p, layer, module, ".norm.weight") != NULL;
+    if (is_masters && !config_keeps(p->job->config, t->name)) {
         l->kind = LINEAR_MASTERS;
         find_absmean(p, l);
     }
@@ -291,12 +294,10 @@ static double frequency(const struct reference_numbers *r, double base, size_t i
     return (1 - smooth) * f / r->stretch_factor + smooth * f;
 }
 
-/* In gemma3 five layers look near and one looks far. */
 static double rope_base_of(const struct pass *p, uint32_t layer)
 {
     const struct reference_numbers *r = p->job->numbers;
-    double base =
-        r->local_rope_base != 0 && (layer + 1) % 6 != 0 ? r->local_rope_base : r->rope_base;
+    double base = r->is_local[layer] ? r->local_rope_base : r->rope_base;
     return CHANGES(p, other_rope) ? (base == 10000 ? 500000 : 10000) : base;
 }
 
@@ -342,9 +343,15 @@ static void narrow(float *x, size_t n)
     for (size_t i = 0; i < n; i++) x[i] = bitnet_f16_to_f32(bitnet_f32_to_f16(x[i]));
 }
 
+struct attending {
+    const struct pass *p;
+    size_t window; /* 0: all that came before */
+};
+
 static void attend(void *ctx, size_t begin, size_t end, unsigned thread)
 {
-    const struct pass *p = ctx;
+    const struct attending *w = ctx;
+    const struct pass *p = w->p;
     const struct reference_numbers *r = p->job->numbers;
     size_t head_dim = r->head_dim, per_kv = r->n_heads / r->n_kv_heads;
     (void)thread;
@@ -352,7 +359,8 @@ static void attend(void *ctx, size_t begin, size_t end, unsigned thread)
         size_t t = i / r->n_heads, h = i % r->n_heads, kv = h / per_kv * head_dim;
         const float *q = p->q + t * p->n_q + h * head_dim;
         double sum[8192] = {0}, weights = 0, largest = -INFINITY;
-        for (size_t s = 0; s <= t; s++) {
+        size_t first = w->window && t >= w->window ? t + 1 - w->window : 0;
+        for (size_t s = first; s <= t; s++) {
             double score = (double)dot(q, p->k + s * p->n_kv + kv, head_dim) * r->query_scale;
             if (score > largest) {
                 double by = exp(largest - score);
@@ -360,9 +368,9 @@ static void attend(void *ctx, size_t begin, size_t end, unsigned thread)
                 weights *= by;
                 largest = score;
             }
-            double w = exp(score - largest);
-            for (size_t d = 0; d < head_dim; d++) sum[d] += w * (double)p->v[s * p->n_kv + kv + d];
-            weights += w;
+            double by = exp(score - largest);
+            for (size_t d = 0; d < head_dim; d++) sum[d] += by * (double)p->v[s * p->n_kv + kv + d];
+            weights += by;
         }
         for (size_t d = 0; d < head_dim; d++)
             p->o[t * p->n_q + h * head_dim + d] = (float)(sum[d] / weights);
@@ -393,7 +401,9 @@ static enum bitnet_status attention(const struct pass *p, uint32_t layer, struct
     turn(p, layer, p->k, p->n_kv);
     narrow(p->k, p->n * p->n_kv);
     narrow(p->v, p->n * p->n_kv);
-    bitnet_pool_run(p->job->pool, p->n * p->job->numbers->n_heads, 4, attend, (void *)(uintptr_t)p);
+    const struct reference_numbers *r = p->job->numbers;
+    struct attending work = {p, r->is_local[layer] ? r->window : 0};
+    bitnet_pool_run(p->job->pool, p->n * r->n_heads, 4, attend, &work);
     status = apply_sub_norm(p, layer, "self_attn.attn_sub_norm", "self_attn.inner_attn_ln", p->o,
                             p->n_q, err);
     return status ? status

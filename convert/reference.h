@@ -18,7 +18,9 @@ enum reference_gate { REFERENCE_SILU, REFERENCE_RELU2, REFERENCE_GELU_TANH };
 /* The numbers of config.json that the mathematics needs. */
 struct reference_numbers {
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim;
-    double norm_eps, rope_base, local_rope_base; /* local: gemma3's sliding layers; 0: no such */
+    double norm_eps, rope_base, local_rope_base; /* local: gemma3's sliding layers */
+    size_t window;                               /* tokens that those see */
+    bool is_local[BITNET_LAYERS_MAX];            /* which those are */
     double rope_factor;                          /* linear scaling; 1: none */
     double stretch_factor, low_freq_factor, high_freq_factor,
         original_context; /* llama3; 0: none */

@@ -55,6 +55,7 @@ static enum bitnet_status read_rope(struct reference_numbers *r, const struct bi
                                     struct bitnet_error *err)
 {
     const struct bitnet_json *newer = bitnet_json_get(root, "rope_parameters");
+    if (bitnet_json_get(newer, "full_attention")) newer = bitnet_json_get(newer, "full_attention");
     const struct bitnet_json *scaling = newer ? newer : bitnet_json_get(root, "rope_scaling");
     struct bitnet_str type = BITNET_STR("default");
     enum bitnet_status status =
@@ -136,6 +137,27 @@ static enum bitnet_status read_layers(struct reference_numbers *r, const struct 
     return status;
 }
 
+/* Five local layers and one that sees all, unless the file says otherwise. */
+static enum bitnet_status read_local(struct reference_numbers *r, const struct bitnet_json *root,
+                                     struct bitnet_error *err)
+{
+    const struct bitnet_json *types = bitnet_json_get(root, "layer_types");
+    const struct bitnet_json *type = types ? types->child : NULL;
+    uint64_t pattern = 6, window = 4096;
+    enum bitnet_status status = bitnet_json_u64(root, "sliding_window_pattern", 1, UINT32_MAX,
+                                                BITNET_OPTIONAL, &pattern, err);
+    if (!status)
+        status =
+            bitnet_json_u64(root, "sliding_window", 1, UINT32_MAX, BITNET_OPTIONAL, &window, err);
+    r->window = (size_t)window;
+    for (uint32_t i = 0; i < r->n_layers && i < BITNET_LAYERS_MAX; i++) {
+        r->is_local[i] = (i + 1) % pattern != 0;
+        if (type) r->is_local[i] = bitnet_str_is(type->text, "sliding_attention");
+        if (type) type = type->next;
+    }
+    return status;
+}
+
 static enum bitnet_status read_gemma(struct reference_numbers *r, const struct bitnet_json *root,
                                      struct bitnet_error *err)
 {
@@ -148,8 +170,12 @@ static enum bitnet_status read_gemma(struct reference_numbers *r, const struct b
     if (!status)
         status = bitnet_json_f64(root, "rope_local_base_freq", BITNET_OPTIONAL, &r->local_rope_base,
                                  err);
+    const struct bitnet_json *newer =
+        bitnet_json_get(bitnet_json_get(root, "rope_parameters"), "sliding_attention");
+    if (!status && newer)
+        status = bitnet_json_f64(newer, "rope_theta", BITNET_OPTIONAL, &r->local_rope_base, err);
     r->query_scale = 1 / sqrt(scalar);
-    return status;
+    return status ? status : read_local(r, root, err);
 }
 
 static enum bitnet_status read_root(struct reference_numbers *r, const struct bitnet_json *root,
