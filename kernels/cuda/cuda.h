@@ -7,10 +7,11 @@
  * or false after a failure that last_error() tells in one line; a failure sticks to the device
  * until clear_error(). One thread at a time uses a device.
  *
- * Numbers. Integer sums are exact, and norm, quantization, rescale, gates, RoPE and dense products
- * follow the fixed order of <bitnet/kernels.h>, so they are bit-equal with every CPU set. Attention
- * has its own fixed order (chunks of BITNET_CUDA_CHUNK keys): the same bits for every batch, within
- * a stated bound of the CPU's. */
+ * Numbers. Integer sums are exact, and norm, quantization, rescale, gates, RoPE and products of
+ * floats follow the fixed order of <bitnet/kernels.h>, so they are bit-equal with every CPU set.
+ * Attention has its own fixed order (chunks of BITNET_CUDA_CHUNK keys), and so have products of
+ * blocks (Q8_0, Q6_K, Q4_0): the same bits for every batch, within bounds of the CPU's that the
+ * tests state. */
 #ifndef BITNET_CUDA_H
 #define BITNET_CUDA_H
 
