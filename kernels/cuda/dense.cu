@@ -1,9 +1,8 @@
 /* Weights that are numbers: rows of an embedding, and the output matrix. A warp per row; lane l
  * takes elements l, l + 32, ..., then the lanes are added in steps 16, 8, 4, 2, 1: the lane sum of
- * <bitnet/kernels.h>. For F32, F16 and BF16 results are the CPU's bit for bit; blocks, which the CPU
- * multiplies in fixed point, are summed like the others, within a bound that the tests state. In every
- * type 32 neighbours share what
- * they share, so a warp's loads are whole sectors. */
+ * <bitnet/kernels.h>. For F32, F16 and BF16 results are the CPU's bit for bit; blocks, which the
+ * CPU multiplies in fixed point, are summed like the others, within a bound that the tests state.
+ * In every type 32 neighbours share what they share, so a warp's loads are whole sectors. */
 #include "device.cuh"
 
 #include <assert.h>
