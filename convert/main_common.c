@@ -421,13 +421,31 @@ static bool watch_fetching(void *user, const struct bitnet_hub_event *event)
     return !stop_signal;
 }
 
-/* MODEL is a path, or a repository that the hub fetches. */
-static enum bitnet_status find_source(struct main_arguments *a, struct bitnet_arena *arena,
-                                      const struct bitnet_log *log, struct bitnet_error *err)
+/* A snapshot's folder is named after a commit; the model is called as its repository is. */
+static void name_after_repository(const char *model, struct bitnet_convert_options *options,
+                                  struct bitnet_arena *arena)
 {
-    const struct bitnet_hub_model_options options = {
-        .lookup = read_environment, .event = watch_fetching, .event_user = a, .log = log};
-    return bitnet_hub_model(a->source, &options, arena, &a->source, err);
+    struct bitnet_hub_ref ref;
+    if (options->name || bitnet_hub_ref_parse(&ref, bitnet_str_of(model), NULL)) return;
+    const char *slash = strrchr(ref.repo, '/');
+    options->name = bitnet_arena_copy(arena, bitnet_str_of(slash ? slash + 1 : ref.repo)).at;
+}
+
+/* MODEL is a path, or a repository that the hub fetches. */
+static enum bitnet_status find_source(enum main_source from, struct main_arguments *a,
+                                      struct bitnet_arena *arena,
+                                      struct bitnet_convert_options *options,
+                                      struct bitnet_error *err)
+{
+    const char *model = a->source;
+    const struct bitnet_hub_model_options search = {
+        .lookup = read_environment, .event = watch_fetching, .event_user = a, .log = options->log};
+    if (bitnet_path_exists(model)) return BITNET_OK;
+    if (from == MAIN_FROM_GGUF)
+        return bitnet_hub_model_gguf(model, &search, arena, &a->source, err);
+    enum bitnet_status status = bitnet_hub_model(model, &search, arena, &a->source, err);
+    if (!status && bitnet_path_is_dir(a->source)) name_after_repository(model, options, arena);
+    return status;
 }
 
 static int plan_and_run(enum main_source from, const struct main_arguments *a,
@@ -467,7 +485,7 @@ int main_plan_and_run(enum main_source from, struct main_arguments *a,
     struct bitnet_arena arena = {0};
     const struct bitnet_log log = {.say = say};
     if (!a->quiet) options->log = &log;
-    enum bitnet_status status = find_source(a, &arena, options->log, &err);
+    enum bitnet_status status = find_source(from, a, &arena, options, &err);
     int code = status ? main_report_error(a, &err) : plan_and_run(from, a, options);
     bitnet_arena_free(&arena);
     return code;

@@ -1,5 +1,6 @@
 /* bitnet gguf VERB FILE...: looks into GGUF files. This file: the verbs and their options, and
  * `validate`. Results on standard output, talk on standard error. */
+#include "../hub/main_model.h"
 #include "main_gguf.h"
 
 #include "bitnet/check.h"
@@ -47,7 +48,11 @@ enum bitnet_status call_open(const struct call *call, const char *path, struct b
             return bitnet_fail(err, BITNET_USAGE, "--dialect %s (allowed: ggml, bitnet.cpp, ik)",
                                BITNET_QUOTE(bitnet_str_of(call->dialect)));
     }
-    return bitnet_gguf_open(gguf, path, &options, err);
+    struct bitnet_arena arena = {0};
+    enum bitnet_status status = main_model_gguf(path, call->quiet, &arena, &path, err);
+    if (!status) status = bitnet_gguf_open(gguf, path, &options, err);
+    bitnet_arena_free(&arena);
+    return status;
 }
 
 enum bitnet_status call_flush(struct bitnet_error *err)
@@ -81,7 +86,7 @@ static void keep_warning(void *user, enum bitnet_log_level level, const char *te
     if (level == BITNET_LOG_WARNING) cJSON_AddItemToArray(user, cJSON_CreateString(text));
 }
 
-static cJSON *json_error(const struct bitnet_error *err)
+cJSON *json_error(const struct bitnet_error *err)
 {
     cJSON *item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "status", bitnet_status_name(err->status));

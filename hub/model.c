@@ -1,6 +1,10 @@
 /* MODEL on a command line -> a path on this machine. In comes what the user typed; a path that
  * exists wins, then a repository, from the cache without a single request when it is complete
  * there, else from the network. */
+#include <dirent.h>
+#include <limits.h>
+
+#include <bitnet/alloc.h>
 #include <bitnet/file.h>
 #include <bitnet/hub.h>
 #include <bitnet/text.h>
@@ -64,4 +68,81 @@ enum bitnet_status bitnet_hub_model(const char *model,
         status = bitnet_hub_settings_read(&s.settings, arena, options->lookup, options->lookup_user,
                                           options->log, err);
     return status ? status : search(&s, arena, path, err);
+}
+
+/* --- the GGUF in a folder --- */
+
+static bool is_digits(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (text[i] < '0' || text[i] > '9') return false;
+    return true;
+}
+
+/* "x-00002-of-00003.gguf": a part that is not the first. */
+static bool is_later_part(struct bitnet_str name)
+{
+    static const char shape[] = "-00002-of-00003.gguf";
+    if (name.n < sizeof shape - 1) return false;
+    const char *tail = name.at + name.n - (sizeof shape - 1);
+    return tail[0] == '-' && is_digits(tail + 1, 5) && memcmp(tail + 6, "-of-", 4) == 0 &&
+           is_digits(tail + 10, 5) && memcmp(tail + 1, "00001", 5) != 0;
+}
+
+struct folder {
+    const char *path;
+    char name[NAME_MAX + 1], other[NAME_MAX + 1];
+    size_t n;
+};
+
+static enum bitnet_status look_into(struct folder *f, struct bitnet_error *err)
+{
+    DIR *list = opendir(f->path);
+    if (!list)
+        return bitnet_fail(err, BITNET_IO, "cannot read the folder %s",
+                           BITNET_QUOTE(bitnet_str_of(f->path)));
+    for (struct dirent *e; (e = readdir(list));) {
+        struct bitnet_str name = bitnet_str_of(e->d_name);
+        if (!bitnet_str_ends(name, ".gguf") || is_later_part(name)) continue;
+        memcpy(f->n++ ? f->other : f->name, e->d_name, name.n + 1);
+    }
+    closedir(list);
+    return BITNET_OK;
+}
+
+static enum bitnet_status judge_folder(const struct folder *f, const char *model,
+                                       struct bitnet_error *err)
+{
+    enum bitnet_status status = BITNET_OK;
+    if (f->n == 0) {
+        status = bitnet_fail(err, BITNET_UNSUPPORTED, "%s holds no GGUF file",
+                             BITNET_QUOTE(bitnet_str_of(model)));
+        bitnet_hint(err, status, "`bitnet convert MODEL --qtype i2_s` makes one of a checkpoint");
+    } else if (f->n > 1) {
+        status = bitnet_fail(err, BITNET_USAGE, "%s holds %zu GGUF files, such as %s and %s",
+                             BITNET_QUOTE(bitnet_str_of(model)), f->n,
+                             BITNET_QUOTE(bitnet_str_of(f->name)),
+                             BITNET_QUOTE(bitnet_str_of(f->other)));
+        bitnet_hint(err, status, "name the file; of a repository as user/name:FILE");
+    }
+    return status;
+}
+
+enum bitnet_status bitnet_hub_model_gguf(const char *model,
+                                         const struct bitnet_hub_model_options *options,
+                                         struct bitnet_arena *arena, const char **path,
+                                         struct bitnet_error *err)
+{
+    struct folder f = {.n = 0};
+    enum bitnet_status status = bitnet_hub_model(model, options, arena, path, err);
+    if (status || !bitnet_path_is_dir(*path)) return status;
+    f.path = *path;
+    *path = NULL;
+    status = look_into(&f, err);
+    if (!status) status = judge_folder(&f, model, err);
+    if (status) return status;
+    char *joined = bitnet_path_join(f.path, bitnet_str_of(f.name));
+    if (joined) *path = bitnet_arena_copy(arena, bitnet_str_of(joined)).at;
+    bitnet_free(joined);
+    return *path ? BITNET_OK : bitnet_fail(err, BITNET_MEMORY, "no memory for a path");
 }

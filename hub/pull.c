@@ -24,6 +24,7 @@ struct pull {
     struct bitnet_hub *hub;
     const struct bitnet_hub_pull_options *options;
     const struct bitnet_hub_ref *ref;
+    struct bitnet_hub_pull_options own_options; /* what was given, once a type became a name */
     char commit[41];
     struct hub_repo repo;   /* dir -1: not in the cache yet */
     struct hub_local local; /* dir -1: into the cache, or the folder is not there yet */
@@ -286,8 +287,22 @@ static void remember_absence(struct pull *p)
         hub_mark_absent(&p->repo, p->commit, p->selection.missing);
 }
 
+/* "user/name:i2_s" names a type: then the file is the one that has it in its name. */
+static void read_type(struct pull *p)
+{
+    struct bitnet_str word = bitnet_str_of(p->ref->file);
+    if (word.n == 0 || hub_tree_find(&p->tree, word) || strpbrk(word.at, "./")) return;
+    const char *file = hub_gguf_of_type(&p->tree, word);
+    if (!file || strlen(file) > BITNET_HUB_FILE_MAX) return;
+    p->own_options = *p->options;
+    memcpy(p->own_options.ref.file, file, strlen(file) + 1);
+    p->options = &p->own_options;
+    p->ref = &p->own_options.ref;
+}
+
 static enum bitnet_status choose(struct pull *p, struct bitnet_error *err)
 {
+    read_type(p);
     enum bitnet_status status = hub_select(&p->selection, &p->tree, p->options, err);
     if (status == BITNET_NOT_FOUND && p->tree_is_guess)
         return bitnet_fail(err, BITNET_OFFLINE, "what was asked for of '%s' is not in the cache",

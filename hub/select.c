@@ -292,3 +292,34 @@ enum bitnet_status hub_select(struct hub_selection *selection, const struct hub_
     }
     return selection->n > 0 ? BITNET_OK : nothing_left(selection, &choice, err);
 }
+
+/* --- a type instead of a name --- */
+
+static bool is_word_end(struct bitnet_str name, size_t at)
+{
+    return at >= name.n || strchr("-._", name.at[at]) != NULL;
+}
+
+static bool has_word(struct bitnet_str name, struct bitnet_str word)
+{
+    for (size_t i = 0; i + word.n <= name.n; i++)
+        if (strncasecmp(name.at + i, word.at, word.n) == 0 && is_word_end(name, i + word.n) &&
+            (i == 0 || is_word_end(name, i - 1)))
+            return true;
+    return false;
+}
+
+const char *hub_gguf_of_type(const struct hub_tree *tree, struct bitnet_str type)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < tree->n; i++) {
+        struct bitnet_str path = bitnet_str_of(tree->files[i].path);
+        if (type.n == 0 || !bitnet_str_ends(path, ".gguf") || !has_word(path, type)) continue;
+        if (match(BITNET_STR("*-of-?????.gguf"), path) &&
+            !match(BITNET_STR("*-00001-of-?????.gguf"), path))
+            continue;
+        if (found) return NULL;
+        found = tree->files[i].path;
+    }
+    return found;
+}

@@ -24,4 +24,8 @@ enum bitnet_status hub_select(struct hub_selection *selection, const struct hub_
                               const struct bitnet_hub_pull_options *options,
                               struct bitnet_error *err);
 
+/* The one GGUF file whose name has this type as a word ("i2_s" in "model-I2_S.gguf", or its first
+ * part); NULL when there is none, or several. */
+const char *hub_gguf_of_type(const struct hub_tree *tree, struct bitnet_str type);
+
 #endif

@@ -1,6 +1,7 @@
 /* bitnet bench: tokens per second of prompt and generation, for several models, kernel sets and
  * thread counts in one call; a pass or fail line against an earlier run; and what this machine has
  * (--detect). */
+#include "../hub/main_model.h"
 #include "bench_detect.h"
 #include "bench_report.h"
 #include "bench_tune.h"
@@ -45,6 +46,7 @@ struct bench {
     struct bitnet_str text; /* owned: --with-ppl */
     struct machine machine;
     struct bench_table table;
+    struct bitnet_arena places; /* of models that were repositories */
 };
 
 static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *done,
@@ -453,6 +455,10 @@ static enum bitnet_status run(struct bench *b, struct bitnet_error *err)
     if (status) return status;
     machine_detect(&b->machine, "");
     if (b->detect) return detect(b, err);
+    for (size_t i = 0; i < b->models.n && !status; i++)
+        status = main_model_gguf(b->models.at[i], b->session.is_quiet, &b->places, &b->models.at[i],
+                                 err);
+    if (status) return status;
     if (b->tune) return tune(b, err);
     if (b->models.n == 0) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
     if (b->text_path) status = bitnet_read_file(b->text_path, TEXT_BYTES_MAX, &b->text, err);
@@ -487,5 +493,6 @@ int bitnet_bench_main(int argc, char **argv)
     session_catch_signals();
     if (!status && !done) status = run(&b, &err);
     bitnet_free((void *)(uintptr_t)b.text.at);
+    bitnet_arena_free(&b.places);
     return session_end(&b.session, status, &err);
 }

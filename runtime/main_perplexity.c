@@ -1,4 +1,5 @@
 /* bitnet perplexity: a number for a text, and, with --expect, a pass or fail line for CI. */
+#include "../hub/main_model.h"
 #include "predictions.h"
 #include "session.h"
 #include "tools.h"
@@ -209,7 +210,10 @@ static enum bitnet_status open_base(struct perplexity *p, struct bitnet_error *e
 {
     struct bitnet_model_options model = {.log = &p->session.log, .pool = p->session.pool};
     enum bitnet_status status = session_cpu(&p->session, &model.cpu_mask, &model.cpu_is_given, err);
-    if (!status) status = bitnet_model_open(&p->base, p->base_path, &model, err);
+    const char *path = NULL;
+    if (!status)
+        status = main_model_gguf(p->base_path, p->session.is_quiet, &p->session.places, &path, err);
+    if (!status) status = bitnet_model_open(&p->base, path, &model, err);
     return status;
 }
 

@@ -1,6 +1,7 @@
 /* See session.h. Part of the programs, not of the library. */
 #include "session.h"
 
+#include "../hub/main_model.h"
 #include "tuning.h"
 
 #include "bitnet/alloc.h"
@@ -159,7 +160,9 @@ enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
     if (!s->model_path) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
     struct bitnet_model_options options = {.log = &s->log, .tokenizer = &s->finder.options};
     double start = session_now_ms();
-    enum bitnet_status status = session_cpu(s, &options.cpu_mask, &options.cpu_is_given, err);
+    enum bitnet_status status =
+        main_model_gguf(s->model_path, s->is_quiet, &s->places, &s->model_path, err);
+    if (!status) status = session_cpu(s, &options.cpu_mask, &options.cpu_is_given, err);
     if (!status) status = apply_tuning(s, &options, err);
     s->finder.tool = s->tool;
     s->finder.is_quiet = s->is_quiet;
@@ -180,6 +183,7 @@ void session_close(struct session *s)
     bitnet_model_close(s->model);
     bitnet_pool_free(s->pool);
     finder_close(&s->finder);
+    bitnet_arena_free(&s->places);
     s->model = NULL;
     s->pool = NULL;
 }

@@ -6,6 +6,7 @@
 #include "../tokenizers/main_find.h"
 
 #include "bitnet/args.h"
+#include "bitnet/arena.h"
 #include "bitnet/runtime.h"
 
 #define SESSION_PATH_MAX 4096
@@ -27,12 +28,14 @@ struct session {
     struct bitnet_model *model;
     uint32_t tuned_batch; /* what the profile says about this model; 0: nothing */
     double load_ms;
+    struct bitnet_arena places; /* where model_path points, when it was a repository */
 };
 
 /* The rows of an option table that fill a session. */
 /* clang-format off */
 #define SESSION_OPTIONS(s)                                                                         \
-    {"-m, --model", "FILE", BITNET_OPTION_TEXT, &(s)->model_path, "the GGUF model", 0, 0},          \
+    {"-m, --model", "MODEL", BITNET_OPTION_TEXT, &(s)->model_path,                                   \
+     "a GGUF file, a folder with one, or a repository (user/name[:FILE])", 0, 0},                  \
     {"-t, --threads", "N", BITNET_OPTION_U64, &(s)->n_threads,                                      \
      "threads (default: physical cores)", 0, 1024},                                                \
     {"--cpu", "NAME", BITNET_OPTION_TEXT, &(s)->cpu,                                                \

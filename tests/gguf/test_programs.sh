@@ -61,7 +61,7 @@ expect 3 "cut.gguf: tensor 'blk.0.attn_q.weight': data ends at byte" validate cu
 expect 3 "incomplete download or copy" validate cut.gguf
 expect 3 "scalars.gguf: key 'general.architecture' is missing" validate scalars.gguf
 expect 4 "key 'no.such' is missing" dump llama.gguf no.such
-expect 7 "" show .
+expect 2 "GGUF files, such as" show . # a folder stands for the one GGUF in it
 
 # reading
 expect 0 "llama.gguf: ok (structure, model)" validate llama.gguf

@@ -30,7 +30,8 @@ struct bitnet_hub_ref {
     char file[BITNET_HUB_FILE_MAX + 1];         /* "" when none was given */
 };
 
-/* Reads "[hf:]user/repo[@revision][:file]" or "hf://[models/|datasets/|...]user/repo[@revision]
+/* Reads "[hf:]user/repo[@revision][:file]" (for a pull, `file` may also be a type: "i2_s" is the one
+ * GGUF file with that word in its name) or "hf://[models/|datasets/|...]user/repo[@revision]
  * [/file]". Every part is checked as something that will become part of a path and of a URL.
  * Fails with USAGE, the text naming the part. */
 enum bitnet_status bitnet_hub_ref_parse(struct bitnet_hub_ref *ref, struct bitnet_str text,
@@ -185,6 +186,14 @@ enum bitnet_status bitnet_hub_model(const char *model,
                                     const struct bitnet_hub_model_options *options,
                                     struct bitnet_arena *arena, const char **path,
                                     struct bitnet_error *err);
+
+/* The same for a program that runs GGUF files: of a folder (a snapshot, or the user's own) it is the
+ * one GGUF file in it, or the first part of the one that is in parts. UNSUPPORTED: there is none;
+ * USAGE: there are several. */
+enum bitnet_status bitnet_hub_model_gguf(const char *model,
+                                         const struct bitnet_hub_model_options *options,
+                                         struct bitnet_arena *arena, const char **path,
+                                         struct bitnet_error *err);
 
 /* Where a cached revision (or the one file of `ref`) lies: no network. The text lives in `arena`.
  * Fails with NOT_FOUND. */
