@@ -18,7 +18,13 @@ enum {
     DEPTH_MAX = 64,
     DEPTH_CEILING = 1024, /* no limit asked for may be larger: the stack below has this size */
     NUMBER_CHARS_MAX = 400,
-    FEW_KEYS = 8
+    FEW_KEYS = 8,
+    /* A value of two bytes ("0,") becomes a node of eighty. So that a hostile file cannot take
+     * memory out of proportion, all that parsing takes is at most 64 MiB and 16 times the text: 14
+     * times as the arena counts, which rounds what it gives up to 16 bytes. */
+    MEMORY_BASE = 60 << 20,
+    MEMORY_FACTOR = 14,
+    KEY_BYTES = 4 * sizeof(struct bitnet_map_slot) /* of a hash table that is growing */
 };
 
 struct parser {
@@ -28,6 +34,7 @@ struct parser {
     struct bitnet_arena *arena;
     struct bitnet_error *err;
     size_t n_nodes, max_nodes;
+    size_t max_arena_bytes;
     unsigned depth, max_depth;
     struct bitnet_json *open[DEPTH_CEILING]; /* open[depth - 1]: the innermost container */
     struct bitnet_json *last[DEPTH_CEILING]; /* its last child */
@@ -63,6 +70,13 @@ static enum bitnet_status fail_expected(const struct parser *p, const char *expe
 static enum bitnet_status fail_memory(const struct parser *p)
 {
     return bitnet_fail(p->err, BITNET_MEMORY, "line %" PRIu32 ": out of memory", p->line);
+}
+
+/* LIMIT when the tree and `more` bytes beside it are out of proportion to the text. */
+static enum bitnet_status check_memory(const struct parser *p, size_t more)
+{
+    if (p->arena->used_bytes + more <= p->max_arena_bytes) return BITNET_OK;
+    return fail_at(p, p->at, BITNET_LIMIT, "so many values take more than 16 times the text");
 }
 
 /* --- strings --- */
@@ -329,7 +343,7 @@ static enum bitnet_status refuse_duplicates(const struct parser *p,
 {
     if (object->n_children <= FEW_KEYS) return compare_pairs(p, object);
     struct bitnet_map map = {0};
-    enum bitnet_status status = BITNET_OK;
+    enum bitnet_status status = check_memory(p, object->n_children * KEY_BYTES);
     for (const struct bitnet_json *node = object->child; node && !status; node = node->next) {
         switch (bitnet_map_put(&map, node->key, 0, NULL)) {
         case BITNET_MAP_NEW:
@@ -360,6 +374,8 @@ static enum bitnet_status add_node(struct parser *p, struct bitnet_str key,
                                    struct bitnet_json **result)
 {
     if (p->n_nodes == p->max_nodes) return fail_at(p, p->at, BITNET_LIMIT, "too many values");
+    enum bitnet_status status = check_memory(p, sizeof(struct bitnet_json));
+    if (status) return status;
     struct bitnet_json *node = bitnet_arena_alloc(p->arena, 1, sizeof *node);
     if (!node) return fail_memory(p);
     p->n_nodes++;
@@ -451,6 +467,9 @@ enum bitnet_status bitnet_json_parse(const struct bitnet_json **root, struct bit
                        .err = err,
                        .max_nodes = given.max_nodes ? given.max_nodes : NODES_MAX,
                        .max_depth = given.max_depth ? given.max_depth : DEPTH_MAX};
+    if (!bitnet_mul_size(text.n, MEMORY_FACTOR, &p.max_arena_bytes) ||
+        !bitnet_add_size(p.max_arena_bytes, MEMORY_BASE + arena->used_bytes, &p.max_arena_bytes))
+        p.max_arena_bytes = SIZE_MAX;
     if (p.max_depth > DEPTH_CEILING) p.max_depth = DEPTH_CEILING;
     *root = NULL;
     if (given.max_bytes && text.n > given.max_bytes)

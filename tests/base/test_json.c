@@ -284,6 +284,35 @@ TEST(nesting_stops_at_its_limit)
     free(open);
 }
 
+static char *many(const char *first, const char *each, size_t n, char last)
+{
+    size_t n_first = strlen(first), n_each = strlen(each);
+    char *text = malloc(n_first + n * n_each + 2), *at = text + n_first;
+    memcpy(text, first, n_first);
+    for (size_t i = 0; i < n; i++, at += n_each) memcpy(at, each, n_each);
+    at[-1] = last; /* for the last comma */
+    *at = '\0';
+    return text;
+}
+
+/* "0," becomes a node of eighty bytes: forty times the text. */
+TEST(memory_stays_in_proportion_to_the_text)
+{
+    const struct bitnet_json *root;
+    char *text = many("[", "0,", 5000000, ']');
+    assert_int_equal(parse_bytes(&root, text, strlen(text), NULL), BITNET_LIMIT);
+    assert_text_has(err.text, "take more than 16 times the text");
+    assert_true(arena.used_bytes <= (64u << 20) + 16 * strlen(text));
+    free(text);
+    text = many("[", "0,", 500000, ']'); /* what is small anyway may be dense */
+    assert_int_equal(parse_bytes(&root, text, strlen(text), NULL), BITNET_OK);
+    free(text);
+    text = many("[", "[\"ab\",\"cde\"], ", 1000000, ' '); /* and so may merges of a tokenizer */
+    text[strlen(text) - 2] = ']';
+    assert_int_equal(parse_bytes(&root, text, strlen(text), NULL), BITNET_OK);
+    free(text);
+}
+
 TEST(the_caller_may_choose_the_limits)
 {
     const struct bitnet_json *root;
@@ -594,6 +623,7 @@ int main(void)
         WITH_ARENA(a_document_cut_at_any_byte_is_refused),
         WITH_ARENA(a_document_with_any_byte_changed_is_read_or_refused_but_never_overrun),
         WITH_ARENA(nesting_stops_at_its_limit),
+        WITH_ARENA(memory_stays_in_proportion_to_the_text),
         WITH_ARENA(the_caller_may_choose_the_limits),
         WITH_ARENA(a_number_has_at_most_400_characters),
         WITH_ARENA(any_allocation_that_fails_is_reported),

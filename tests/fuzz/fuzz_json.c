@@ -72,7 +72,7 @@ static enum bitnet_status rewrite(struct bitnet_str text, struct bitnet_buf *out
         require(!root && err.text[0] && err.status == status);
     else
         add_value(out, root);
-    require(arena.used_bytes <= 100 * text.n + 1000);
+    require(arena.used_bytes <= 16 * text.n + (64u << 20));
     bitnet_arena_free(&arena);
     return status;
 }
