@@ -42,7 +42,7 @@ static void read_slice(void *ctx, size_t begin, size_t end, unsigned thread)
 
 static double measure_reading(struct bitnet_pool *pool)
 {
-    uint8_t *bytes = bitnet_alloc_aligned(READ_BYTES);
+    uint8_t *bytes = bitnet_alloc_pages(READ_BYTES); /* where the model lies too */
     struct read_job job = {.bytes = bytes};
     double best = 0;
     if (!bytes) return 0;
@@ -53,7 +53,7 @@ static double measure_reading(struct bitnet_pool *pool)
         double rate = READ_BYTES / (now_s() - start) / 1e9;
         if (rate > best) best = rate;
     }
-    bitnet_free_aligned(bytes);
+    bitnet_free_pages(bytes, READ_BYTES);
     return best;
 }
 
