@@ -331,18 +331,18 @@ static void attend_units(void *ctx, size_t begin, size_t end, unsigned thread)
     const struct attend_job *job = ctx;
     struct bitnet_context *c = job->c;
     const struct bitnet_model *model = c->model;
-    size_t head_dim = model->hparams.head_dim;
+    size_t head_dim = model->hparams.head_dim, kv_stride = kv_cache_cell_bytes(&c->cache);
     float *scores = c->step.scores + (size_t)thread * c->step.n_scores;
     for (size_t unit = begin; unit < end; unit++) {
         size_t head = unit / job->n_runs * job->unit_heads, kv_head = head / job->group;
         const struct token_run *r = &c->step.runs[unit % job->n_runs];
         size_t n_keys = job->position + r->token + 1 - r->first_cell;
         float *q = vector_at(job->q, r->token) + head * head_dim;
-        model->kernels.attention(
-            q, job->q->stride, job->unit_heads, r->n,
-            kv_cache_keys(&c->cache, job->layer, kv_head) + r->first_cell * head_dim,
-            kv_cache_values(&c->cache, job->layer, kv_head) + r->first_cell * head_dim, head_dim,
-            n_keys, head_dim, model->query_scale, scores, q);
+        model->kernels.attention(q, job->q->stride, job->unit_heads, r->n,
+                                 kv_cache_keys(&c->cache, job->layer, kv_head, r->first_cell),
+                                 kv_cache_values(&c->cache, job->layer, kv_head, r->first_cell),
+                                 kv_stride, c->cache.type, n_keys, head_dim, model->query_scale,
+                                 scores, q);
     }
 }
 
@@ -397,6 +397,6 @@ void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors
     uint64_t n_keys = cut_runs(&job, n, ATTENTION_QUERIES_MAX / job.unit_heads);
     run(c, BITNET_OP_attention, hp->n_heads / job.unit_heads * job.n_runs, 1, attend_units, &job);
     count(c, BITNET_OP_attention,
-          4 * (uint64_t)(position + n) * hp->n_kv_heads * hp->head_dim, /* keys, values: 2 bytes */
+          2 * (uint64_t)(position + n) * hp->n_kv_heads * kv_cache_cell_bytes(&c->cache),
           4 * n_keys * hp->n_heads * hp->head_dim);
 }

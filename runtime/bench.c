@@ -176,8 +176,10 @@ enum bitnet_status bitnet_bench(const struct bitnet_model *model,
                            "a test of %" PRIu64 " tokens in a context of %" PRIu32, n_cells,
                            options->n_context);
     result->n_context = options->n_context ? options->n_context : (uint32_t)n_cells;
-    struct bitnet_context_options context = {
-        .n_context = result->n_context, .n_batch = options->n_batch, .pool = options->pool};
+    struct bitnet_context_options context = {.n_context = result->n_context,
+                                             .n_batch = options->n_batch,
+                                             .pool = options->pool,
+                                             .quantized_cache = options->quantized_cache};
     struct bitnet_context *c;
     result->context_bytes = bitnet_context_bytes(model, &context);
     enum bitnet_status status = bitnet_context_new(&c, model, &context, err);

@@ -85,16 +85,16 @@ static void carve_step(struct carver *carver, struct step *s, const struct bitne
     s->sums =
         carve(carver, product(carver, c->n_threads, product(carver, batch, MATRIX_SLICE_ROWS)),
               sizeof(int32_t));
-    s->n_scores = (size_t)product(carver, ATTENTION_QUERIES_MAX,
-                                  (uint64_t)c->n_cells + ATTENTION_QUERIES_MAX + 16);
+    s->n_scores =
+        (size_t)product(carver, ATTENTION_QUERIES_MAX, bitnet_attention_floats(hp->head_dim));
     s->scores = carve(carver, product(carver, c->n_threads, s->n_scores), sizeof(float));
 }
 
 static void carve_context(struct carver *carver, struct bitnet_context *c)
 {
-    uint64_t n_elements = 0;
-    if (!kv_cache_elements(&c->cache, &n_elements)) carver->overflowed = true;
-    c->cache.at = carve(carver, n_elements, sizeof(uint16_t));
+    uint64_t n_bytes = 0;
+    if (!kv_cache_bytes(&c->cache, &n_bytes)) carver->overflowed = true;
+    c->cache.at = carve(carver, n_bytes, 1);
     carve_step(carver, &c->step, c);
     c->logits = carve(carver, product(carver, c->n_logits, c->result_width), sizeof(float));
 }
@@ -117,7 +117,8 @@ static struct bitnet_context settle(const struct bitnet_model *model,
     if (c.n_batch > c.n_cells) c.n_batch = c.n_cells;
     c.n_logits = !o->all_logits ? 1 : o->n_logits ? o->n_logits : c.n_cells;
     if (c.n_logits > c.n_cells) c.n_logits = c.n_cells;
-    c.cache = (struct kv_cache){.n_layers = hp->n_layers,
+    c.cache = (struct kv_cache){.type = o->quantized_cache ? BITNET_DTYPE_q8_0 : BITNET_DTYPE_f16,
+                                .n_layers = hp->n_layers,
                                 .n_cells = c.n_cells,
                                 .n_kv_heads = hp->n_kv_heads,
                                 .head_dim = hp->head_dim};
@@ -157,6 +158,11 @@ enum bitnet_status context_new(struct bitnet_context **context, const struct bit
     if (settled.n_cells == 0 || settled.n_cells > CELLS_MAX)
         return bitnet_fail(err, BITNET_LIMIT, "a context of %" PRIu32 " tokens (allowed: 1 to %u)",
                            settled.n_cells, CELLS_MAX);
+    if (settled.cache.type == BITNET_DTYPE_q8_0 && settled.cache.head_dim % 32)
+        return bitnet_fail(
+            err, BITNET_UNSUPPORTED,
+            "a cache of type q8_0 with heads of size %zu (a multiple of 32 is needed)",
+            settled.cache.head_dim);
     uint64_t n_bytes = count_bytes(&settled);
     void *block = n_bytes < UINT64_MAX ? bitnet_alloc_aligned((size_t)n_bytes) : NULL;
     if (!block)

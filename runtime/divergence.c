@@ -202,6 +202,7 @@ static enum bitnet_status open_contexts(struct comparison *c, const struct bitne
 {
     const struct bitnet_context_options options = {.n_context = (uint32_t)c->chunk,
                                                    .pool = c->options->pool,
+                                                   .quantized_cache = c->options->quantized_cache,
                                                    .all_logits = true,
                                                    .n_logits = PIECE_ROWS};
     enum bitnet_status status = bitnet_context_new(&c->model, model, &options, err);

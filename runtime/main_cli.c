@@ -148,6 +148,7 @@ static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
     const struct bitnet_context_options context_options = {
         .n_context = cells(cli),
         .n_batch = cli->n_batch ? (uint32_t)cli->n_batch : s->tuned_batch,
+        .quantized_cache = s->quantized_cache,
         .pool = s->pool};
     const struct bitnet_sampler_options sampler_options = {
         .temperature = (float)cli->temperature,

@@ -269,6 +269,7 @@ static enum bitnet_status run(struct perplexity *p, struct bitnet_error *err)
     struct bitnet_perplexity_options options = {.n_context = (uint32_t)p->n_context,
                                                 .n_chunks = (uint32_t)p->n_chunks,
                                                 .pool = p->session.pool,
+                                                .quantized_cache = p->session.quantized_cache,
                                                 .progress = show_progress,
                                                 .user = p,
                                                 .cancel = &session_stop,

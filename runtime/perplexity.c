@@ -173,6 +173,7 @@ static enum bitnet_status run_chunks(const struct bitnet_model *model, struct sc
     s->piece = piece_of(model->hparams.n_vocab);
     struct bitnet_context_options context = {.n_context = (uint32_t)s->chunk,
                                              .pool = s->options->pool,
+                                             .quantized_cache = s->options->quantized_cache,
                                              .all_logits = true,
                                              .n_logits = (uint32_t)s->piece};
     enum bitnet_status status = bitnet_context_new(&s->context, model, &context, err);

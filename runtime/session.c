@@ -154,6 +154,14 @@ static enum bitnet_status apply_tuning(struct session *s, struct bitnet_model_op
     return status;
 }
 
+static enum bitnet_status read_cache_type(struct session *s, struct bitnet_error *err)
+{
+    s->quantized_cache = s->cache_type && strcmp(s->cache_type, "q8_0") == 0;
+    if (!s->cache_type || s->quantized_cache || strcmp(s->cache_type, "f16") == 0) return BITNET_OK;
+    return bitnet_fail(err, BITNET_USAGE, "--cache-type %s: f16 or q8_0",
+                       BITNET_QUOTE(bitnet_str_of(s->cache_type)));
+}
+
 enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
 {
     session_start_log(s);
@@ -162,6 +170,7 @@ enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
     double start = session_now_ms();
     enum bitnet_status status =
         main_model_gguf(s->model_path, s->is_quiet, &s->places, &s->model_path, err);
+    if (!status) status = read_cache_type(s, err);
     if (!status) status = session_cpu(s, &options.cpu_mask, &options.cpu_is_given, err);
     if (!status) status = apply_tuning(s, &options, err);
     s->finder.tool = s->tool;

@@ -19,6 +19,7 @@ struct session {
     uint64_t n_threads;
     /* A tuning profile, or "none"; NULL: BITNET_TUNING, else the user's, if there is one. */
     const char *tuning_path;
+    const char *cache_type; /* "f16" or "q8_0"; NULL: f16 */
     bool is_quiet, is_verbose;
     bool no_text; /* the tool works on tokens alone: the network is not asked for a tokenizer */
     struct finder finder;
@@ -26,6 +27,7 @@ struct session {
     struct bitnet_log log;
     struct bitnet_pool *pool;
     struct bitnet_model *model;
+    bool quantized_cache;
     uint32_t tuned_batch; /* what the profile says about this model; 0: nothing */
     double load_ms;
     struct bitnet_arena places; /* where model_path points, when it was a repository */
@@ -42,6 +44,8 @@ struct session {
      "use this kernel set or chip's sets only: scalar, avx2, ... (also BITNET_CPU)", 0, 0},         \
     {"--tuning", "FILE", BITNET_OPTION_TEXT, &(s)->tuning_path,                                     \
      "profile of bitnet-bench --tune, or none (also BITNET_TUNING; default: the user's)", 0, 0},    \
+    {"--cache-type", "TYPE", BITNET_OPTION_TEXT, &(s)->cache_type,                                  \
+     "keys and values as f16, or as q8_0 in half of the memory (default: f16)", 0, 0},             \
     FINDER_OPTIONS(&(s)->finder),                                                                   \
     {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &(s)->is_quiet, "errors only", 0, 0},                 \
     {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &(s)->is_verbose, "say more", 0, 0}

@@ -34,8 +34,11 @@ float *run_model(const char *path, const int32_t *tokens, size_t n, const struct
     struct bitnet_pool *pool = NULL;
     if (run->n_threads) must_be_ok(bitnet_pool_new(&pool, run->n_threads, &err), &err);
     struct bitnet_model *model = open_for(path, run, pool);
-    struct bitnet_context_options options = {
-        .n_context = (uint32_t)n, .n_batch = run->n_batch, .pool = pool, .all_logits = true};
+    struct bitnet_context_options options = {.n_context = (uint32_t)n,
+                                             .n_batch = run->n_batch,
+                                             .pool = pool,
+                                             .all_logits = true,
+                                             .quantized_cache = run->quantized_cache};
     struct bitnet_context *context = NULL;
     must_be_ok(bitnet_context_new(&context, model, &options, &err), &err);
     size_t n_vocab = bitnet_model_hparams(model)->n_vocab;

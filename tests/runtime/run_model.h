@@ -11,7 +11,7 @@ struct run {
     unsigned n_threads; /* 0: no pool at all */
     uint32_t n_batch;
     size_t n_first; /* tokens of a first eval, the rest in a second; 0: one eval */
-    bool float_activations;
+    bool float_activations, quantized_cache;
     const struct bitnet_log *log;
 };
 

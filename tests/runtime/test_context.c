@@ -3,11 +3,13 @@
 #include "run_model.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/quant.h"
 
 #include "backend.h"
 #include "context.h"
 #include "tiny_model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -74,8 +76,46 @@ TEST(the_bytes_grow_by_the_cache_for_each_cell)
     struct bitnet_context_options b = {.n_context = 2000, .n_batch = 16};
     uint64_t grown = bitnet_context_bytes(model, &b) - bitnet_context_bytes(model, &a);
     uint64_t cache = 2u * 2 * 128 * 1000 * 2; /* key and value, layers, width, cells, bytes */
-    uint64_t scores = (uint64_t)ATTENTION_QUERIES_MAX * 1000 * 4;
-    assert_true(grown >= cache && grown <= cache + scores + 4096);
+    assert_true(grown >= cache && grown <= cache + 4096);
+    a.quantized_cache = b.quantized_cache = true;
+    grown = bitnet_context_bytes(model, &b) - bitnet_context_bytes(model, &a);
+    assert_true(grown >= cache / 64 * 34 && grown <= cache / 64 * 34 + 4096);
+}
+
+/* What kv_cache.h promises of Q8_0, number by number. */
+TEST(a_quantized_cache_keeps_each_number_to_its_bound)
+{
+    enum { DIM = 64, HEADS = 2, CELLS = 5 };
+    uint8_t memory[2 * HEADS * CELLS * DIM / 32 * 34];
+    struct kv_cache cache = {.at = memory,
+                             .type = BITNET_DTYPE_q8_0,
+                             .n_layers = 1,
+                             .n_cells = CELLS,
+                             .n_kv_heads = HEADS,
+                             .head_dim = DIM};
+    float keys[HEADS * DIM], values[HEADS * DIM], back[DIM];
+    const struct bitnet_layout one = {.type = cache.type, .rows = 1, .cols = DIM};
+    uint64_t n_bytes;
+    assert_true(kv_cache_bytes(&cache, &n_bytes) && n_bytes == sizeof memory);
+    for (int i = 0; i < HEADS * DIM; i++) {
+        keys[i] = (float)((i * 37) % 101 - 50) * (i < 32 ? 100.0f : 0.01f);
+        values[i] = (float)((i * 53) % 97 - 48) / 7;
+    }
+    kv_cache_store(&cache, NULL, 0, 3, keys, values);
+    for (int head = 0; head < HEADS; head++)
+        for (int half = 0; half < 2; half++) {
+            const float *want = (half ? values : keys) + head * DIM;
+            const uint8_t *cell = half ? kv_cache_values(&cache, 0, (size_t)head, 3)
+                                       : kv_cache_keys(&cache, 0, (size_t)head, 3);
+            bitnet_codec(cache.type)->decode_rows(&one, cell, 1, back);
+            for (int i = 0; i < DIM; i++) {
+                float largest = 0;
+                for (int k = i / 32 * 32; k < i / 32 * 32 + 32; k++)
+                    largest = fmaxf(largest, fabsf(want[k]));
+                assert_true(fabsf(back[i] - want[i]) <=
+                            largest / 254 * 1.001f + fabsf(want[i]) / 2048);
+            }
+        }
 }
 
 TEST(impossible_sizes_are_refused_with_numbers)
@@ -86,6 +126,31 @@ TEST(impossible_sizes_are_refused_with_numbers)
     assert_int_equal(bitnet_context_new(&context, model, &options, &err), BITNET_LIMIT);
     assert_text_has(err.text, "16777217");
     assert_null(context);
+}
+
+TEST(a_quantized_cache_wants_heads_of_whole_blocks)
+{
+    struct tiny_spec spec = tiny_spec_b158();
+    spec.head_dim = spec.n_rot = 48;
+    spec.n_heads = 8;
+    spec.n_kv_heads = 8;
+    struct tiny_model *tiny = tiny_model_new(&spec);
+    struct bitnet_model *odd;
+    struct bitnet_context *context;
+    struct bitnet_error err;
+    char name[200];
+    tiny_path(name, sizeof name, "odd-heads.gguf");
+    assert_true(tiny_model_write(tiny, name,
+                                 &(struct tiny_file){.linear = BITNET_DTYPE_i2_s,
+                                                     .embed = BITNET_DTYPE_f16,
+                                                     .dialect = BITNET_DIALECT_BITNETCPP}));
+    assert_int_equal(bitnet_model_open(&odd, name, NULL, &err), BITNET_OK);
+    struct bitnet_context_options options = {.quantized_cache = true};
+    assert_int_equal(bitnet_context_new(&context, odd, &options, &err), BITNET_UNSUPPORTED);
+    assert_text_has(err.text, "heads of size 48");
+    bitnet_model_close(odd);
+    unlink(name);
+    tiny_model_free(tiny);
 }
 
 TEST(a_full_context_is_a_limit_and_changes_nothing)
@@ -187,6 +252,8 @@ int main(void)
         cmocka_unit_test(the_size_is_as_trained_unless_said),
         cmocka_unit_test(a_context_is_one_allocation_and_a_step_is_none),
         cmocka_unit_test(the_bytes_grow_by_the_cache_for_each_cell),
+        cmocka_unit_test(a_quantized_cache_keeps_each_number_to_its_bound),
+        cmocka_unit_test(a_quantized_cache_wants_heads_of_whole_blocks),
         cmocka_unit_test(impossible_sizes_are_refused_with_numbers),
         cmocka_unit_test(a_full_context_is_a_limit_and_changes_nothing),
         cmocka_unit_test(a_token_outside_the_vocabulary_is_a_limit),

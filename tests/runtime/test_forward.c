@@ -238,6 +238,35 @@ TEST(cpu_level_threads_and_batch_size_do_not_change_a_bit)
     assert_same_in_every_way(&specs[0], BITNET_DTYPE_f32, BITNET_DTYPE_bf16);
 }
 
+/* Keys and values to 1/254 of the largest of 32: the logits move by less than a twentieth of their
+ * spread (rms; activations of 8 bits make jumps of small steps), and by the same bits on every set
+ * and for every thread count. */
+TEST(a_quantized_cache_stays_near_and_is_the_same_everywhere)
+{
+    const struct tiny_spec spec = tiny_spec_b158();
+    const unsigned threads[] = {1, 2, 3, 7, 16};
+    struct tiny_model *m = tiny_model_new(&spec);
+    float *f16 = run_as(m, BITNET_DTYPE_i2_s, &(struct run){0});
+    float *want =
+        run_as(m, BITNET_DTYPE_i2_s, &(struct run){.cpu = "scalar", .quantized_cache = true});
+    double *wide = calloc((size_t)N_TOKENS * spec.n_vocab, sizeof *wide);
+    for (size_t i = 0; i < (size_t)N_TOKENS * spec.n_vocab; i++) wide[i] = (double)f16[i];
+    struct difference d = compare_logits(want, wide, N_TOKENS, spec.n_vocab);
+    print_message("q8_0 cache: max %.3g rms %.3g of %.3g\n", d.max, d.rms, d.spread);
+    assert_true(d.max > 0 && d.rms < d.spread / 20);
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        float *got =
+            run_as(m, BITNET_DTYPE_i2_s,
+                   &(struct run){.n_threads = threads[i], .n_batch = 4, .quantized_cache = true});
+        assert_same_logits("q8_0 cache", want, got, N_TOKENS, spec.n_vocab);
+        free(got);
+    }
+    free(wide);
+    free(want);
+    free(f16);
+    tiny_model_free(m);
+}
+
 TEST(two_evals_give_the_bits_of_one)
 {
     struct tiny_spec spec = tiny_spec_b158();
@@ -283,6 +312,7 @@ int main(void)
         cmocka_unit_test(every_type_that_holds_floats_runs_as_it_is),
         cmocka_unit_test(every_ternary_type_gives_the_same_bits),
         cmocka_unit_test(cpu_level_threads_and_batch_size_do_not_change_a_bit),
+        cmocka_unit_test(a_quantized_cache_stays_near_and_is_the_same_everywhere),
         cmocka_unit_test(two_evals_give_the_bits_of_one),
         cmocka_unit_test(dense_models_do_not_depend_on_cpu_or_threads),
     };

@@ -126,9 +126,10 @@ static double largest_difference(const double *a, const float *b, size_t n)
 static double read_cache(void *user, size_t layer, bool is_value, size_t position, size_t i)
 {
     const struct kv_cache *cache = &((const struct bitnet_context *)user)->cache;
-    const uint16_t *head = is_value ? kv_cache_values(cache, layer, i / cache->head_dim)
-                                    : kv_cache_keys(cache, layer, i / cache->head_dim);
-    return (double)bitnet_f16_to_f32(head[position * cache->head_dim + i % cache->head_dim]);
+    const size_t head = i / cache->head_dim;
+    const uint8_t *cell = is_value ? kv_cache_values(cache, layer, head, position)
+                                   : kv_cache_keys(cache, layer, head, position);
+    return (double)bitnet_f16_to_f32(bitnet_load_u16(cell + 2 * (i % cache->head_dim)));
 }
 
 /* The C program keeps keys and values as float, we as binary16. So two links make the chain: the

@@ -99,18 +99,29 @@ typedef void bitnet_rope_fn(float *v, size_t n_heads, size_t head_dim, size_t n_
 /* Attention of the n_heads query heads that share one key/value head, for n_tokens consecutive
  * tokens: the query of token t and head h is q + t * q_stride + h * head_dim, its result goes to
  * the same place of `out`, and it sees positions 0 .. n_keys + t - 1 (n_keys: those that token 0
- * sees, itself included). Keys and values are binary16, position p at k + p * kv_stride (in
- * elements).
+ * sees, itself included). Keys and values are f16, or q8_0 where head_dim is a multiple of 32;
+ * position p at k + p * kv_stride, in bytes.
  *
- * Each query is defined on its own, so that results do not depend on how queries are grouped:
- * score[p] = lane sum(q, k_p) * scale; softmax with the maximum subtracted, weights by
- * bitnet_expf, their sum a lane sum (b = 1); out[d] = sum over p in order of weight[p] * v_p[d]
- * (fma, p ascending, from +0), then divided by the sum. `scratch` has
- * n_heads * n_tokens * (n_keys + n_tokens + 15) floats. `out` and `q` may be the same. */
+ * Each query is defined on its own, so that results do not depend on how queries are grouped: an
+ * online softmax (Milakov, Gimelshein 2018) over blocks of 64 positions in order, from max =
+ * -infinity, sum = 0 and out = 0. Per block:
+ *
+ *   score[p] = lane sum(q, k_p) * scale;  max' = the largest of max and all scores
+ *   f = bitnet_expf(max - max');  weight[p] = bitnet_expf(score[p] - max')
+ *   sum = fma(sum, f, lane sum of weight[p]);  out[d] = out[d] * f, then for p in order
+ *   out[d] = fma(weight[p], v_p[d], out[d])
+ *
+ * and in the end out[d] / sum. `scratch` has n_heads * n_tokens * bitnet_attention_floats(head_dim)
+ * floats. `out` and `q` may be the same. */
+enum { BITNET_ATTENTION_BLOCK = 64 };
+static inline size_t bitnet_attention_floats(size_t head_dim)
+{
+    return BITNET_ATTENTION_BLOCK + 16 + (head_dim + 15) / 16 * 16;
+}
 typedef void bitnet_attention_fn(const float *q, size_t q_stride, size_t n_heads, size_t n_tokens,
-                                 const uint16_t *k, const uint16_t *v, size_t kv_stride,
-                                 size_t n_keys, size_t head_dim, float scale, float *scratch,
-                                 float *out);
+                                 const uint8_t *k, const uint8_t *v, size_t kv_stride,
+                                 enum bitnet_dtype kv_type, size_t n_keys, size_t head_dim,
+                                 float scale, float *scratch, float *out);
 /* gate[c] = act(gate[c]) * up[c]. silu: x / (1 + bitnet_expf(-x)); relu2: max(x, 0)^2; gelu, by its
  * tanh: x / (1 + bitnet_expf(-t)), t = x * (BITNET_GELU_X3 * x * x + BITNET_GELU_X). */
 #define BITNET_GELU_X  1.5957691216f  /* 2 sqrt(2 / pi) */

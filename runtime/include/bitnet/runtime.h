@@ -90,7 +90,10 @@ struct bitnet_context_options {
     uint32_t n_context;       /* cells of the KV cache; 0: as trained */
     uint32_t n_batch;         /* tokens evaluated together; 0: 256 */
     struct bitnet_pool *pool; /* borrowed; NULL: the caller's thread alone */
-    bool all_logits;          /* keep logits of every token of an eval, not of the last only */
+    /* Keys and values as Q8_0, 34 bytes for 32, not as F16: half of the memory, each number to
+     * 1/254 of the largest of its 32. UNSUPPORTED when the size of a head is no multiple of 32. */
+    bool quantized_cache;
+    bool all_logits;   /* keep logits of every token of an eval, not of the last only */
     uint32_t n_logits; /* with all_logits: of at most this many tokens per eval; 0: n_context */
     struct bitnet_op_cost *costs; /* [BITNET_OP_COUNT], borrowed, added to by every eval; or NULL */
 };
@@ -174,6 +177,7 @@ struct bitnet_perplexity_options {
     uint32_t n_context; /* chunk length; 0: 512 */
     uint32_t n_chunks;  /* at most this many; 0: all */
     struct bitnet_pool *pool;
+    bool quantized_cache; /* as in struct bitnet_context_options */
     void (*progress)(void *user, size_t chunk, size_t n_chunks, double perplexity_so_far);
     void *user;
     const volatile sig_atomic_t *cancel;
@@ -254,6 +258,7 @@ struct bitnet_bench_options {
     uint32_t n_repeats;            /* 0: 5 */
     uint32_t n_filled;             /* tokens in the cache before the clock starts */
     uint32_t n_context;            /* cells of the cache; 0: as many as the test needs */
+    bool quantized_cache;          /* as in struct bitnet_context_options */
     bool with_costs;               /* one more run, per operation */
     struct bitnet_pool *pool;
     /* Joules that the machine has used so far, or negative; may be NULL. Read before the first
