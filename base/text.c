@@ -326,7 +326,10 @@ static bool fail_buffer(struct bitnet_buf *buf)
 static bool make_room(struct bitnet_buf *buf, size_t n)
 {
     if (buf->failed) return false;
-    if (buf->n > buf->max || n > buf->max - buf->n) return fail_buffer(buf);
+    if (buf->n > buf->max || n > buf->max - buf->n) {
+        buf->is_full = true;
+        return fail_buffer(buf);
+    }
     size_t wanted = buf->n + n; /* <= max, so the NUL's byte is the only one that can overflow */
     if (wanted == SIZE_MAX) return fail_buffer(buf);
     wanted++;

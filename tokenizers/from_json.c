@@ -158,6 +158,9 @@ static enum bitnet_status list_added(struct source *source, const struct bitnet_
                                      form.n ? (struct bitnet_str){form.at, form.n} : text);
     ok = ok && special.text.at && special_add(normalized ? &hf->normalized : &hf->raw, special);
     bitnet_buf_free(&form);
+    if (form.is_full)
+        return bitnet_fail(source->err, BITNET_LIMIT, "the normalized form of %s is too long",
+                           BITNET_QUOTE(text));
     return ok ? BITNET_OK : bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
 }
 

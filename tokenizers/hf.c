@@ -181,9 +181,11 @@ static enum bitnet_status encode_raw(struct encoder *encoder, struct bitnet_str 
     enum bitnet_status status = BITNET_OK;
     if (hf->n_normalizers) {
         if (!hf_normalize(hf, text, &normal))
-            status =
-                bitnet_fail(encoder->err, BITNET_LIMIT,
-                            "the normalizer makes more than %zu bytes of %zu", normal.max, text.n);
+            status = !normal.is_full
+                         ? no_memory(encoder, text)
+                         : bitnet_fail(encoder->err, BITNET_LIMIT,
+                                       "the normalizer makes more than %zu bytes of %zu",
+                                       normal.max, text.n);
         text = (struct bitnet_str){normal.at, normal.n};
     }
     if (!status && !special_cut_by_place(&hf->normalized, text, &fragments))

@@ -124,7 +124,7 @@ enum bitnet_status hf_encode(struct encoder *encoder, struct bitnet_str text,
 /* hf_decode.c */
 enum bitnet_status hf_decode(const struct bitnet_tokenizer *tokenizer, const int32_t *ids, size_t n,
                              bool with_special, struct bitnet_buf *out, struct bitnet_error *err);
-/* hf_normalize.c: appends the normalized text. False: the buffer is full or out of memory. */
+/* hf_normalize.c: appends the normalized text. False: the buffer is_full, or out of memory. */
 bool hf_normalize(const struct hf *hf, struct bitnet_str text, struct bitnet_buf *out);
 
 /* Pieces of a text, while they are cut finer and rewritten. */

@@ -184,6 +184,7 @@ static bool bert(const struct hf_normalizer *normalizer, struct bitnet_str text,
     }
     struct bitnet_str made = {one.at, one.n};
     ok = ok && (normalizer->lower ? normal_lower_text(made, out) : bitnet_buf_add_str(out, made));
+    out->is_full |= one.is_full || two.is_full;
     bitnet_buf_free(&one);
     bitnet_buf_free(&two);
     return ok;
@@ -233,6 +234,7 @@ bool hf_normalize(const struct hf *hf, struct bitnet_str text, struct bitnet_buf
         text = (struct bitnet_str){from.at, from.n};
     }
     ok = ok && bitnet_buf_add_str(out, text);
+    out->is_full |= from.is_full || to.is_full;
     bitnet_buf_free(&from);
     bitnet_buf_free(&to);
     return ok;

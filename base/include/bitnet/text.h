@@ -43,6 +43,7 @@ struct bitnet_buf {
     size_t cap;
     size_t max;
     bool failed;
+    bool is_full; /* with `failed`: the ceiling was in the way, not memory */
 };
 
 bool bitnet_buf_add(struct bitnet_buf *buf, const void *bytes, size_t n);
