@@ -3,11 +3,13 @@
 
 #include "bitnet/alloc.h"
 #include "bitnet/file.h"
+#include "bitnet/sha.h"
 #include "bitnet/text.h"
 #include "bitnet/version.h"
 
 #include "facts.h"
 #include "plan.h"
+#include "proof.h"
 
 #include <inttypes.h>
 
@@ -86,9 +88,18 @@ static enum bitnet_status put_named(struct bitnet_buf *out, const char *dir, con
 static enum bitnet_status put_folder(struct bitnet_buf *out, const struct bitnet_plan *plan,
                                      struct bitnet_error *err)
 {
-    static const char *const names[] = {"config.json",         "generation_config.json",
-                                        "tokenizer.json",      "tokenizer_config.json",
-                                        "chat_template.jinja", "model.safetensors.index.json"};
+    static const char *const names[] = {"config.json",
+                                        "generation_config.json",
+                                        "tokenizer.json",
+                                        "tokenizer.model",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "vocab.txt",
+                                        "chat_template.jinja",
+                                        "model.safetensors.index.json"};
     bool is_first = true;
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !status; i++)
@@ -98,35 +109,48 @@ static enum bitnet_status put_folder(struct bitnet_buf *out, const struct bitnet
     return status;
 }
 
-/* ".../models--user--repo/snapshots/<revision>": where a Hub cache has it from. */
 static void put_origin(struct bitnet_buf *out, const char *path)
 {
-    const char *mark = strstr(path, "/models--"), *snapshots = strstr(path, "/snapshots/");
-    if (!mark || !snapshots || snapshots < mark) return;
-    struct bitnet_str name = {mark + 9, (size_t)(snapshots - mark) - 9};
-    struct bitnet_buf repository = {.max = 1024};
-    for (size_t i = 0; i < name.n; i++) {
-        bool is_slash = i + 1 < name.n && name.at[i] == '-' && name.at[i + 1] == '-';
-        bitnet_buf_add(&repository, is_slash ? "/" : &name.at[i], 1);
-        i += is_slash;
-    }
-    if (!repository.failed) {
-        put_field(out, "repository", (struct bitnet_str){repository.at, repository.n});
-        bitnet_buf_printf(out, ", ");
-        put_field(out, "revision", last_part(path));
-        bitnet_buf_printf(out, ", ");
-    }
+    struct bitnet_buf repository;
+    struct bitnet_str revision;
+    if (!facts_origin(path, &repository, &revision)) return;
+    put_field(out, "repository", (struct bitnet_str){repository.at, repository.n});
+    bitnet_buf_printf(out, ", ");
+    put_field(out, "revision", revision);
+    bitnet_buf_printf(out, ", ");
     bitnet_buf_free(&repository);
+}
+
+/* What the user said about the source's bytes, and what else had a say in the file's. */
+static enum bitnet_status put_circumstances(struct bitnet_buf *out, const struct bitnet_plan *plan,
+                                            struct bitnet_error *err)
+{
+    const struct bitnet_convert_options *o = &plan->options;
+    const struct {
+        const char *name, *path;
+    } files[] = {{"imatrix", o->imatrix}, {"source_tiles", o->source_tile_ini}};
+    enum bitnet_status status = BITNET_OK;
+    if (o->i2_s_order != BITNET_I2_S_A)
+        bitnet_buf_printf(out, "\"i2s_layout\": \"%c\", ", 'A' + (int)o->i2_s_order);
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && !status; i++) {
+        if (!files[i].path) continue;
+        bitnet_buf_printf(out, "\"%s\": ", files[i].name);
+        status = put_file(out, files[i].path, last_part(files[i].path), err);
+        bitnet_buf_printf(out, ", ");
+    }
+    return status;
 }
 
 static enum bitnet_status put_source(struct bitnet_buf *out, const struct bitnet_plan *plan,
                                      struct bitnet_error *err)
 {
-    enum bitnet_status status;
     bitnet_buf_printf(out, " \"source\": {");
     put_origin(out, plan->path);
+    enum bitnet_status status = put_circumstances(out, plan, err);
     bitnet_buf_printf(out, "\"files\": [");
-    if (plan->gguf)
+    if (status)
+        return status;
+    else if (plan->gguf)
         status = put_file(out, plan->path, last_part(plan->path), err);
     else
         status = put_folder(out, plan, err);
@@ -187,28 +211,114 @@ static void put_tokenizer(struct bitnet_buf *out, const struct facts *facts)
             bitnet_buf_printf(out, "%s%" PRId32, k ? ", " : "", facts->ids[i].at[k]);
         bitnet_buf_printf(out, "]}%s\n", i + 1 < FACTS_PROBES ? "," : "");
     }
-    bitnet_buf_printf(out, " ]}\n");
+    bitnet_buf_printf(out, " ]}");
+}
+
+/* The files of the model as it was written: "file", and the "parts" after it. */
+static enum bitnet_status put_written(struct bitnet_buf *out, const struct bitnet_gguf *gguf,
+                                      struct bitnet_error *err)
+{
+    size_t n = bitnet_gguf_part_count(gguf);
+    enum bitnet_status status = BITNET_OK;
+    bitnet_buf_printf(out, " \"file\": ");
+    for (size_t i = 0; i < n && !status; i++) {
+        const char *path = bitnet_gguf_part_path(gguf, i);
+        if (i > 0) bitnet_buf_printf(out, i == 1 ? ",\n \"parts\": [\n  " : ",\n  ");
+        status = put_file(out, path, last_part(path), err);
+    }
+    bitnet_buf_printf(out, n > 1 ? "],\n" : ",\n");
+    return status;
+}
+
+static void put_logits(struct bitnet_buf *out, const struct bitnet_proof *proof)
+{
+    uint8_t digest[BITNET_DIGEST_BYTES];
+    struct bitnet_str text = proof_text();
+    bool is_ppl = proof->level == BITNET_VERIFY_PPL;
+    if (!is_ppl && proof->level != BITNET_VERIFY_LOGITS) return;
+    if (!bitnet_sha256(text.at, text.n, digest)) out->failed = true;
+    bitnet_buf_printf(out, " \"logits\": {");
+    put_digest(out, "text_sha256", digest);
+    bitnet_buf_printf(out, ", \"tokens\": %zu, ", proof->n_tokens);
+    put_digest(out, "sha256", proof->logits_sha256);
+    bitnet_buf_printf(out, ",\n  \"difference\": %.3g, \"equal\": %s", proof->difference,
+                      proof->is_equal ? "true" : "false");
+    if (is_ppl)
+        bitnet_buf_printf(out, ", \"perplexity\": %.9g, \"source_perplexity\": %.9g",
+                          proof->perplexity, proof->source_perplexity);
+    bitnet_buf_printf(out, "},\n");
+}
+
+/* Who compiled the tool, for what machine. */
+static const char *build_text(void)
+{
+#if defined(__clang__)
+    static const char compiler[] = "clang " __clang_version__;
+#elif defined(__GNUC__)
+    static const char compiler[] = "gcc " __VERSION__;
+#else
+    static const char compiler[] = "another compiler";
+#endif
+    return compiler;
+}
+
+static const char *machine_text(void)
+{
+#if defined(__x86_64__)
+    return "x86_64";
+#elif defined(__aarch64__)
+    return "aarch64";
+#else
+    return "another machine";
+#endif
+}
+
+static const char *level_text(enum bitnet_verify level)
+{
+    switch (level) {
+    case BITNET_VERIFY_NONE:
+        return "none";
+    case BITNET_VERIFY_LOGITS:
+        return "logits";
+    case BITNET_VERIFY_PPL:
+        return "ppl";
+    case BITNET_VERIFY_TENSORS:
+        break;
+    }
+    return "tensors";
+}
+
+static void put_seal(struct bitnet_buf *out)
+{
+    uint8_t digest[BITNET_DIGEST_BYTES];
+    if (out->failed) return;
+    if (!facts_seal((struct bitnet_str){out->at, out->n}, digest)) out->failed = true;
+    bitnet_buf_printf(out, ",\n ");
+    put_digest(out, "certificate_sha256", digest);
+    bitnet_buf_printf(out, "\n}\n");
 }
 
 static enum bitnet_status put_all(struct bitnet_buf *out, const struct bitnet_plan *plan,
-                                  const char *gguf_path, const struct facts *facts,
+                                  const struct bitnet_gguf *gguf, const struct facts *facts,
                                   struct bitnet_error *err)
 {
-    bool is_verified = plan->options.verify != BITNET_VERIFY_NONE;
-    bitnet_buf_printf(out, "{\n \"certificate\": 1,\n \"tool\": \"bitnet %s\",\n", BITNET_VERSION);
+    bitnet_buf_printf(
+        out, "{\n \"certificate\": 1,\n \"tool\": \"bitnet %s\",\n \"build\": \"%s, %s\",\n",
+        BITNET_VERSION, build_text(), machine_text());
     enum bitnet_status status = put_source(out, plan, err);
-    bitnet_buf_printf(out, " \"file\": ");
-    if (!status) status = put_file(out, gguf_path, last_part(gguf_path), err);
-    bitnet_buf_printf(out, ",\n ");
+    if (!status) status = put_written(out, gguf, err);
+    bitnet_buf_printf(out, " ");
     put_field(out, "architecture", bitnet_str_of(facts->arch->name));
     bitnet_buf_printf(out, ",\n \"activation\": \"%s\",\n \"dialect\": \"%s\",\n",
                       facts_activation(facts->arch), bitnet_dialect_name(plan->dialect));
-    bitnet_buf_printf(out, " \"verified\": \"%s\",\n ", is_verified ? "tensors" : "none");
+    bitnet_buf_printf(out, " \"verified\": \"%s\",\n", level_text(plan->options.verify));
+    put_logits(out, &plan->proof);
+    bitnet_buf_printf(out, " ");
     put_digest(out, "logical_sha256", facts->digest);
     bitnet_buf_printf(out, ",\n");
     put_tensors(out, plan, facts);
     put_tokenizer(out, facts);
-    bitnet_buf_printf(out, "}\n");
+    put_seal(out);
     if (!status && out->failed)
         status = bitnet_fail(err, BITNET_MEMORY, "no memory for the certificate");
     return status;
@@ -234,11 +344,11 @@ enum bitnet_status bitnet_certificate_write(const struct bitnet_plan *plan, cons
     struct bitnet_gguf *gguf = NULL;
     struct facts facts = {0};
     enum bitnet_status status = bitnet_gguf_open(&gguf, gguf_path, NULL, err);
-    if (!status) status = facts_measure(&facts, gguf, err);
+    if (!status) status = facts_measure(&facts, gguf, BITNET_I2_S_A, err);
     if (!status && facts.n_tensors != plan->n)
         status = bitnet_fail(err, BITNET_INTEGRITY, "%s: %zu tensors, the plan has %zu", gguf_path,
                              facts.n_tensors, plan->n);
-    if (!status) status = put_all(&text, plan, gguf_path, &facts, err);
+    if (!status) status = put_all(&text, plan, gguf, &facts, err);
     if (!status) status = publish(&text, path, plan->options.overwrite, err);
     facts_free(&facts);
     bitnet_gguf_close(gguf);

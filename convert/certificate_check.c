@@ -2,14 +2,16 @@
  * OK, or the first fault in words that tell what went wrong, not only where. The order is from
  * causes to symptoms: how the model computes, how it reads text, what its tensors are, what they
  * hold, and last the bytes that nothing else covers. */
-#include "bitnet/certificate.h"
+#include "certificate_check.h"
 
 #include "bitnet/alloc.h"
 #include "bitnet/file.h"
-#include "bitnet/json.h"
+#include "bitnet/sha.h"
 #include "bitnet/text.h"
+#include "bitnet/version.h"
 
 #include "facts.h"
+#include "proof.h"
 #include "values.h"
 
 #include <inttypes.h>
@@ -20,8 +22,9 @@
 struct claim {
     const struct bitnet_json *root;
     const struct facts *facts;
-    const struct bitnet_gguf *gguf;
+    struct bitnet_gguf *gguf;
     const char *gguf_path;
+    const struct bitnet_certificate_options *options;
 };
 
 static enum bitnet_status get_text(const struct bitnet_json *object, const char *name,
@@ -140,33 +143,26 @@ static enum bitnet_status check_type(const struct bitnet_json *entry,
                                  BITNET_QUOTE(t->name));
 }
 
-/* I2_S bytes read in layout B: groups of 64, 16 bytes each (formats.md 2.2). */
-static void read_layout_b(const uint8_t *in, size_t n, int8_t *trits)
+/* I2_S bytes that are right when they are read in another layout. */
+static bool is_right_in(const struct claim *c, const struct tensor_fact *fact,
+                        enum bitnet_i2_s_order order, struct bitnet_str certified)
 {
-    for (size_t e = 0; e < n; e++) {
-        size_t group = e / 64, strip = e % 64 / 16, p = e % 16;
-        trits[e] = (int8_t)((in[16 * group + p] >> (6 - 2 * strip) & 3) - 1);
-    }
-}
-
-static bool is_layout_b(const struct tensor_fact *fact, struct bitnet_str certified)
-{
+    const struct reading reading = {.i2_s_order = order};
     uint8_t digest[BITNET_DIGEST_BYTES];
-    const struct bitnet_tensor *t = fact->tensor;
-    if (t->type != BITNET_DTYPE_i2_s) return false;
-    size_t rows = (size_t)t->dims[1], cols = (size_t)t->dims[0];
-    int8_t *trits = bitnet_alloc(rows * cols, 1);
-    if (!trits) return false;
-    read_layout_b(t->data.at, rows * cols, trits);
-    bool is_hashed = facts_trits_digest(trits, rows, cols, digest);
-    bitnet_free(trits);
-    return is_hashed && is_digest(certified, digest);
+    struct values values;
+    if (fact->tensor->type != BITNET_DTYPE_i2_s || order == c->options->i2_s_order) return false;
+    if (values_open_as(&values, c->gguf, fact->tensor, &reading, NULL)) return false;
+    facts_trits_digest(values.trits, values.layout.rows, values.layout.cols, digest);
+    values_close(&values);
+    return is_digest(certified, digest);
 }
 
 /* The values differ; say how. */
-static enum bitnet_status fail_values(const struct bitnet_json *entry,
+static enum bitnet_status fail_values(const struct claim *c, const struct bitnet_json *entry,
                                       const struct tensor_fact *fact, struct bitnet_error *err)
 {
+    static const char *const layouts[] = {"A (groups of 128)", "B (groups of 64)",
+                                          "C (four rows interleaved)"};
     struct bitnet_str trits = {0};
     struct bitnet_quoted quoted = {{0}};
     double scale = 0, own = (double)fact->scale;
@@ -182,14 +178,34 @@ static enum bitnet_status fail_values(const struct bitnet_json *entry,
         return bitnet_fail(err, BITNET_CHECK,
                            "tensor %s: its scale is %.9g, the certificate says %.9g%s", name, own,
                            scale, fabs(own * scale - 1) < 1e-5 ? " (it is inverted)" : "");
-    if (is_layout_b(fact, trits))
-        return bitnet_fail(err, BITNET_CHECK,
-                           "tensor %s: it is I2_S in layout B (groups of 64), where every reader "
-                           "expects layout A",
-                           name);
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++)
+        if (is_right_in(c, fact, (enum bitnet_i2_s_order)i, trits))
+            return bitnet_fail(err, BITNET_CHECK,
+                               "tensor %s: it is I2_S in layout %s, where every reader expects "
+                               "layout A",
+                               name, layouts[i]);
     return bitnet_fail(err, BITNET_CHECK,
                        "tensor %s: its trits are not the certified ones (bits changed or moved)",
                        name);
+}
+
+/* What else is said of values that are right. */
+static enum bitnet_status check_details(const struct bitnet_json *entry,
+                                        const struct tensor_fact *fact, struct bitnet_error *err)
+{
+    struct bitnet_str trits = {0};
+    double scale = (double)fact->scale;
+    enum bitnet_status status =
+        bitnet_json_str(entry, "trits_sha256", BITNET_OPTIONAL, &trits, err);
+    if (!status) status = bitnet_json_f64(entry, "scale", BITNET_OPTIONAL, &scale, err);
+    if (status) return status;
+    if (trits.n && !(fact->has_trits && is_digest(trits, fact->trits)))
+        return bitnet_fail(err, BITNET_CHECK, "tensor %s: its trits are not the certified ones",
+                           BITNET_QUOTE(fact->tensor->name));
+    if (!fact->has_scale || fabs(scale - (double)fact->scale) <= 1e-8 * fabs(scale))
+        return BITNET_OK;
+    return bitnet_fail(err, BITNET_CHECK, "tensor %s: its scale is %.9g, the certificate says %.9g",
+                       BITNET_QUOTE(fact->tensor->name), (double)fact->scale, scale);
 }
 
 static enum bitnet_status check_tensor(const struct claim *c, const struct bitnet_json *entry,
@@ -202,8 +218,9 @@ static enum bitnet_status check_tensor(const struct claim *c, const struct bitne
     const struct tensor_fact *fact = find_fact(c, name);
     if (!fact) return bitnet_fail(err, BITNET_CHECK, "tensor %s is missing", BITNET_QUOTE(name));
     status = check_type(entry, fact, err);
-    if (!status && !is_digest(digest, fact->digest)) status = fail_values(entry, fact, err);
-    return status;
+    if (status) return status;
+    return is_digest(digest, fact->digest) ? check_details(entry, fact, err)
+                                           : fail_values(c, entry, fact, err);
 }
 
 static enum bitnet_status check_tensors(const struct claim *c, struct bitnet_error *err)
@@ -228,8 +245,8 @@ static enum bitnet_status check_tensors(const struct claim *c, struct bitnet_err
 
 /* --- bytes --- */
 
-static enum bitnet_status check_file(const struct bitnet_json *entry, const char *path,
-                                     const char *meaning, struct bitnet_error *err)
+enum bitnet_status certificate_check_file(const struct bitnet_json *entry, const char *path,
+                                          const char *meaning, struct bitnet_error *err)
 {
     uint8_t digest[BITNET_DIGEST_BYTES];
     uint64_t n_bytes = 0, certified = 0;
@@ -248,42 +265,128 @@ static enum bitnet_status check_file(const struct bitnet_json *entry, const char
     return BITNET_OK;
 }
 
-static enum bitnet_status check_sources(const struct claim *c, const char *dir,
-                                        struct bitnet_error *err)
+/* All files of the model: the first, and its parts. */
+static enum bitnet_status check_files(const struct claim *c, struct bitnet_error *err)
 {
-    const struct bitnet_json *files = bitnet_json_get(bitnet_json_get(c->root, "source"), "files");
-    if (!files || files->kind != BITNET_JSON_ARRAY)
-        return bitnet_fail(err, BITNET_FORMAT, "'files' of the source is missing");
-    enum bitnet_status status = BITNET_OK;
-    for (const struct bitnet_json *e = files->child; e && !status; e = e->next) {
-        struct bitnet_str name;
-        status = get_text(e, "name", &name, err);
-        if (status) return status;
-        if (name.n == 0 || memchr(name.at, '/', name.n) || name.at[0] == '.')
-            return bitnet_fail(err, BITNET_FORMAT, "%s is not a plain file name",
-                               BITNET_QUOTE(name));
-        char *path = bitnet_path_join(dir, name);
-        status = path ? check_file(e, path, "", err)
-                      : bitnet_fail(err, BITNET_MEMORY, "no memory for the certificate");
-        bitnet_free(path);
-    }
+    static const char meaning[] = "; all tensors and the tokenizer are right, so other metadata or "
+                                  "padding changed";
+    const struct bitnet_json *parts = bitnet_json_get(c->root, "parts");
+    size_t n = bitnet_gguf_part_count(c->gguf), n_certified = 1 + (parts ? parts->n_children : 0);
+    if (n != n_certified)
+        return bitnet_fail(err, BITNET_CHECK, "the model lies in %zu files, certified were %zu", n,
+                           n_certified);
+    enum bitnet_status status =
+        certificate_check_file(bitnet_json_get(c->root, "file"), c->gguf_path, meaning, err);
+    const struct bitnet_json *e = parts ? parts->child : NULL;
+    for (size_t i = 1; e && !status; e = e->next, i++)
+        status = certificate_check_file(e, bitnet_gguf_part_path(c->gguf, i), meaning, err);
     return status;
+}
+
+/* --- what it computes --- */
+
+static enum bitnet_status check_digest(const struct bitnet_json *object, const char *name,
+                                       const uint8_t digest[BITNET_DIGEST_BYTES], bool *is_same,
+                                       struct bitnet_error *err)
+{
+    struct bitnet_str hex = {0};
+    enum bitnet_status status = get_text(object, name, &hex, err);
+    *is_same = !status && is_digest(hex, digest);
+    return status;
+}
+
+static enum bitnet_status check_text(const struct bitnet_json *logits, struct bitnet_error *err)
+{
+    uint8_t digest[BITNET_DIGEST_BYTES];
+    bool is_same = false;
+    struct bitnet_str text = proof_text();
+    if (!bitnet_sha256(text.at, text.n, digest))
+        return bitnet_fail(err, BITNET_MEMORY, "no memory for the certificate");
+    enum bitnet_status status = check_digest(logits, "text_sha256", digest, &is_same, err);
+    if (status || is_same) return status;
+    return bitnet_fail(err, BITNET_CHECK,
+                       "logits: they were certified on another text than this version has");
+}
+
+/* The tool's version matters here alone: another one may round otherwise. */
+static enum bitnet_status fail_logits(const struct claim *c, struct bitnet_error *err)
+{
+    struct bitnet_str tool = {0};
+    enum bitnet_status status = get_text(c->root, "tool", &tool, err);
+    if (status) return status;
+    return bitnet_fail(err, BITNET_CHECK,
+                       "logits: they are not the certified ones (certified by %s, checked by "
+                       "bitnet %s)",
+                       BITNET_QUOTE(tool), BITNET_VERSION);
+}
+
+static enum bitnet_status check_perplexity(const struct bitnet_json *logits,
+                                           const struct bitnet_proof *own, struct bitnet_error *err)
+{
+    double certified = 0;
+    enum bitnet_status status =
+        bitnet_json_f64(logits, "perplexity", BITNET_OPTIONAL, &certified, err);
+    bool is_same = fabs(own->perplexity - certified) <= 1e-6 * own->perplexity;
+    if (status || own->level != BITNET_VERIFY_PPL || is_same) return status;
+    return bitnet_fail(err, BITNET_CHECK, "perplexity of the fixed text: %.9g, certified was %.9g",
+                       own->perplexity, certified);
+}
+
+static enum bitnet_status check_logits(const struct claim *c, struct bitnet_error *err)
+{
+    const struct bitnet_json *logits = bitnet_json_get(c->root, "logits");
+    struct bitnet_proof own = {0};
+    struct bitnet_str verified = {0};
+    uint64_t n_tokens = 0;
+    bool is_same = false;
+    enum bitnet_status status = get_text(c->root, "verified", &verified, err);
+    if (status) return status;
+    bool is_ppl = bitnet_str_is(verified, "ppl");
+    if (!is_ppl && !bitnet_str_is(verified, "logits"))
+        return logits ? bitnet_fail(err, BITNET_CHECK, "'verified' is %s, but logits are certified",
+                                    BITNET_QUOTE(verified))
+                      : BITNET_OK;
+    status = bitnet_json_u64(logits, "tokens", 2, 4096, BITNET_REQUIRED, &n_tokens, err);
+    if (!status) status = check_text(logits, err);
+    if (status || !c->options->runner || c->options->i2_s_order != BITNET_I2_S_A) return status;
+    status = proof_measure(&own, is_ppl ? BITNET_VERIFY_PPL : BITNET_VERIFY_LOGITS, c->gguf,
+                           c->options->runner, err);
+    if (!status && own.n_tokens != n_tokens)
+        status = bitnet_fail(err, BITNET_CHECK,
+                             "logits: the fixed text has %zu tokens, certified were %" PRIu64,
+                             own.n_tokens, n_tokens);
+    if (!status) status = check_perplexity(logits, &own, err);
+    if (!status) status = check_digest(logits, "sha256", own.logits_sha256, &is_same, err);
+    return status || is_same ? status : fail_logits(c, err);
 }
 
 /* --- the whole --- */
 
-static enum bitnet_status check_all(const struct claim *c, const char *source_dir,
-                                    struct bitnet_error *err)
+/* Last, so that a fault is named by what it is about where that can be told. */
+static enum bitnet_status check_seal(const struct bitnet_json *root, struct bitnet_str text,
+                                     const char *path, struct bitnet_error *err)
+{
+    uint8_t digest[BITNET_DIGEST_BYTES];
+    bool is_same = false;
+    if (!facts_seal(text, digest))
+        return bitnet_fail(err, BITNET_MEMORY, "no memory for the certificate");
+    enum bitnet_status status = check_digest(root, "certificate_sha256", digest, &is_same, err);
+    if (status) return bitnet_error_prefix(err, status, "%s", path);
+    return is_same
+               ? BITNET_OK
+               : bitnet_fail(err, BITNET_CHECK,
+                             "%s: the certificate itself was changed after it was written", path);
+}
+
+static enum bitnet_status check_all(const struct claim *c, struct bitnet_error *err)
 {
     enum bitnet_status status = check_model(c, err);
     if (!status) status = check_tokenizer(c, err);
     if (!status) status = check_tensors(c, err);
-    if (!status)
-        status = check_file(bitnet_json_get(c->root, "file"), c->gguf_path,
-                            "; all tensors and the tokenizer are right, so other metadata or "
-                            "padding changed",
-                            err);
-    if (!status && source_dir) status = check_sources(c, source_dir, err);
+    if (!status) status = check_logits(c, err);
+    if (!status) status = check_files(c, err);
+    if (!status && c->options->source)
+        status = certificate_check_source(c->root, c->gguf, c->options, err);
     return status;
 }
 
@@ -298,16 +401,17 @@ static enum bitnet_status parse(const struct bitnet_json **root, struct bitnet_s
 }
 
 static enum bitnet_status check_file_against(const struct bitnet_json *root, const char *gguf_path,
-                                             const char *source_dir, struct bitnet_error *err)
+                                             const struct bitnet_certificate_options *options,
+                                             struct bitnet_error *err)
 {
     struct bitnet_gguf *gguf = NULL;
     struct facts facts = {0};
     enum bitnet_status status = bitnet_gguf_open(&gguf, gguf_path, NULL, err);
     if (!status) {
-        status = facts_measure(&facts, gguf, err);
+        status = facts_measure(&facts, gguf, options->i2_s_order, err);
         if (!status) {
-            struct claim claim = {root, &facts, gguf, gguf_path};
-            status = check_all(&claim, source_dir, err);
+            struct claim claim = {root, &facts, gguf, gguf_path, options};
+            status = check_all(&claim, err);
         }
         if (status) bitnet_error_prefix(err, status, "%s", gguf_path);
     }
@@ -320,17 +424,21 @@ static enum bitnet_status check_file_against(const struct bitnet_json *root, con
 }
 
 enum bitnet_status bitnet_certificate_check(const char *path, const char *gguf_path,
-                                            const char *source_dir, struct bitnet_error *err)
+                                            const struct bitnet_certificate_options *options,
+                                            struct bitnet_error *err)
 {
+    static const struct bitnet_certificate_options defaults;
     struct bitnet_arena arena = {0};
     struct bitnet_str text = {0};
     const struct bitnet_json *root = NULL;
+    if (!options) options = &defaults;
     enum bitnet_status status = bitnet_read_file(path, CERTIFICATE_BYTES_MAX, &text, err);
     if (!status) {
         status = parse(&root, text, &arena, err);
         if (status) bitnet_error_prefix(err, status, "%s", path);
     }
-    if (!status) status = check_file_against(root, gguf_path, source_dir, err);
+    if (!status) status = check_file_against(root, gguf_path, options, err);
+    if (!status) status = check_seal(root, text, path, err);
     bitnet_arena_free(&arena);
     bitnet_free((void *)(uintptr_t)text.at);
     return status;

@@ -67,6 +67,59 @@ enum bitnet_status facts_file_digest(const char *path, uint64_t *n_bytes,
     return status;
 }
 
+/* --- the source --- */
+
+bool facts_origin(const char *path, struct bitnet_buf *repository, struct bitnet_str *revision)
+{
+    const char *mark = strstr(path, "/models--"), *snapshots = strstr(path, "/snapshots/");
+    if (!mark || !snapshots || snapshots < mark) return false;
+    struct bitnet_str name = {mark + 9, (size_t)(snapshots - mark) - 9};
+    *repository = (struct bitnet_buf){.max = 1024};
+    for (size_t i = 0; i < name.n; i++) {
+        bool is_slash = i + 1 < name.n && name.at[i] == '-' && name.at[i + 1] == '-';
+        bitnet_buf_add(repository, is_slash ? "/" : &name.at[i], 1);
+        i += is_slash;
+    }
+    const char *begin = snapshots + strlen("/snapshots/"), *end = strchr(begin, '/');
+    *revision = (struct bitnet_str){begin, end ? (size_t)(end - begin) : strlen(begin)};
+    if (!repository->failed && repository->n && revision->n) return true;
+    bitnet_buf_free(repository);
+    return false;
+}
+
+/* --- the seal --- */
+
+static size_t sealed_bytes(struct bitnet_str text)
+{
+    static const char name[] = "\"certificate_sha256\"";
+    size_t n = text.n;
+    for (size_t i = 0; i + sizeof name - 1 <= text.n; i++)
+        if (memcmp(text.at + i, name, sizeof name - 1) == 0) n = i;
+    while (n > 0 && strchr(" \t\r\n,", text.at[n - 1])) n--;
+    return n;
+}
+
+bool facts_seal(struct bitnet_str text, uint8_t digest[BITNET_DIGEST_BYTES])
+{
+    struct bitnet_sha hash;
+    size_t n = sealed_bytes(text), begin = 0;
+    bool in_string = false;
+    bitnet_sha_begin(&hash, BITNET_SHA256);
+    for (size_t i = 0; i < n; i++) {
+        char c = text.at[i];
+        if (c == '\\' && in_string) {
+            i++;
+        } else if (c == '"') {
+            in_string = !in_string;
+        } else if (!in_string && strchr(" \t\r\n", c)) {
+            bitnet_sha_add(&hash, text.at + begin, i - begin);
+            begin = i + 1;
+        }
+    }
+    if (begin < n) bitnet_sha_add(&hash, text.at + begin, n - begin);
+    return bitnet_sha_finish(&hash, digest);
+}
+
 /* --- tensors --- */
 
 static bool find_one_scale(const struct values *values, float *scale)
@@ -79,11 +132,11 @@ static bool find_one_scale(const struct values *values, float *scale)
 }
 
 static enum bitnet_status measure_trits(struct tensor_fact *fact, const struct bitnet_gguf *gguf,
-                                        struct bitnet_error *err)
+                                        const struct reading *reading, struct bitnet_error *err)
 {
     struct values values;
     if (bitnet_dtype_info(fact->tensor->type)->kind != BITNET_KIND_TERNARY) return BITNET_OK;
-    enum bitnet_status status = values_open(&values, gguf, fact->tensor, err);
+    enum bitnet_status status = values_open_as(&values, gguf, fact->tensor, reading, err);
     if (status)
         return bitnet_error_prefix(err, status, "tensor %s", BITNET_QUOTE(fact->tensor->name));
     fact->has_trits = true;
@@ -109,11 +162,15 @@ static void file_digest(void *user, struct bitnet_str name, const uint8_t *diges
 }
 
 static enum bitnet_status measure_tensors(struct facts *facts, const struct bitnet_gguf *gguf,
+                                          enum bitnet_i2_s_order i2_s_order,
                                           struct bitnet_error *err)
 {
+    const struct reading reading = {.i2_s_order = i2_s_order};
     struct filing filing = {facts, gguf};
-    const struct bitnet_hash_options options = {
-        .kind = BITNET_HASH_LOGICAL, .each = file_digest, .user = &filing};
+    const struct bitnet_hash_options options = {.kind = BITNET_HASH_LOGICAL,
+                                                .i2_s_order = i2_s_order,
+                                                .each = file_digest,
+                                                .user = &filing};
     facts->n_tensors = bitnet_gguf_tensor_count(gguf);
     facts->tensors =
         bitnet_arena_alloc(&facts->arena, facts->n_tensors + 1, sizeof *facts->tensors);
@@ -121,7 +178,7 @@ static enum bitnet_status measure_tensors(struct facts *facts, const struct bitn
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < facts->n_tensors && !status; i++) {
         facts->tensors[i].tensor = bitnet_gguf_tensor_at(gguf, i);
-        status = measure_trits(&facts->tensors[i], gguf, err);
+        status = measure_trits(&facts->tensors[i], gguf, &reading, err);
     }
     return status ? status : bitnet_hash_model(gguf, &options, facts->digest, err);
 }
@@ -145,7 +202,7 @@ static enum bitnet_status measure_tokenizer(struct facts *facts, const struct bi
 }
 
 enum bitnet_status facts_measure(struct facts *facts, const struct bitnet_gguf *gguf,
-                                 struct bitnet_error *err)
+                                 enum bitnet_i2_s_order i2_s_order, struct bitnet_error *err)
 {
     struct bitnet_str name = {0};
     *facts = (struct facts){0};
@@ -156,7 +213,7 @@ enum bitnet_status facts_measure(struct facts *facts, const struct bitnet_gguf *
         status = bitnet_fail(err, BITNET_UNSUPPORTED, "architecture %s is not known",
                              BITNET_QUOTE(name));
     if (!status) status = measure_tokenizer(facts, gguf, err);
-    if (!status) status = measure_tensors(facts, gguf, err);
+    if (!status) status = measure_tensors(facts, gguf, i2_s_order, err);
     if (status) facts_free(facts);
     return status;
 }

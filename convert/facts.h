@@ -33,7 +33,7 @@ struct facts {
 
 /* Fails as opening and decoding do. On failure *facts is {0}. Text lives as long as `gguf`. */
 enum bitnet_status facts_measure(struct facts *facts, const struct bitnet_gguf *gguf,
-                                 struct bitnet_error *err);
+                                 enum bitnet_i2_s_order i2_s_order, struct bitnet_error *err);
 void facts_free(struct facts *facts);
 struct bitnet_str facts_probe(size_t i);
 /* "silu", "relu2" */
@@ -43,6 +43,13 @@ const char *facts_activation(const struct bitnet_arch *arch);
  * memory. */
 bool facts_trits_digest(const int8_t *trits, size_t rows, size_t cols,
                         uint8_t digest[BITNET_DIGEST_BYTES]);
+/* Where a Hub cache has a folder or file from: ".../models--user--repo/snapshots/<revision>...".
+ * False when the path is no such place; `repository` ("user/repo") is the caller's to free. */
+struct bitnet_buf;
+bool facts_origin(const char *path, struct bitnet_buf *repository, struct bitnet_str *revision);
+/* SHA-256 of a certificate's text up to its member "certificate_sha256", white space between the
+ * parts of the JSON left out. False: no memory. */
+bool facts_seal(struct bitnet_str text, uint8_t digest[BITNET_DIGEST_BYTES]);
 /* SHA-256 of a file's bytes. NOT_FOUND, IO. */
 enum bitnet_status facts_file_digest(const char *path, uint64_t *n_bytes,
                                      uint8_t digest[BITNET_DIGEST_BYTES], struct bitnet_error *err);

@@ -112,10 +112,11 @@ static void add_floats(struct bitnet_sha *hash, struct values *values)
 }
 
 static enum bitnet_status add_values(struct bitnet_sha *hash, const struct bitnet_gguf *gguf,
-                                     const struct bitnet_tensor *tensor, struct bitnet_error *err)
+                                     const struct bitnet_tensor *tensor,
+                                     const struct reading *reading, struct bitnet_error *err)
 {
     struct values values;
-    enum bitnet_status status = values_open(&values, gguf, tensor, err);
+    enum bitnet_status status = values_open_as(&values, gguf, tensor, reading, err);
     if (status) return status;
     if (values.trits)
         status = add_ternary(hash, &values, err);
@@ -127,16 +128,17 @@ static enum bitnet_status add_values(struct bitnet_sha *hash, const struct bitne
 
 static enum bitnet_status hash_tensor(const struct bitnet_gguf *gguf,
                                       const struct bitnet_tensor *tensor,
-                                      enum bitnet_hash_kind kind, uint8_t *digest,
+                                      const struct bitnet_hash_options *options, uint8_t *digest,
                                       struct bitnet_error *err)
 {
+    const struct reading reading = {.i2_s_order = options->i2_s_order};
     struct bitnet_sha hash;
     enum bitnet_status status = BITNET_OK;
     bool is_integer = bitnet_dtype_info(tensor->type)->kind == BITNET_KIND_INTEGER;
     bitnet_sha_begin(&hash, BITNET_SHA256);
     for (size_t i = 0; i < BITNET_DIMS_MAX; i++) bitnet_sha_add_u64(&hash, tensor->dims[i]);
-    if (kind == BITNET_HASH_LOGICAL && !is_integer) {
-        status = add_values(&hash, gguf, tensor, err);
+    if (options->kind == BITNET_HASH_LOGICAL && !is_integer) {
+        status = add_values(&hash, gguf, tensor, &reading, err);
     } else {
         add_text(&hash, bitnet_str_of(bitnet_dtype_info(tensor->type)->label));
         bitnet_sha_add(&hash, tensor->data.at, tensor->data.n);
@@ -164,7 +166,7 @@ static enum bitnet_status hash_sorted(const struct bitnet_gguf *gguf,
 {
     uint8_t digest[BITNET_DIGEST_BYTES];
     for (size_t i = 0; i < n; i++) {
-        enum bitnet_status status = hash_tensor(gguf, sorted[i], options->kind, digest, err);
+        enum bitnet_status status = hash_tensor(gguf, sorted[i], options, digest, err);
         if (status) return status;
         if (options->each) options->each(options->user, sorted[i]->name, digest);
         add_text(hash, sorted[i]->name);

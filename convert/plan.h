@@ -148,6 +148,10 @@ size_t plan_block_rows(const struct bitnet_plan *plan, const struct plan_item *i
 enum bitnet_status plan_verify(struct bitnet_plan *plan, const struct bitnet_gguf *gguf,
                                const struct workspace *space, struct bitnet_error *err);
 
+/* The same for a file that is there already, with memory of its own. */
+enum bitnet_status plan_check_file(struct bitnet_plan *plan, const struct bitnet_gguf *gguf,
+                                   struct bitnet_error *err);
+
 static inline bool plan_cancelled(const struct bitnet_plan *plan)
 {
     return plan->options.cancel && *plan->options.cancel;

@@ -420,6 +420,21 @@ static enum bitnet_status verify(struct bitnet_plan *plan, struct workspace *spa
     return status;
 }
 
+enum bitnet_status plan_check_file(struct bitnet_plan *plan, const struct bitnet_gguf *gguf,
+                                   struct bitnet_error *err)
+{
+    struct workspace space = {0};
+    enum bitnet_status status = workspace_take(&space, plan, err);
+    for (size_t i = 0; i < plan->n && !status; i++) { /* what writing would have found out */
+        struct plan_item *item = &plan->items[i];
+        if (item->weight.kind == WEIGHT_MASTERS || item->weight.kind == WEIGHT_PACKED)
+            status = prepare(plan, item, &space, err);
+    }
+    if (!status) status = plan_verify(plan, gguf, &space, err);
+    workspace_free(&space);
+    return status;
+}
+
 /* The model first: if the little file cannot follow, what is there is still complete. */
 static enum bitnet_status publish(struct bitnet_gguf_set *set, struct bitnet_output *ini,
                                   struct bitnet_error *err)

@@ -53,6 +53,8 @@ struct cJSON;
  * json_print that is noticed. json_print prints and frees `root`: MEMORY when it is not whole. */
 void json_begin(void);
 enum bitnet_status json_print(struct cJSON *root, struct bitnet_error *err);
+/* {"status", "text", "hint"} */
+struct cJSON *json_error(const struct bitnet_error *err);
 /* A JSON string, or {"hex": ...} for what is no text. */
 struct cJSON *json_text(struct bitnet_str text);
 

@@ -178,10 +178,10 @@ static void flip_bit(struct bitnet_str name, uint8_t *bytes, size_t n)
 
 TEST(a_fresh_certificate_holds_and_so_does_its_source)
 {
+    const struct bitnet_certificate_options with_source = {.source = source_dir.path};
     make();
     expect_ok(check("good.gguf"));
-    expect_ok(
-        bitnet_certificate_check(file("cert.json"), file("good.gguf"), source_dir.path, &err));
+    expect_ok(bitnet_certificate_check(file("cert.json"), file("good.gguf"), &with_source, &err));
     struct bitnet_str text = {0};
     expect_ok(bitnet_read_file(file("cert.json"), 1 << 24, &text, &err));
     assert_text_has(text.at, "\"name\": \"model.safetensors\"");
@@ -190,7 +190,7 @@ TEST(a_fresh_certificate_holds_and_so_does_its_source)
     bitnet_free((void *)(uintptr_t)text.at);
     temp_dir_write(&source_dir, "config.json", "{}", 2);
     assert_int_equal(
-        bitnet_certificate_check(file("cert.json"), file("good.gguf"), source_dir.path, &err),
+        bitnet_certificate_check(file("cert.json"), file("good.gguf"), &with_source, &err),
         BITNET_CHECK);
     assert_text_has(err.text, "config.json: 2 bytes, certified were");
 }

@@ -3,6 +3,7 @@
 #define BITNET_LOGICAL_H
 
 #include "bitnet/gguf.h"
+#include "bitnet/quant.h"
 
 #define BITNET_DIGEST_BYTES 32
 
@@ -26,6 +27,7 @@ enum bitnet_hash_kind { BITNET_HASH_RAW, BITNET_HASH_LOGICAL };
  * byte. `each` (may be NULL) gets every tensor's own digest on the way. */
 struct bitnet_hash_options {
     enum bitnet_hash_kind kind;
+    enum bitnet_i2_s_order i2_s_order; /* LOGICAL: what the user says of the I2_S tensors */
     void (*each)(void *user, struct bitnet_str name, const uint8_t *digest);
     void *user;
 };
