@@ -108,7 +108,7 @@ static enum bitnet_status set_weight(struct bitnet_plan *plan, struct plan_item 
     bool is_same = row->type == t->type && w->from.order == BITNET_I2_S_A;
     if (is_same && !(is_linear && plan_is_ternary_type(t->type)) && !is_float(t->type))
         return set_copy(plan, item, row);
-    if (t->n_dims > 2) {
+    if (t->dims[2] * t->dims[3] != 1) { /* more than a matrix */
         if (is_same) return set_copy(plan, item, row);
         return bitnet_fail(err, BITNET_UNSUPPORTED, "%u dimensions cannot change their type",
                            t->n_dims);

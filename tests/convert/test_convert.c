@@ -241,33 +241,6 @@ TEST(shards_make_the_same_file_as_one)
     cp_free(cp);
 }
 
-TEST(the_number_of_threads_does_not_show)
-{
-    static const unsigned threads[] = {1, 2, 7};
-    static const enum bitnet_dtype types[] = {BITNET_DTYPE_i2_s, BITNET_DTYPE_tl2, BITNET_DTYPE_f16,
-                                              BITNET_DTYPE_tq2_0};
-    struct cp_spec spec = cp_spec_small(CP_BITNET_B158, CP_MASTERS);
-    struct checkpoint *cp = cp_new(&spec);
-    cp_write(cp, dir.path);
-    for (size_t t = 0; t < COUNT(types); t++) {
-        struct bitnet_str first = {0};
-        for (size_t n = 0; n < COUNT(threads); n++) {
-            struct bitnet_convert_options options = options_for(types[t]);
-            options.n_threads = threads[n];
-            expect_ok(convert_with(&options, NULL));
-            struct bitnet_str now = read_out();
-            if (n == 0) {
-                first = now;
-                continue;
-            }
-            assert_true(bitnet_str_equal(first, now));
-            bitnet_free((void *)(uintptr_t)now.at);
-        }
-        bitnet_free((void *)(uintptr_t)first.at);
-    }
-    cp_free(cp);
-}
-
 /* --- the plan --- */
 
 TEST(the_plan_tells_everything_before_a_byte_is_written)
@@ -719,7 +692,6 @@ int main(void)
         T(masters_of_every_width_become_the_same_trits_as_by_definition),
         T(heads_that_are_wider_than_their_share_of_the_width),
         T(shards_make_the_same_file_as_one),
-        T(the_number_of_threads_does_not_show),
         T(the_plan_tells_everything_before_a_byte_is_written),
         T(rounding_is_reported),
         T(types_of_embedding_and_output_can_be_chosen),

@@ -217,6 +217,44 @@ TEST(the_limit_on_memory_is_kept_or_refused)
     assert_text_has(err.text, "allowed are 4096");
 }
 
+/* Writes two bytes into a tensor's data, at `at` from its beginning. */
+static void damage(const char *name, const char *tensor, size_t at, uint16_t value)
+{
+    struct bitnet_gguf *gguf = open_file(name);
+    const struct bitnet_tensor *t = bitnet_gguf_find_tensor(gguf, bitnet_str_of(tensor));
+    struct bitnet_str whole = {0};
+    expect_ok(bitnet_read_file(file(name), 64u << 20, &whole, &err));
+    const char *place = memmem(whole.at, whole.n, t->data.at, t->data.n);
+    size_t offset = (size_t)(place - whole.at) + at;
+    bitnet_gguf_close(gguf);
+    bitnet_store_u16((uint8_t *)(uintptr_t)whole.at + offset, value);
+    temp_dir_write(&dir, name, whole.at, whole.n);
+    bitnet_free((void *)(uintptr_t)whole.at);
+}
+
+/* Blocks that keep their type are copied byte for byte, but not unseen. */
+TEST(a_scale_that_is_no_number_in_copied_blocks_is_refused_by_name)
+{
+    static const enum bitnet_dtype types[] = {BITNET_DTYPE_q8_0, BITNET_DTYPE_q6_k,
+                                              BITNET_DTYPE_q4_0};
+    static const size_t scale_at[] = {34 * 5, 208, 18 * 7};
+    for (size_t i = 0; i < COUNT(types); i++) {
+        struct bitnet_convert_options options = {.type = BITNET_DTYPE_i2_s,
+                                                 .overwrite = true,
+                                                 .embed_type_is_given = true,
+                                                 .embed_type = types[i]};
+        make("a.gguf", CP_PACKED_MULTIPLY, BITNET_DTYPE_i2_s);
+        expect_ok(quantize_with("a.gguf", "b.gguf", &options));
+        expect_ok(quantize("b.gguf", "c.gguf", BITNET_DTYPE_tl2)); /* the embedding is copied */
+        expect_ok(remove(file("c.gguf")) == 0 ? BITNET_OK : BITNET_IO);
+        damage("b.gguf", "token_embd.weight", scale_at[i], 0x7e00);
+        assert_int_equal(quantize("b.gguf", "c.gguf", BITNET_DTYPE_tl2), BITNET_FORMAT);
+        assert_text_has(err.text, "tensor 'token_embd.weight': value [");
+        assert_text_has(err.text, "] is nan");
+        assert_false(bitnet_path_exists(file("c.gguf")));
+    }
+}
+
 /* --- with loss: refused --- */
 
 TEST(floats_that_are_no_trits_are_refused_unless_lossy_is_allowed)
@@ -365,6 +403,7 @@ int main(void)
         T(what_is_no_linear_layer_stays_unless_a_type_is_named),
         T(keys_can_be_added_and_overridden),
         T(the_limit_on_memory_is_kept_or_refused),
+        T(a_scale_that_is_no_number_in_copied_blocks_is_refused_by_name),
         T(floats_that_are_no_trits_are_refused_unless_lossy_is_allowed),
         T(scales_of_rows_go_where_there_is_one_for_each_row_and_nowhere_else),
         T(refuses_a_width_a_type_and_a_dialect_that_do_not_fit),
