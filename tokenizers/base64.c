@@ -26,3 +26,19 @@ bool base64_decode(struct bitnet_str text, struct bitnet_buf *out)
     }
     return true;
 }
+
+bool base64_encode(struct bitnet_str bytes, struct bitnet_buf *out)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    bool ok = true;
+    for (size_t i = 0; i < bytes.n && ok; i += 3) {
+        size_t n = bytes.n - i < 3 ? bytes.n - i : 3;
+        uint32_t bits = 0;
+        char four[4];
+        for (size_t k = 0; k < 3; k++) bits = bits << 8 | (k < n ? (uint8_t)bytes.at[i + k] : 0);
+        for (size_t k = 0; k < 4; k++) four[k] = k > n ? '=' : letters[bits >> (18 - 6 * k) & 63];
+        ok = bitnet_buf_add(out, four, 4);
+    }
+    return ok;
+}

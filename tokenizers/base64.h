@@ -7,4 +7,7 @@
 /* Appends the bytes. False when the text is not whole, padded Base64, or there is no memory. */
 bool base64_decode(struct bitnet_str text, struct bitnet_buf *out);
 
+/* Appends the text of the bytes. False: the buffer is full, or out of memory. */
+bool base64_encode(struct bitnet_str bytes, struct bitnet_buf *out);
+
 #endif

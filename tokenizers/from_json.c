@@ -4,6 +4,7 @@
  * changes ids is skipped. */
 #include "added.h"
 #include "hf.h"
+#include "json_text.h"
 #include "sources.h"
 
 #include <bitnet/alloc.h>
@@ -506,6 +507,33 @@ static void set_scores(struct bitnet_tokenizer *tokenizer)
     }
 }
 
+static enum bitnet_status keep_text(struct source *source, const struct bitnet_json *node,
+                                    struct bitnet_str *kept)
+{
+    struct bitnet_buf text = {.max = MAX_JSON_BYTES};
+    bool ok = json_text_print(&text, node);
+    if (ok)
+        *kept = bitnet_arena_copy(&source->tokenizer->arena, (struct bitnet_str){text.at, text.n});
+    bitnet_buf_free(&text);
+    return ok && kept->at ? BITNET_OK : bitnet_fail(source->err, BITNET_MEMORY, "out of memory");
+}
+
+static enum bitnet_status keep_texts(struct source *source, const struct bitnet_json *root)
+{
+    static const struct bitnet_json no_tokens = {.kind = BITNET_JSON_ARRAY};
+    struct hf_texts *texts = &source->tokenizer->hf->texts;
+    const struct bitnet_json *added = bitnet_json_get(root, "added_tokens");
+    enum bitnet_status status = keep_text(source, added ? added : &no_tokens, &texts->added_tokens);
+    if (!status)
+        status = keep_text(source, bitnet_json_get(root, "normalizer"), &texts->normalizer);
+    if (!status)
+        status = keep_text(source, bitnet_json_get(root, "pre_tokenizer"), &texts->pre_tokenizer);
+    if (!status) status = keep_text(source, bitnet_json_get(root, "decoder"), &texts->decoder);
+    if (!status)
+        status = keep_text(source, bitnet_json_get(root, "post_processor"), &texts->post_processor);
+    return status;
+}
+
 static enum bitnet_status read_root(struct source *source, const struct bitnet_json *root)
 {
     struct bitnet_tokenizer *tokenizer = source->tokenizer;
@@ -530,6 +558,8 @@ static enum bitnet_status read_root(struct source *source, const struct bitnet_j
     if (!status)
         status =
             hf_read_post_processor(tokenizer, bitnet_json_get(root, "post_processor"), source->err);
+    if (status) return status;
+    status = keep_texts(source, root);
     if (status) return status;
     find_special(tokenizer);
     if (tokenizer->kind == BITNET_TOKENIZER_SPM) set_scores(tokenizer);

@@ -4,6 +4,7 @@
  * tokens are listed by the files beside them. Comes in: these files; goes out: the tokenizer of the
  * tokenizer.json that transformers would make of them. Source: transformers,
  * tokenization_<class>.py. */
+#include "json_text.h"
 #include "sources.h"
 
 #include <bitnet/alloc.h>
@@ -254,25 +255,6 @@ static enum bitnet_status list_added(struct writer *writer, const struct tokeniz
 
 /* ------------------------------------------------------------------ the tokenizer.json */
 
-static bool add_quoted(struct bitnet_buf *out, struct bitnet_str text)
-{
-    bool ok = bitnet_buf_add(out, "\"", 1);
-    for (size_t i = 0; i < text.n && ok; i++) {
-        uint8_t c = (uint8_t)text.at[i];
-        if (c < 0x20)
-            ok = bitnet_buf_printf(out, "\\u%04x", c);
-        else
-            ok = ((c != '"' && c != '\\') || bitnet_buf_add(out, "\\", 1)) &&
-                 bitnet_buf_add(out, text.at + i, 1);
-    }
-    return ok && bitnet_buf_add(out, "\"", 1);
-}
-
-static const char *word_of(bool flag)
-{
-    return flag ? "true" : "false";
-}
-
 static bool write_added(struct writer *writer)
 {
     struct bitnet_buf *out = &writer->json;
@@ -282,13 +264,13 @@ static bool write_added(struct writer *writer)
         if (!added->has_id) continue;
         ok = bitnet_buf_printf(out, "%s{\"id\":%" PRIu64 ",\"content\":", is_first ? "" : ",",
                                added->id) &&
-             add_quoted(out, added->text) &&
+             json_text_quote(out, added->text) &&
              bitnet_buf_printf(out,
                                ",\"single_word\":%s,\"lstrip\":%s,\"rstrip\":%s,"
                                "\"normalized\":%s,\"special\":%s}",
-                               word_of(added->single_word), word_of(added->lstrip),
-                               word_of(added->rstrip), word_of(added->normalized),
-                               word_of(added->special));
+                               json_text_word(added->single_word), json_text_word(added->lstrip),
+                               json_text_word(added->rstrip), json_text_word(added->normalized),
+                               json_text_word(added->special));
         is_first = false;
     }
     return ok;
@@ -344,12 +326,13 @@ static enum bitnet_status write_json(struct writer *writer, const struct tokeniz
         bitnet_json_bool(writer->source->tokenizer_config, "add_prefix_space", BITNET_OPTIONAL,
                          &prefix, writer->err);
     if (status) return status;
-    bool ok = bitnet_buf_printf(out, "{\"added_tokens\":[") && write_added(writer) &&
-              bitnet_buf_printf(out, "],\"normalizer\":%s,\"pre_tokenizer\":", class->normalizer) &&
-              bitnet_buf_printf(out, class->pre, word_of(prefix), word_of(!own_split)) &&
-              bitnet_buf_printf(out, ",\"decoder\":%s,\"post_processor\":", class->decoder) &&
-              write_post_processor(writer, class) &&
-              bitnet_buf_printf(out, ",\"model\":{\"type\":\"BPE\"%s}}", class->model);
+    bool ok =
+        bitnet_buf_printf(out, "{\"added_tokens\":[") && write_added(writer) &&
+        bitnet_buf_printf(out, "],\"normalizer\":%s,\"pre_tokenizer\":", class->normalizer) &&
+        bitnet_buf_printf(out, class->pre, json_text_word(prefix), json_text_word(!own_split)) &&
+        bitnet_buf_printf(out, ",\"decoder\":%s,\"post_processor\":", class->decoder) &&
+        write_post_processor(writer, class) &&
+        bitnet_buf_printf(out, ",\"model\":{\"type\":\"BPE\"%s}}", class->model);
     return ok ? BITNET_OK : no_memory(writer);
 }
 

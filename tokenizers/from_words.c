@@ -2,14 +2,10 @@
  * is its id. Comes in: the text of the file and tokenizer_config.json; goes out: the tokenizer of
  * the tokenizer.json that transformers would make of them. Source: transformers,
  * tokenization_bert.py. */
+#include "json_text.h"
 #include "sources.h"
 
 #include <inttypes.h>
-
-static const char *word_of(bool flag)
-{
-    return flag ? "true" : "false";
-}
 
 /* What the configuration may change; strip_accents null means: as lowercase. */
 static enum bitnet_status write_json(const struct bitnet_json *config, const uint32_t ids[5],
@@ -24,17 +20,17 @@ static enum bitnet_status write_json(const struct bitnet_json *config, const uin
     if (!status)
         status = bitnet_json_bool(config, "tokenize_chinese_chars", BITNET_OPTIONAL, &chinese, err);
     if (status) return status;
-    bool ok =
-        bitnet_buf_printf(out,
-                          "{\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,"
-                          "\"handle_chinese_chars\":%s,\"strip_accents\":%s,\"lowercase\":%s},"
-                          "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
-                          "\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\","
-                          "\"cleanup\":true},\"model\":{\"type\":\"WordPiece\","
-                          "\"unk_token\":\"[UNK]\"},\"post_processor\":"
-                          "{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",%" PRIu32
-                          "],\"cls\":[\"[CLS]\",%" PRIu32 "]},\"added_tokens\":[",
-                          word_of(chinese), word_of(accents), word_of(lower), ids[3], ids[2]);
+    bool ok = bitnet_buf_printf(
+        out,
+        "{\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,"
+        "\"handle_chinese_chars\":%s,\"strip_accents\":%s,\"lowercase\":%s},"
+        "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+        "\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\","
+        "\"cleanup\":true},\"model\":{\"type\":\"WordPiece\","
+        "\"unk_token\":\"[UNK]\"},\"post_processor\":"
+        "{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",%" PRIu32 "],\"cls\":[\"[CLS]\",%" PRIu32
+        "]},\"added_tokens\":[",
+        json_text_word(chinese), json_text_word(accents), json_text_word(lower), ids[3], ids[2]);
     for (size_t i = 0; i < 5 && ok; i++)
         ok = bitnet_buf_printf(out,
                                "%s{\"id\":%" PRIu32 ",\"content\":\"%s\",\"single_word\":false,"

@@ -41,7 +41,7 @@ struct hf_normalizer {
     struct charsmap map;                 /* PRECOMPILED; its blob is in the tokenizer's arena */
 };
 
-enum hf_splitter_kind { HF_PASS, HF_BYTE_LEVEL, HF_METASPACE };
+enum hf_splitter_kind { HF_PASS, HF_BYTE_LEVEL, HF_METASPACE, HF_SCRIPTS, HF_LENGTH };
 enum hf_prepend { HF_PREPEND_ALWAYS, HF_PREPEND_FIRST, HF_PREPEND_NEVER };
 
 struct hf_splitter {
@@ -52,6 +52,7 @@ struct hf_splitter {
     struct bitnet_str replacement; /* METASPACE */
     enum hf_prepend prepend;       /* METASPACE */
     bool split;                    /* METASPACE */
+    uint64_t length;               /* LENGTH: characters in a piece */
 };
 
 enum hf_decoder_kind {
@@ -82,6 +83,11 @@ struct hf_ids {
     size_t n;
 };
 
+/* The components as their file has them, in the tokenizer's arena: for writing them again. */
+struct hf_texts {
+    struct bitnet_str added_tokens, normalizer, pre_tokenizer, decoder, post_processor;
+};
+
 struct hf {
     struct hf_normalizer normalizers[HF_MAX_COMPONENTS];
     size_t n_normalizers;
@@ -100,7 +106,8 @@ struct hf {
     struct bitnet_str inner_prefix; /* before every character of a word but the first */
     struct bitnet_str end_suffix;   /* after the last */
     bool has_affix;
-    uint32_t byte_fallback_id[256];      /* "<0xHH>" or MERGE_NO_ID */
+    uint32_t byte_fallback_id[256]; /* "<0xHH>" or MERGE_NO_ID */
+    struct hf_texts texts;
     struct special_list raw, normalized; /* added tokens by when they are looked for */
 };
 
@@ -133,6 +140,7 @@ struct hf_piece {
 };
 struct hf_pieces {
     struct bitnet_buf text;
+    bool at_start; /* the first one begins where the input begins */
     struct hf_piece *at;
     size_t n, cap;
 };

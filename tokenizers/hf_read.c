@@ -111,21 +111,29 @@ static enum bitnet_status read_pattern(struct reader *reader, const struct bitne
 }
 
 /* The expressions for which there is a matcher. */
+#define CASES "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 static const struct known_regex {
     const char *text;
     enum split_matcher matcher;
+    bool long_s; /* (?i:) takes U+017F for an s */
 } known_regexes[] = {
     {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
      " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-     SPLIT_LLAMA3},
+     SPLIT_LLAMA3, true},
     {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
      " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-     SPLIT_QWEN2},
+     SPLIT_QWEN2, true},
+    {CASES "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
+           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+     SPLIT_LLAMA3, false},
+    {CASES "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
+           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+     SPLIT_QWEN2, false},
     {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-     SPLIT_GPT2},
-    {"[0-9][0-9][0-9]", SPLIT_DIGITS3},
-    {"\\p{N}", SPLIT_NUMBER},
-    {"\\p{N}+", SPLIT_NUMBERS},
+     SPLIT_GPT2, false},
+    {"[0-9][0-9][0-9]", SPLIT_DIGITS3, false},
+    {"\\p{N}", SPLIT_NUMBER, false},
+    {"\\p{N}+", SPLIT_NUMBERS, false},
 };
 
 static enum bitnet_status read_matcher(struct reader *reader, struct bitnet_str text, bool is_regex,
@@ -134,7 +142,7 @@ static enum bitnet_status read_matcher(struct reader *reader, struct bitnet_str 
     for (size_t i = 0; is_regex && i < sizeof known_regexes / sizeof known_regexes[0]; i++)
         if (bitnet_str_is(text, known_regexes[i].text)) {
             pass->matcher = known_regexes[i].matcher;
-            pass->long_s = true;
+            pass->long_s = known_regexes[i].long_s;
             return BITNET_OK;
         }
     if (!is_regex) {
@@ -430,6 +438,13 @@ static enum bitnet_status read_splitter(struct reader *reader, const struct bitn
         status = read_whitespace(reader, &made);
     } else if (bitnet_str_is(type, "CharDelimiterSplit")) {
         status = read_delimiter(reader, node, &made);
+    } else if (bitnet_str_is(type, "UnicodeScripts")) {
+        made.kind = HF_SCRIPTS;
+    } else if (bitnet_str_is(type, "FixedLength")) {
+        made.kind = HF_LENGTH;
+        made.length = 5;
+        status = bitnet_json_u64(node, "length", 1, UINT32_MAX, BITNET_OPTIONAL, &made.length,
+                                 reader->err);
     } else if (bitnet_str_is(type, "WhitespaceSplit")) {
         made.pass = (struct split_pass){.matcher = SPLIT_WHITE, .behavior = SPLIT_REMOVED};
     } else if (bitnet_str_is(type, "BertPreTokenizer")) {

@@ -6,6 +6,7 @@
 #include <bitnet/alloc.h>
 
 #include "alphabet.h"
+#include "unicode.h"
 
 void hf_pieces_free(struct hf_pieces *pieces)
 {
@@ -106,10 +107,60 @@ static bool metaspace(const struct hf_splitter *splitter, struct bitnet_str piec
     return ok;
 }
 
-static bool apply(const struct hf_splitter *splitter, const struct hf_pieces *in, bool is_start,
+/* Cuts where the script changes. A space has none, nor have many signs: they stay with what stands
+ * before them, and what has none before the first that has is dropped, as the reference does. */
+static bool scripts(struct bitnet_str piece, struct hf_pieces *out)
+{
+    unsigned last = 0;
+    size_t begin = piece.n;
+    for (size_t at = 0, length; at < piece.n; at += length) {
+        uint32_t c;
+        length = bitnet_utf8_decode(piece.at + at, piece.n - at, &c);
+        if (!length) length = 1;
+        unsigned script = unicode_script(c);
+        if (!script || script == last) continue;
+        if (begin < at && !add_copy(out, (struct bitnet_str){piece.at + begin, at - begin}))
+            return false;
+        begin = at;
+        last = script;
+    }
+    return begin == piece.n ||
+           add_copy(out, (struct bitnet_str){piece.at + begin, piece.n - begin});
+}
+
+static bool lengths(struct bitnet_str piece, uint64_t n, struct hf_pieces *out)
+{
+    for (size_t begin = 0, at = 0; begin < piece.n; begin = at) {
+        for (uint64_t i = 0; i < n && at < piece.n; i++)
+            at += unicode_announced_length(piece.at + at, piece.n - at);
+        if (!add_copy(out, (struct bitnet_str){piece.at + begin, at - begin})) return false;
+    }
+    return true;
+}
+
+/* Does the first piece that this pass makes begin where the text begins, or was that removed? */
+static bool keeps_start(const struct hf_splitter *splitter, struct bitnet_str text)
+{
+    struct split_work work = {0};
+    struct splitter cutter;
+    struct bitnet_str word = {0};
+    uint32_t c = 0;
+    if (splitter->kind == HF_SCRIPTS)
+        return bitnet_utf8_decode(text.at, text.n, &c) && unicode_script(c);
+    if (splitter->kind != HF_PASS) return true;
+    split_begin(&cutter, &work, &splitter->pass, 1, text);
+    bool keeps = split_next(&cutter, &word) && word.at == text.at;
+    split_work_free(&work);
+    return keeps;
+}
+
+static bool apply(const struct hf_splitter *splitter, const struct hf_pieces *in,
                   struct hf_pieces *out)
 {
     out->n = out->text.n = 0;
+    out->at_start = in->at_start && in->n &&
+                    keeps_start(splitter, (struct bitnet_str){in->text.at + in->at[0].begin,
+                                                              in->at[0].end - in->at[0].begin});
     for (size_t i = 0; i < in->n; i++) {
         struct bitnet_str piece = {in->text.at + in->at[i].begin, in->at[i].end - in->at[i].begin};
         bool ok = false;
@@ -121,7 +172,13 @@ static bool apply(const struct hf_splitter *splitter, const struct hf_pieces *in
             ok = byte_level(splitter, piece, out);
             break;
         case HF_METASPACE:
-            ok = metaspace(splitter, piece, is_start && i == 0, out);
+            ok = metaspace(splitter, piece, in->at_start && i == 0, out);
+            break;
+        case HF_SCRIPTS:
+            ok = scripts(piece, out);
+            break;
+        case HF_LENGTH:
+            ok = lengths(piece, splitter->length, out);
             break;
         }
         if (!ok) return false;
@@ -133,9 +190,10 @@ bool hf_split(const struct hf *hf, struct bitnet_str text, bool is_start, struct
 {
     struct hf_pieces other = {.text.max = pieces->text.max};
     pieces->n = pieces->text.n = 0;
+    pieces->at_start = is_start;
     bool ok = add_copy(pieces, text);
     for (size_t i = 0; i < hf->n_splitters && ok; i++) {
-        ok = apply(&hf->splitters[i], pieces, is_start, &other);
+        ok = apply(&hf->splitters[i], pieces, &other);
         struct hf_pieces swap = *pieces;
         *pieces = other;
         other = swap;

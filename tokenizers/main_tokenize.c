@@ -19,7 +19,7 @@
 #define MAX_INPUT ((size_t)1 << 30)
 
 struct call {
-    const char *model, *prompt, *file, *decode;
+    const char *model, *prompt, *file, *decode, *export;
     bool from_stdin, ids, pieces, json, count, no_bos, parse_special, explain;
     struct finder finder;
     struct bitnet_tokenizer *tokenizer;
@@ -57,7 +57,10 @@ static enum bitnet_status read_input(struct call *call, struct bitnet_error *err
 {
     int n_sources =
         (call->prompt != NULL) + (call->file != NULL) + call->from_stdin + (call->decode != NULL);
-    if (call->explain && n_sources == 0) return BITNET_OK;
+    if ((call->explain || call->export) && n_sources == 0) return BITNET_OK;
+    if (call->export)
+        return bitnet_fail(err, BITNET_USAGE,
+                           "--export takes no text: leave out -p, -f, --stdin and --decode");
     if (call->explain)
         return bitnet_fail(err, BITNET_USAGE,
                            "--explain takes no text: leave out -p, -f, --stdin "
@@ -195,6 +198,8 @@ static enum bitnet_status check_call(const struct call *call, struct bitnet_erro
                            "--ids, --pieces, --json and --count exclude each other");
     if (call->explain && (call->ids || call->pieces || call->count))
         return bitnet_fail(err, BITNET_USAGE, "--explain prints text, or with --json JSON");
+    if (call->export && (call->ids || call->pieces || call->json || call->count || call->explain))
+        return bitnet_fail(err, BITNET_USAGE, "--export prints nothing: it writes a file");
     if (call->decode && (call->ids || call->pieces || call->json || call->count))
         return bitnet_fail(err, BITNET_USAGE, "--decode prints text");
     return BITNET_OK;
@@ -223,6 +228,23 @@ static enum bitnet_status explain(struct call *call, enum bitnet_status found,
     return bitnet_fail(err, BITNET_MEMORY, "out of memory");
 }
 
+/* A file that is there already is not written over. */
+static enum bitnet_status export_tokenizer(const struct call *call, struct bitnet_error *err)
+{
+    struct bitnet_buf json = {.max = (size_t)1 << 30};
+    struct bitnet_output *out = NULL;
+    enum bitnet_status status = bitnet_tokenizer_export_json(call->tokenizer, &json, err);
+    if (!status)
+        status = bitnet_output_begin(&out, call->export, json.n, BITNET_KEEP_EXISTING, err);
+    if (!status) status = bitnet_output_write(out, json.at, json.n, err);
+    if (!status)
+        status = bitnet_output_finish(out, err);
+    else
+        bitnet_output_abort(out);
+    bitnet_buf_free(&json);
+    return status;
+}
+
 static enum bitnet_status run(struct call *call, struct bitnet_error *err)
 {
     enum bitnet_status status = check_call(call, err);
@@ -231,6 +253,8 @@ static enum bitnet_status run(struct call *call, struct bitnet_error *err)
     status = find_tokenizer(call, err);
     if (call->explain)
         status = explain(call, status, err);
+    else if (!status && call->export)
+        status = export_tokenizer(call, err);
     else if (!status)
         status = call->decode ? print_text(call, err) : print_tokens(call, err);
     if (!status && (fflush(stdout) != 0 || ferror(stdout)))
@@ -262,6 +286,8 @@ int bitnet_tokenize_main(int argc, char **argv)
          "text that spells a control token becomes that token", 0, 0},
         {"--explain", NULL, BITNET_OPTION_FLAG, &call.explain,
          "print which tokenizer is taken, and why (with --json: as JSON)", 0, 0},
+        {"--export", "FILE", BITNET_OPTION_TEXT, &call.export,
+         "write a tokenizer.json that Hugging Face tokenizers load with equal ids", 0, 0},
         FINDER_OPTIONS(&call.finder),
         {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &call.finder.is_quiet, "no warnings", 0, 0},
     };

@@ -50,6 +50,28 @@ uint32_t unicode_bits_of(enum unicode_version version, uint32_t c)
     return unicode_is_newer(version, c) ? UNICODE_BIT(CATEGORY_CN) : unicode_bits(c);
 }
 
+static const struct script_run {
+    uint32_t first, last;
+    unsigned script;
+} script_runs[] = {
+#include "unicode_script.inc"
+};
+
+unsigned unicode_script(uint32_t code_point)
+{
+    size_t low = 0, high = sizeof script_runs / sizeof script_runs[0];
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (code_point > script_runs[middle].last)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found =
+        low < sizeof script_runs / sizeof script_runs[0] && code_point >= script_runs[low].first;
+    return found ? script_runs[low].script : 0;
+}
+
 size_t unicode_announced_length(const char *text, size_t n)
 {
     static const uint8_t by_high_nibble[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};

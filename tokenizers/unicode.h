@@ -68,6 +68,9 @@ enum unicode_version { UNICODE_8 = 0, UNICODE_9 = 1 };
 uint32_t unicode_bits_of(enum unicode_version version, uint32_t code_point);
 bool unicode_is_newer(enum unicode_version version, uint32_t code_point);
 
+/* The number of the script that Hugging Face's UnicodeScripts counts a character to; 0: none. */
+unsigned unicode_script(uint32_t code_point);
+
 /* The length by which the lead byte alone announces a character (1..4), clipped to `n`: llama.cpp's
  * view, in which a continuation byte is a character of its own. `n` is at least 1. */
 size_t unicode_announced_length(const char *text, size_t n);

@@ -245,6 +245,94 @@ TEST(unknown_and_damaged_components_are_refused_by_name)
                 BITNET_FORMAT, "index of 4294967295 bytes in 4 bytes");
 }
 
+/* ------------------------------------------------------------------ the whole schema */
+
+/* Every type that Hugging Face tokenizers 0.23 can write, by the member of the root it stands in.
+ */
+static const struct {
+    const char *member, *json;
+} schema[] = {
+    {"normalizer", "{'type':'BertNormalizer'}"},
+    {"normalizer", "{'type':'Strip','strip_left':true,'strip_right':false}"},
+    {"normalizer", "{'type':'StripAccents'}"},
+    {"normalizer", "{'type':'NFC'}"},
+    {"normalizer", "{'type':'NFD'}"},
+    {"normalizer", "{'type':'NFKC'}"},
+    {"normalizer", "{'type':'NFKD'}"},
+    {"normalizer", "{'type':'Sequence','normalizers':[]}"},
+    {"normalizer", "{'type':'Lowercase'}"},
+    {"normalizer", "{'type':'Nmt'}"},
+    {"normalizer", "{'type':'Precompiled','precompiled_charsmap':''}"},
+    {"normalizer", "{'type':'Replace','pattern':{'Regex':'a+'},'content':'b'}"},
+    {"normalizer", "{'type':'Prepend','prepend':'x'}"},
+    {"normalizer", "{'type':'ByteLevel'}"},
+    {"pre_tokenizer", "{'type':'BertPreTokenizer'}"},
+    {"pre_tokenizer", "{'type':'ByteLevel','add_prefix_space':true}"},
+    {"pre_tokenizer", "{'type':'CharDelimiterSplit','delimiter':'-'}"},
+    {"pre_tokenizer", "{'type':'Metaspace','replacement':'_','prepend_scheme':'first'}"},
+    {"pre_tokenizer", "{'type':'Whitespace'}"},
+    {"pre_tokenizer", "{'type':'Sequence','pretokenizers':[]}"},
+    {"pre_tokenizer", "{'type':'Split','pattern':{'String':'a'},'behavior':'Contiguous'}"},
+    {"pre_tokenizer", "{'type':'Punctuation','behavior':'Removed'}"},
+    {"pre_tokenizer", "{'type':'WhitespaceSplit'}"},
+    {"pre_tokenizer", "{'type':'Digits','individual_digits':true}"},
+    {"pre_tokenizer", "{'type':'UnicodeScripts'}"},
+    {"pre_tokenizer", "{'type':'FixedLength','length':3}"},
+    {"decoder", "{'type':'BPEDecoder','suffix':'</w>'}"},
+    {"decoder", "{'type':'ByteLevel'}"},
+    {"decoder", "{'type':'WordPiece','prefix':'##','cleanup':true}"},
+    {"decoder", "{'type':'Metaspace','replacement':'_','prepend_scheme':'always'}"},
+    {"decoder", "{'type':'CTC','pad_token':'p','word_delimiter_token':'|','cleanup':true}"},
+    {"decoder", "{'type':'Sequence','decoders':[]}"},
+    {"decoder", "{'type':'Replace','pattern':{'String':'a'},'content':''}"},
+    {"decoder", "{'type':'Fuse'}"},
+    {"decoder", "{'type':'Strip','content':' ','start':1,'stop':0}"},
+    {"decoder", "{'type':'ByteFallback'}"},
+    {"post_processor", "{'type':'RobertaProcessing','sep':['a',0],'cls':['a',0]}"},
+    {"post_processor", "{'type':'BertProcessing','sep':['a',0],'cls':['a',0]}"},
+    {"post_processor", "{'type':'ByteLevel'}"},
+    {"post_processor",
+     "{'type':'TemplateProcessing','single':[{'Sequence':{'id':'A','type_id':0}}],"
+     "'pair':[],'special_tokens':{}}"},
+    {"post_processor", "{'type':'Sequence','processors':[]}"},
+    {"model", "{'type':'BPE','vocab':{'a':0},'merges':[]}"},
+    {"model", "{'type':'Unigram','vocab':[['a',0]],'unk_id':0}"},
+    {"model", "{'type':'WordPiece','vocab':{'a':0},'unk_token':'a'}"},
+    {"model", "{'type':'WordLevel','vocab':{'a':0},'unk_token':'a'}"},
+};
+
+/* Reads a file of one component beside the smallest model; 'quotes' are turned. */
+static enum bitnet_status read_with(const char *member, const char *json, struct bitnet_error *err)
+{
+    struct bitnet_buf text = {.max = 65536};
+    struct bitnet_tokenizer *tokenizer;
+    bool is_model = strcmp(member, "model") == 0;
+    bitnet_buf_printf(&text, "{'%s':%s%s}", member, json,
+                      is_model ? ""
+                               : ",'model':{'type':'WordLevel','vocab':{'a':0},'unk_token':'a'}");
+    for (size_t i = 0; i < text.n; i++)
+        if (text.at[i] == '\'') text.at[i] = '"';
+    enum bitnet_status status =
+        bitnet_tokenizer_from_json(&tokenizer, (struct bitnet_str){text.at, text.n}, NULL, err);
+    bitnet_tokenizer_free(tokenizer);
+    bitnet_buf_free(&text);
+    return status;
+}
+
+TEST(every_component_of_the_schema_is_read_and_any_other_refused_by_name)
+{
+    static const char *const members[] = {"normalizer", "pre_tokenizer", "decoder",
+                                          "post_processor", "model"};
+    struct bitnet_error err = {0};
+    for (size_t i = 0; i < COUNT(schema); i++)
+        if (read_with(schema[i].member, schema[i].json, &err))
+            fail_msg("%s: %s", schema[i].json, err.text);
+    for (size_t i = 0; i < COUNT(members); i++) {
+        assert_int_equal(read_with(members[i], "{'type':'Bogus'}", &err), BITNET_UNSUPPORTED);
+        assert_text_has(err.text, "'Bogus' is not supported");
+    }
+}
+
 static int free_cases(void **state)
 {
     (void)state;
@@ -257,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(normalization_forms_follow_the_standard),
         cmocka_unit_test(unknown_and_damaged_components_are_refused_by_name),
+        cmocka_unit_test(every_component_of_the_schema_is_read_and_any_other_refused_by_name),
         cmocka_unit_test(every_normalizer_equals_hugging_face),
         cmocka_unit_test(every_pre_tokenizer_equals_hugging_face),
     };

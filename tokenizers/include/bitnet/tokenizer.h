@@ -172,6 +172,11 @@ enum bitnet_status bitnet_chat_prompt(const struct bitnet_tokenizer *tokenizer,
                                       bool add_generation_prompt, struct bitnet_buf *out,
                                       struct bitnet_error *err);
 
+/* Appends a tokenizer.json that Hugging Face tokenizers load with equal ids (special tokens parsed,
+ * as they always are there). UNSUPPORTED: what its schema cannot hold, by name. */
+enum bitnet_status bitnet_tokenizer_export_json(const struct bitnet_tokenizer *tokenizer,
+                                                struct bitnet_buf *out, struct bitnet_error *err);
+
 /* Writes all tokenizer.* keys as llama.cpp's converter does (tokenizers.md section 13). */
 enum bitnet_status bitnet_tokenizer_to_gguf(const struct bitnet_tokenizer *tokenizer,
                                             struct bitnet_gguf_writer *writer,
