@@ -102,6 +102,33 @@ static void compare_with_known_sum(struct check *c)
     check_release(c);
 }
 
+/* The widest row that a model may have (8388608 columns, gguf/arch/hparams.c), of equal trits,
+ * times activations of 127 or -127: codes times x reach 2 * 127 * 8388608 = 2130706432, just below
+ * 2^31, and any sum of 16 bits would have wrapped long before. Nothing of the reference in it.
+ * Tiles of AMX want a whole panel, others one row. */
+static void compare_widest(struct check *c, size_t n_tokens)
+{
+    enum { WIDEST = 8388608 };
+    const struct bitnet_ternary_path *path = c->set->ternary;
+    const size_t rows = strcmp(c->set->name, "amx") == 0 && n_tokens > 1 ? 16 : 1;
+    int8_t *trits = check_buffer(c, rows * WIDEST, 64), *x = check_buffer(c, WIDEST, 64);
+    uint8_t *w = check_buffer(c, path->panel_bytes(WIDEST), 64);
+    int32_t *y = check_buffer(c, n_tokens * rows * sizeof *y, sizeof *y);
+    for (int trit = -1; trit <= 1; trit += 2) {
+        memset(trits, trit, rows * WIDEST);
+        path->pack(trits, rows, WIDEST, 0, w);
+        for (int value = -127; value <= 127; value += 254) {
+            const int32_t want = trit * value * WIDEST;
+            memset(x, value, WIDEST);
+            path->matmul(w, rows, WIDEST, 0, 1, x, 0, n_tokens, y, rows); /* one row for all */
+            for (size_t i = 0; i < n_tokens * rows; i++) {
+                check_same_bytes(c, y + i, &want, 4, "%d times %d, 8388608 times", trit, value);
+            }
+        }
+    }
+    check_release(c);
+}
+
 /* --- timing --- */
 
 struct timed {
@@ -146,6 +173,8 @@ void check_ternary(struct check *c)
         }
     }
     compare_with_known_sum(c);
+    compare_widest(c, 1);
+    if (c->set != c->ref && c->set->ternary != c->ref->ternary) compare_widest(c, 16);
     if (!c->bench) return;
     static const size_t tokens[] = {1, 2, 4, 8, 16, 32, 128};
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
