@@ -3,6 +3,8 @@
  * tokens than a tile. */
 #include "check.h"
 
+#include "../../kernels/lookup.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +159,47 @@ static void time_shape(struct check *c, size_t rows, size_t cols, size_t n_token
     check_release(c);
 }
 
+/* The lookup of the set's instructions; NULL: it has none. */
+static const struct bitnet_ternary_path *lookup_of(const char *name)
+{
+    static const struct {
+        const char *set;
+        const struct bitnet_ternary_path *path;
+    } lookups[] = {
+#if defined(__x86_64__)
+        {"ssse3", &bitnet_ssse3_lookup},
+        {"avx2", &bitnet_avx2_lookup},
+        {"avx512", &bitnet_avx512_lookup},
+#elif defined(__aarch64__)
+        {"neon", &bitnet_neon_lookup},
+#endif
+        {"", NULL}
+    };
+    size_t i = 0;
+    while (lookups[i].path && strcmp(lookups[i].set, name) != 0) i++;
+    return lookups[i].path;
+}
+
+/* The same checks for a path that no set uses, and its time beside the set's. */
+static void check_lookup(struct check *c)
+{
+    const struct bitnet_kernel_set *own = c->set;
+    struct bitnet_kernel_set with_lookup = *own;
+    with_lookup.ternary = lookup_of(own->name);
+    if (!with_lookup.ternary) return;
+    c->set = &with_lookup;
+    for (size_t cols = 1; cols <= 600; cols += 1 + check_below(c, 30)) {
+        compare(c, 1 + check_below(c, 140), cols, 1 + check_below(c, 3), RANDOM, RANDOM);
+    }
+    for (int trits = 0; trits < N_INPUTS; trits++) {
+        for (int x = 0; x < N_INPUTS; x++) {
+            compare(c, 18, 4096 + 192, 2, (enum input)trits, (enum input)x);
+        }
+    }
+    if (c->bench) time_shape(c, 2560, 6912, 1, "2560 x 6912, 1 token, by lookup");
+    c->set = own;
+}
+
 void check_ternary(struct check *c)
 {
     for (size_t cols = 1; cols <= 300; cols += 1 + check_below(c, 9)) {
@@ -175,6 +218,7 @@ void check_ternary(struct check *c)
     compare_with_known_sum(c);
     compare_widest(c, 1);
     if (c->set != c->ref && c->set->ternary != c->ref->ternary) compare_widest(c, 16);
+    check_lookup(c);
     if (!c->bench) return;
     static const size_t tokens[] = {1, 2, 4, 8, 16, 32, 128};
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {

@@ -1,0 +1,61 @@
+/* The ternary product by table lookup (lookup_driver.h) with SSSE3: PSHUFB, 16 rows at once. */
+#include "../lookup.h"
+#include "../unroll.h"
+
+#include <tmmintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LK_NAME ssse3
+enum { LK_ROWS = 16 };
+
+typedef __m128i lk_reg;
+
+/* Sums of 16 bits: rows 0 .. 7 and 8 .. 15 of each 128 bits. */
+typedef struct {
+    __m128i low, high;
+} lk_sums;
+
+INLINE lk_sums lk_none(void)
+{
+    return (lk_sums){_mm_setzero_si128(), _mm_setzero_si128()};
+}
+INLINE lk_reg lk_load(const uint8_t *at)
+{
+    return _mm_loadu_si128((const __m128i *)at);
+}
+INLINE lk_reg lk_table(const uint8_t *at)
+{
+    return _mm_loadu_si128((const __m128i *)at);
+}
+INLINE lk_reg lk_low(lk_reg codes)
+{
+    return _mm_and_si128(codes, _mm_set1_epi8(15));
+}
+INLINE lk_reg lk_high(lk_reg codes)
+{
+    return _mm_and_si128(_mm_srli_epi16(codes, 4), _mm_set1_epi8(15));
+}
+INLINE lk_reg lk_shuffle(lk_reg table, lk_reg codes)
+{
+    return _mm_shuffle_epi8(table, codes);
+}
+INLINE lk_sums lk_add(lk_sums s, lk_reg low, lk_reg high)
+{
+    s.low = _mm_add_epi16(s.low, _mm_unpacklo_epi8(low, high));
+    s.high = _mm_add_epi16(s.high, _mm_unpackhi_epi8(low, high));
+    return s;
+}
+
+INLINE void lk_flush(lk_sums s, int32_t *sums)
+{
+    int16_t low[LK_ROWS / 2], high[LK_ROWS / 2];
+    _mm_storeu_si128((__m128i *)low, s.low);
+    _mm_storeu_si128((__m128i *)high, s.high);
+    for (size_t i = 0; i < LK_ROWS / 2; i++) {
+        sums[i / 8 * 16 + i % 8] += low[i];
+        sums[i / 8 * 16 + 8 + i % 8] += high[i];
+    }
+}
+
+#include "../lookup_driver.h"
