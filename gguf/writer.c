@@ -363,6 +363,11 @@ static uint64_t data_start(const struct bitnet_gguf_writer *writer)
     return start;
 }
 
+enum bitnet_dialect bitnet_gguf_writer_dialect(const struct bitnet_gguf_writer *writer)
+{
+    return writer->dialect;
+}
+
 uint64_t bitnet_gguf_writer_bytes(const struct bitnet_gguf_writer *writer)
 {
     return data_start(writer) + writer->data_bytes;

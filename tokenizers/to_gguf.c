@@ -408,6 +408,16 @@ static enum bitnet_status name_wordpiece(const struct bitnet_tokenizer *tokenize
     return status;
 }
 
+/* Falcon-E's pre-tokenizer is Falcon-H1's; bitnet.cpp alone knows it by a name of its own, which
+ * nobody else reads. (tokenizers.md 4) */
+static const char *pre_for(const char *name, enum bitnet_dialect dialect)
+{
+    static const char *const names[] = {"falcon-h1", "falcon_e", "falcon-e"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0) return names[dialect == BITNET_DIALECT_BITNETCPP];
+    return name;
+}
+
 static enum bitnet_status put_head(const struct bitnet_tokenizer *tokenizer,
                                    struct bitnet_gguf_writer *writer, struct bitnet_error *err)
 {
@@ -426,7 +436,8 @@ static enum bitnet_status put_head(const struct bitnet_tokenizer *tokenizer,
     }
     bitnet_gguf_put_str(writer, "tokenizer.ggml.model", bitnet_str_of(models[kind]));
     if (kind != BITNET_TOKENIZER_RWKV)
-        bitnet_gguf_put_str(writer, "tokenizer.ggml.pre", bitnet_str_of(pre));
+        bitnet_gguf_put_str(writer, "tokenizer.ggml.pre",
+                            bitnet_str_of(pre_for(pre, bitnet_gguf_writer_dialect(writer))));
     return status;
 }
 

@@ -229,6 +229,8 @@ enum bitnet_status bitnet_gguf_tensor_declare(struct bitnet_gguf_writer *writer,
 /* What begin would say about the keys so far: the first failure of the calls above. */
 enum bitnet_status bitnet_gguf_writer_check(const struct bitnet_gguf_writer *writer,
                                             struct bitnet_error *err);
+/* Whose numbers it writes. */
+enum bitnet_dialect bitnet_gguf_writer_dialect(const struct bitnet_gguf_writer *writer);
 /* The size that the finished file will have. Valid after the last declare. */
 uint64_t bitnet_gguf_writer_bytes(const struct bitnet_gguf_writer *writer);
 /* Creates the temporary file, reserves its size, writes header, metadata and tensor infos. */

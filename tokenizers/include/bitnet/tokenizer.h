@@ -177,7 +177,8 @@ enum bitnet_status bitnet_chat_prompt(const struct bitnet_tokenizer *tokenizer,
 enum bitnet_status bitnet_tokenizer_export_json(const struct bitnet_tokenizer *tokenizer,
                                                 struct bitnet_buf *out, struct bitnet_error *err);
 
-/* Writes all tokenizer.* keys as llama.cpp's converter does (tokenizers.md section 13). */
+/* Writes all tokenizer.* keys as llama.cpp's converter does (tokenizers.md section 13), with names
+ * of pre-tokenizers that the readers of the writer's dialect know. */
 enum bitnet_status bitnet_tokenizer_to_gguf(const struct bitnet_tokenizer *tokenizer,
                                             struct bitnet_gguf_writer *writer,
                                             struct bitnet_error *err);
