@@ -301,7 +301,7 @@ static void add_matrix(struct checkpoint *cp, const char *gguf, const char *name
 {
     struct cp_tensor *t = add(cp, "BF16", cp->spec.n_vocab, cp->spec.n_embd);
     name_tensor(t, gguf, "%s", name);
-    fill_plain(t, seed, 0.5f, 0.0f);
+    fill_plain(t, seed, cp->spec.embed_spread > 0 ? cp->spec.embed_spread : 0.5f, 0.0f);
 }
 
 /* --- config --- */

@@ -25,6 +25,7 @@ struct cp_spec {
     bool untied;
     unsigned n_shards; /* 0: one model.safetensors */
     uint64_t seed;
+    float embed_spread; /* of the numbers in embedding and output matrix; 0: 0.5 */
     bool has_norms_in;  /* a norm on the input of each projection */
     bool has_no_prefix; /* names without "model.": a backbone saved alone */
     bool ends_texts;    /* the tokenizer puts </s> after a text */

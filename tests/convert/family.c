@@ -231,6 +231,7 @@ const struct family *family_at(size_t i)
     s->n_kv_heads = s->n_kv_heads ? s->n_kv_heads : small.n_kv_heads;
     s->head_dim = s->head_dim ? s->head_dim : small.head_dim;
     s->n_vocab = small.n_vocab;
+    s->embed_spread = 0.1f; /* so that no token is beyond doubt */
     s->seed = 100 + i;
     return &whole;
 }
