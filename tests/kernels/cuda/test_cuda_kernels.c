@@ -525,7 +525,7 @@ static void step(const struct shape *s, struct sequence *sequences, const size_t
     good(api->attend(device, &shape, dt, n, vectors(dq, q_width, q_width)));
     read_floats(out, dq, n * q_width);
 
-    float *scratch = need(malloc((s->n_cells + 32) * s->n_heads * 4));
+    float *scratch = need(malloc(bitnet_attention_floats(s->head_dim) * s->n_heads * 4));
     for (size_t t = 0; t < n; t++) {
         struct sequence *sequence = &sequences[of[t]];
         const size_t position = (size_t)tokens[t].position;
@@ -548,9 +548,10 @@ static void step(const struct shape *s, struct sequence *sequences, const size_t
         for (size_t h = 0; h < s->n_kv_heads; h++) {
             const size_t at = h * s->n_cells * s->head_dim;
             cpu.attention(q + t * q_width + h * group * s->head_dim, q_width, group, 1,
-                          sequence->keys + at, sequence->values + at, s->head_dim,
-                          (size_t)tokens[t].position + 1, s->head_dim, shape.scale, scratch,
-                          want + t * q_width + h * group * s->head_dim);
+                          (const uint8_t *)(sequence->keys + at),
+                          (const uint8_t *)(sequence->values + at), s->head_dim * 2,
+                          BITNET_DTYPE_f16, (size_t)tokens[t].position + 1, s->head_dim,
+                          shape.scale, scratch, want + t * q_width + h * group * s->head_dim);
         }
     }
     uint16_t *cache = need(malloc(plane(s) * 4));
