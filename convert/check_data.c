@@ -4,11 +4,15 @@
 #include "bitnet/check.h"
 
 #include <math.h>
+#include <stdio.h> /* snprintf */
 
+#include "i2s_diagnosis.h"
 #include "values.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/doctor.h"
 #include "bitnet/text.h"
+#include "bitnet/tokenizer.h"
 
 /* Floats decoded at a time, rounded up to whole rows. */
 #define CHUNK_FLOATS 65536
@@ -73,6 +77,41 @@ static enum bitnet_status check_tensor(const struct bitnet_gguf *gguf,
     return status ? status : check_rows(codec, &layout, tensor->data, err);
 }
 
+/* Tiles that are in the table of published ones, but not in the file: right for this reader. */
+static void warn_about_tiles(const struct bitnet_gguf *gguf, const struct bitnet_log *log)
+{
+    for (size_t i = 0; i < bitnet_gguf_tensor_count(gguf); i++) {
+        const struct bitnet_tensor *t = bitnet_gguf_tensor_at(gguf, i);
+        if (t->type != BITNET_DTYPE_tl1 && t->type != BITNET_DTYPE_tl2) continue;
+        if (!bitnet_gguf_find(gguf, BITNET_STR("bitnet.tl.version")))
+            bitnet_log_say(log, BITNET_LOG_WARNING,
+                           "the tiles of %s tensors are not recorded; these are read with the "
+                           "published ones; %s",
+                           bitnet_dtype_info(t->type)->label,
+                           BITNET_MEND(gguf, "gguf repair", "--fix tl-tiles"));
+        return;
+    }
+}
+
+/* A pre-tokenizer that is none, where the vocabulary proves which one it must be. */
+static enum bitnet_status warn_about_pre(const struct bitnet_gguf *gguf,
+                                         const struct bitnet_log *log, struct bitnet_error *err)
+{
+    struct bitnet_str model = {0}, pre = {0};
+    struct bitnet_pre_identity identity = {0};
+    char option[96];
+    bitnet_gguf_str(gguf, "tokenizer.ggml.model", BITNET_GGUF_OPTIONAL, &model, NULL);
+    bitnet_gguf_str(gguf, "tokenizer.ggml.pre", BITNET_GGUF_OPTIONAL, &pre, NULL);
+    if (!bitnet_str_is(model, "gpt2") || !bitnet_str_is(pre, "default")) return BITNET_OK;
+    enum bitnet_status status = bitnet_tokenizer_identify_pre(gguf, &identity, err);
+    if (status || !identity.name || !identity.is_proven) return status;
+    snprintf(option, sizeof option, "--pre %s", identity.name);
+    bitnet_log_say(log, BITNET_LOG_WARNING,
+                   "tokenizer.ggml.pre is 'default', but the vocabulary is of '%s': %s; %s",
+                   identity.name, identity.evidence, BITNET_MEND(gguf, "gguf repair", option));
+    return BITNET_OK;
+}
+
 enum bitnet_status bitnet_check_data(const struct bitnet_gguf *gguf, const struct bitnet_log *log,
                                      struct bitnet_error *err)
 {
@@ -85,5 +124,8 @@ enum bitnet_status bitnet_check_data(const struct bitnet_gguf *gguf, const struc
         const char *path = bitnet_gguf_path(gguf);
         return path[0] ? bitnet_error_prefix(err, status, "%s", path) : status;
     }
-    return bitnet_gguf_unchanged(gguf, err);
+    i2s_diagnose(gguf, BITNET_I2_S_A, log);
+    warn_about_tiles(gguf, log);
+    enum bitnet_status status = log ? warn_about_pre(gguf, log, err) : BITNET_OK;
+    return status ? status : bitnet_gguf_unchanged(gguf, err);
 }

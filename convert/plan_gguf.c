@@ -4,6 +4,8 @@
  * architecture's descriptor, never by their shape. */
 #include "plan.h"
 
+#include "i2s_diagnosis.h"
+
 #include "bitnet/alloc.h"
 
 #include <stdio.h> /* snprintf */
@@ -165,6 +167,7 @@ static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struc
         bitnet_gguf_find_tensor(plan->gguf, BITNET_STR("blk.0.attn_q_norm_in.weight")) != NULL;
     if (!status) status = bitnet_arch_validate(plan->gguf, err);
     if (!status) status = plan_choose_means(plan, err);
+    if (!status) i2s_diagnose(plan->gguf, plan->options.i2_s_order, plan->options.log);
     if (!status) status = plan_tensors(plan, err);
     if (!status) status = plan_choose_dialect(plan, err);
     if (!status) status = plan_names(plan, path, err);

@@ -91,13 +91,15 @@ static enum bitnet_status repair_pre(struct repair *r, struct bitnet_error *err)
     bitnet_gguf_str(r->gguf, "tokenizer.ggml.model", BITNET_GGUF_OPTIONAL, &model, NULL);
     bitnet_gguf_str(r->gguf, "tokenizer.ggml.pre", BITNET_GGUF_OPTIONAL, &pre, NULL);
     if (!bitnet_str_is(model, "gpt2")) return BITNET_OK; /* others have no pre-tokenizer */
-    if (name ? bitnet_str_is(pre, name) : pre.n > 0) return BITNET_OK;
+    bool is_said = pre.n > 0 && !bitnet_str_is(pre, "default");
+    if (name ? bitnet_str_is(pre, name) : is_said) return BITNET_OK;
     struct bitnet_pre_identity identity = {0};
     if (!name) {
         enum bitnet_status status = bitnet_tokenizer_identify_pre(r->gguf, &identity, err);
         if (status) return status;
         name = identity.name;
     }
+    if (!name && pre.n > 0) return BITNET_OK; /* "default" may be meant */
     if (!name) {
         bitnet_fail(err, BITNET_UNSUPPORTED,
                     "the vocabulary does not tell which pre-tokenizer it needs");

@@ -15,7 +15,7 @@ int bitnet_gguf_main(int argc, char **argv);
 /* One call of one verb. */
 struct call {
     bool json, full, tensors, deep, quiet, logical, per_tensor, overwrite;
-    const char *dialect, *level, *output, *tensor, *pre, *i2s_layout;
+    const char *dialect, *level, *output, *tensor, *pre, *i2s_layout, *kernel_config;
     uint64_t max_bytes;
     struct bitnet_args_list set, del, fix;
     const char *operands[GGUF_OPERANDS_MAX];

@@ -10,6 +10,7 @@
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NAME                  "bitnet-gguf"
 #define OPTION_COUNT(options) (sizeof(options) / sizeof(options)[0])
@@ -217,6 +218,26 @@ static enum bitnet_status gather_edits(const struct call *call, struct bitnet_gg
     return status;
 }
 
+/* What a writing verb has done, as JSON: the files, and what else `root` has got already. */
+static enum bitnet_status tell_written(cJSON *root, const char *verb, const char *source,
+                                       cJSON *files, struct bitnet_error *err)
+{
+    char schema[64];
+    snprintf(schema, sizeof schema, "bitnet-gguf-%s", verb);
+    cJSON_AddStringToObject(root, "schema", schema);
+    cJSON_AddNumberToObject(root, "schema_version", 1);
+    cJSON_AddStringToObject(root, "source", source);
+    cJSON_AddItemToObject(root, "files", files);
+    return json_print(root, err);
+}
+
+static cJSON *one_file(const char *path)
+{
+    cJSON *files = cJSON_CreateArray();
+    if (path) cJSON_AddItemToArray(files, cJSON_CreateString(path));
+    return files;
+}
+
 static enum bitnet_status edit(const struct call *call, struct bitnet_error *err)
 {
     struct bitnet_gguf_edit edits[128]; /* two lists of 64 */
@@ -227,7 +248,12 @@ static enum bitnet_status edit(const struct call *call, struct bitnet_error *err
     if (!status)
         status = bitnet_gguf_edit_file(gguf, edits, n, NULL, call->output, call->overwrite, err);
     bitnet_gguf_close(gguf);
-    return status;
+    if (status || !call->json) return status;
+    json_begin();
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddNumberToObject(root, "changes", (double)n);
+    status = tell_written(root, "edit", call->operands[0], one_file(call->output), err);
+    return status ? status : call_flush(err);
 }
 
 enum bitnet_status verb_edit(int argc, char **argv, struct bitnet_error *err)
@@ -238,6 +264,7 @@ enum bitnet_status verb_edit(int argc, char **argv, struct bitnet_error *err)
          "change or add a key; TYPE u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool string", 0, 0},
         {"--del", "KEY", BITNET_OPTION_LIST, &call.del, "remove a key", 0, 0},
         OPTION_OUTPUT,
+        OPTION_JSON,
         OPTION_FORCE,
         OPTION_DIALECT};
     const struct bitnet_command command = {
@@ -298,18 +325,36 @@ static enum bitnet_status read_layout(const struct call *call, struct bitnet_rep
                        BITNET_QUOTE(bitnet_str_of(layout)));
 }
 
+static enum bitnet_status tell_repairs(const struct call *call, cJSON *list, size_t n,
+                                       struct bitnet_error *err)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddItemToObject(root, "repairs", list);
+    return tell_written(root, "repair", call->operands[0], one_file(n ? call->output : NULL), err);
+}
+
 static enum bitnet_status repair(const struct call *call, struct bitnet_error *err)
 {
-    struct bitnet_repair_options options = {
-        .pre_name = call->pre, .overwrite = call->overwrite, .say = print_line};
+    json_begin();
+    cJSON *list = call->json ? cJSON_CreateArray() : NULL;
+    struct bitnet_repair_options options = {.pre_name = call->pre,
+                                            .overwrite = call->overwrite,
+                                            .kernel_config = call->kernel_config,
+                                            .say = list ? keep_line : print_line,
+                                            .user = list};
     struct bitnet_gguf *gguf = NULL;
     size_t n = 0;
     enum bitnet_status status = read_fixes(call, &options, err);
     if (!status) status = read_layout(call, &options, err);
     if (!status) status = call_open(call, call->operands[0], &gguf, err);
     if (!status) status = bitnet_repair_file(gguf, call->output, &options, &n, err);
-    if (!status && n == 0) puts("nothing to mend; no file was written");
     bitnet_gguf_close(gguf);
+    if (!status && list) {
+        status = tell_repairs(call, list, n, err);
+        return status ? status : call_flush(err);
+    }
+    cJSON_Delete(list);
+    if (!status && n == 0) puts("nothing to mend; no file was written");
     return status ? status : call_flush(err);
 }
 
@@ -323,12 +368,16 @@ enum bitnet_status verb_repair(int argc, char **argv, struct bitnet_error *err)
         {"--pre", "NAME", BITNET_OPTION_TEXT, &call.pre, "set the pre-tokenizer to this one", 0, 0},
         {"--i2s-layout", "B|C", BITNET_OPTION_TEXT, &call.i2s_layout,
          "the I2_S tensors are in this layout: pack them anew", 0, 0},
+        {"--kernel-config", "FILE.ini", BITNET_OPTION_TEXT, &call.kernel_config,
+         "with --fix tl-tiles: the kernel_config.ini of the file's maker", 0, 0},
+        OPTION_JSON,
         OPTION_OUTPUT,
         OPTION_FORCE,
         OPTION_DIALECT};
     const struct bitnet_command command = {
         .name = NAME " repair",
-        .synopsis = "FILE -o OUT [--fix WHAT]... [--pre NAME] [--i2s-layout B|C]",
+        .synopsis = "FILE -o OUT [--fix WHAT]... [--pre NAME] [--i2s-layout B|C] "
+                    "[--kernel-config FILE.ini]",
         .summary =
             "Writes a file that tells the truth about itself; the weights keep their values.",
         .examples = NAME " repair model.gguf -o new.gguf --fix all\n" NAME
@@ -348,12 +397,29 @@ enum bitnet_status verb_repair(int argc, char **argv, struct bitnet_error *err)
 
 /* ------------------------------------------------------------------ split and merge */
 
+static enum bitnet_status tell_parts(const struct call *call, size_t n_parts,
+                                     struct bitnet_error *err)
+{
+    struct bitnet_str prefix = bitnet_str_of(call->operands[1]);
+    if (bitnet_str_ends(prefix, ".gguf")) prefix.n -= strlen(".gguf");
+    json_begin();
+    cJSON *files = cJSON_CreateArray();
+    for (size_t i = 1; i <= n_parts; i++) {
+        char path[4200];
+        snprintf(path, sizeof path, "%.*s-%05zu-of-%05zu.gguf",
+                 (int)(prefix.n < 4096 ? prefix.n : 4096), prefix.at, i, n_parts);
+        cJSON_AddItemToArray(files, cJSON_CreateString(path));
+    }
+    return tell_written(cJSON_CreateObject(), "split", call->operands[0], files, err);
+}
+
 enum bitnet_status verb_split(int argc, char **argv, struct bitnet_error *err)
 {
     struct call call = {.max_bytes = UINT64_C(2) << 30};
     const struct bitnet_option options[] = {
         {"--max-size", "SIZE", BITNET_OPTION_SIZE, &call.max_bytes,
          "tensor bytes in a part at most, as 500M or 2G (default: 2G)", 0, 0},
+        OPTION_JSON,
         OPTION_FORCE,
         OPTION_DIALECT};
     const struct bitnet_command command = {
@@ -375,16 +441,18 @@ enum bitnet_status verb_split(int argc, char **argv, struct bitnet_error *err)
     if (!status)
         status = bitnet_gguf_split(gguf, call.operands[1], call.max_bytes, call.overwrite, &n_parts,
                                    err);
-    if (!status)
-        printf("%zu parts: %s-00001-of-%05zu.gguf ...\n", n_parts, call.operands[1], n_parts);
     bitnet_gguf_close(gguf);
+    if (!status && call.json)
+        status = tell_parts(&call, n_parts, err);
+    else if (!status)
+        printf("%zu parts: %s-00001-of-%05zu.gguf ...\n", n_parts, call.operands[1], n_parts);
     return status ? status : call_flush(err);
 }
 
 enum bitnet_status verb_merge(int argc, char **argv, struct bitnet_error *err)
 {
     struct call call = {0};
-    const struct bitnet_option options[] = {OPTION_FORCE, OPTION_DIALECT};
+    const struct bitnet_option options[] = {OPTION_JSON, OPTION_FORCE, OPTION_DIALECT};
     const struct bitnet_command command = {
         .name = NAME " merge",
         .synopsis = "FIRST OUT [OPTION]...",
@@ -400,5 +468,9 @@ enum bitnet_status verb_merge(int argc, char **argv, struct bitnet_error *err)
     status = call_open(&call, call.operands[0], &gguf, err);
     if (!status) status = bitnet_gguf_merge(gguf, call.operands[1], call.overwrite, err);
     bitnet_gguf_close(gguf);
-    return status;
+    if (status || !call.json) return status;
+    json_begin();
+    status = tell_written(cJSON_CreateObject(), "merge", call.operands[0],
+                          one_file(call.operands[1]), err);
+    return status ? status : call_flush(err);
 }

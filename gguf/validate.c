@@ -1,6 +1,8 @@
 /* Judges a file that opens. The container's own rules were checked by open; here come the rules of
  * other readers (warnings), the model (errors), and what a model's metadata says about itself
  * against what the tensors are (warnings). */
+#include "bitnet/doctor.h"
+
 #include "reader.h"
 
 #include "arch/check.h"
@@ -9,6 +11,24 @@
 #include <stdio.h>
 
 #define GGML_NAME_BYTES_MAX 63
+
+/* ------------------------------------------------------------------ the cure */
+
+const char *bitnet_gguf_mend(struct bitnet_mend *out, const struct bitnet_gguf *gguf,
+                             const char *command, const char *options)
+{
+    const char *path = gguf->path[0] ? gguf->path : "model.gguf";
+    struct bitnet_str stem = bitnet_str_of(path);
+    char mended[600];
+    if (bitnet_str_ends(stem, ".gguf")) stem.n -= strlen(".gguf");
+    snprintf(mended, sizeof mended, "%.*s.mended.gguf", (int)(stem.n < 512 ? stem.n : 512),
+             stem.at);
+    bool is_quantize = strcmp(command, "quantize") == 0;
+    snprintf(out->text, sizeof out->text, "mend: bitnet %s %s %s%s%s%s", command,
+             BITNET_QUOTE(bitnet_str_of(path)), is_quantize ? "" : "-o ",
+             BITNET_QUOTE(bitnet_str_of(mended)), options[0] ? " " : "", options);
+    return out->text;
+}
 
 /* ------------------------------------------------------------------ summary */
 
@@ -56,8 +76,9 @@ static void warn_about_order(const struct bitnet_gguf *gguf, const struct bitnet
         if (tensor->offset != expected) {
             bitnet_log_say(log, BITNET_LOG_WARNING,
                            "tensor %s lies at offset %" PRIu64 ", not at %" PRIu64
-                           ": llama.cpp refuses gaps and other orders",
-                           BITNET_QUOTE(tensor->name), tensor->offset, expected);
+                           ": llama.cpp refuses gaps and other orders; %s",
+                           BITNET_QUOTE(tensor->name), tensor->offset, expected,
+                           BITNET_MEND(gguf, "gguf edit", ""));
             return;
         }
         bitnet_align_up_u64(tensor->offset + tensor->data.n, gguf->parts[tensor->part].alignment,
@@ -91,8 +112,8 @@ static void warn_about_tails(const struct bitnet_gguf *gguf, const struct bitnet
         bitnet_align_up_u64(part->data_start + end, part->alignment, &end);
         if (part->bytes.n > end)
             bitnet_log_say(log, BITNET_LOG_WARNING,
-                           "%" PRIu64 " bytes after the last tensor belong to no tensor",
-                           (uint64_t)part->bytes.n - end);
+                           "%" PRIu64 " bytes after the last tensor belong to no tensor; %s",
+                           (uint64_t)part->bytes.n - end, BITNET_MEND(gguf, "gguf edit", ""));
     }
 }
 
@@ -100,10 +121,13 @@ static void warn_about_nesting(const struct bitnet_gguf *gguf, const struct bitn
 {
     for (size_t i = 0; i < gguf->parts[0].n_pairs; i++) {
         const struct bitnet_gguf_pair *pair = &gguf->parts[0].pairs[i];
-        if (pair->value.type == BITNET_GGUF_ARRAY && pair->value.element == BITNET_GGUF_ARRAY)
-            bitnet_log_say(log, BITNET_LOG_WARNING,
-                           "key %s: an array of arrays; llama.cpp refuses it, we skip it",
-                           BITNET_QUOTE(pair->key));
+        char del[512];
+        if (pair->value.type != BITNET_GGUF_ARRAY || pair->value.element != BITNET_GGUF_ARRAY)
+            continue;
+        snprintf(del, sizeof del, "--del %s", BITNET_QUOTE(pair->key));
+        bitnet_log_say(log, BITNET_LOG_WARNING,
+                       "key %s: an array of arrays; llama.cpp refuses it, we skip it; %s",
+                       BITNET_QUOTE(pair->key), BITNET_MEND(gguf, "gguf edit", del));
     }
 }
 
@@ -123,9 +147,22 @@ static void warn_about_file_type(const struct bitnet_gguf *gguf, const struct bi
     said &= ~UINT64_C(1024); /* "only guessed" */
     if (said != (uint64_t)is)
         bitnet_log_say(log, BITNET_LOG_WARNING,
-                       "general.file_type is %" PRIu64
-                       ", but most weights are %s (%d in %s); mend: repair --fix filetype",
-                       said, info->label, is, bitnet_dialect_name(gguf->dialect));
+                       "general.file_type is %" PRIu64 ", but most weights are %s (%d in %s); %s",
+                       said, info->label, is, bitnet_dialect_name(gguf->dialect),
+                       BITNET_MEND(gguf, "gguf repair", "--fix filetype"));
+}
+
+static void warn_about_size(const struct bitnet_gguf *gguf, uint64_t said, size_t n_tokens,
+                            const struct bitnet_log *log)
+{
+    struct bitnet_str arch = {0};
+    char set[256];
+    bitnet_gguf_str(gguf, "general.architecture", BITNET_GGUF_OPTIONAL, &arch, NULL);
+    snprintf(set, sizeof set, "--set %.*s.vocab_size=u32:%zu", (int)(arch.n < 64 ? arch.n : 64),
+             arch.at, n_tokens);
+    bitnet_log_say(log, BITNET_LOG_WARNING,
+                   "the vocabulary size is given as %" PRIu64 ", but there are %zu tokens; %s",
+                   said, n_tokens, BITNET_MEND(gguf, "gguf edit", set));
 }
 
 static void warn_about_vocabulary(const struct bitnet_gguf *gguf, const struct bitnet_log *log)
@@ -137,16 +174,14 @@ static void warn_about_vocabulary(const struct bitnet_gguf *gguf, const struct b
                         NULL);
     uint64_t said = n_tokens;
     bitnet_gguf_u64(gguf, "%s.vocab_size", 0, UINT32_MAX, BITNET_GGUF_OPTIONAL, &said, NULL);
-    if (said != n_tokens)
-        bitnet_log_say(log, BITNET_LOG_WARNING,
-                       "the vocabulary size is given as %" PRIu64 ", but there are %zu tokens",
-                       said, n_tokens);
+    if (said != n_tokens) warn_about_size(gguf, said, n_tokens, log);
     bitnet_gguf_str(gguf, "tokenizer.ggml.model", BITNET_GGUF_OPTIONAL, &model, NULL);
     bitnet_gguf_str(gguf, "tokenizer.ggml.pre", BITNET_GGUF_OPTIONAL, &pre, NULL);
     if (bitnet_str_is(model, "gpt2") && pre.n == 0)
         bitnet_log_say(log, BITNET_LOG_WARNING,
                        "key 'tokenizer.ggml.pre' is missing: readers guess how to split text, and "
-                       "may guess wrong; mend: repair --fix pretok");
+                       "may guess wrong; %s",
+                       BITNET_MEND(gguf, "gguf repair", "--fix pretok"));
 }
 
 /* All models with the SiLU graph have a sentencepiece vocabulary; 2B-4T has not, and needs ReLU².
@@ -160,7 +195,8 @@ static void warn_about_activation(const struct bitnet_gguf *gguf, const struct b
         bitnet_log_say(
             log, BITNET_LOG_WARNING,
             "the architecture 'bitnet' means SiLU, but this vocabulary is of a kind that "
-            "only models with squared ReLU have; mend: repair --fix activation");
+            "only models with squared ReLU have; %s",
+            BITNET_MEND(gguf, "gguf repair", "--fix activation"));
 }
 
 static void warn_about_norms(const struct bitnet_gguf *gguf, const struct bitnet_log *log)
@@ -170,8 +206,15 @@ static void warn_about_norms(const struct bitnet_gguf *gguf, const struct bitnet
         if (tensor->n_dims != 1 || tensor->type == BITNET_DTYPE_f32 ||
             !bitnet_str_ends(tensor->name, "norm.weight"))
             continue;
-        bitnet_log_say(log, BITNET_LOG_WARNING, "tensor %s is %s; other runtimes expect F32 norms",
-                       BITNET_QUOTE(tensor->name), bitnet_dtype_info(tensor->type)->label);
+        struct bitnet_gguf_summary summary;
+        char options[96];
+        bitnet_gguf_summarize(gguf, &summary);
+        snprintf(options, sizeof options, "%s --tensor-type '_norm(_in)?[.]weight$=f32'",
+                 bitnet_dtype_info(summary.main_type)->name);
+        bitnet_log_say(log, BITNET_LOG_WARNING,
+                       "tensor %s is %s; other runtimes expect F32 norms; %s",
+                       BITNET_QUOTE(tensor->name), bitnet_dtype_info(tensor->type)->label,
+                       BITNET_MEND(gguf, "quantize", options));
         return;
     }
 }

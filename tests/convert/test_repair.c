@@ -241,7 +241,7 @@ TEST(a_wrong_file_type_is_mended)
     struct zoo zoo = sound;
     const struct bitnet_repair_options fix = {.file_type = true};
     zoo.file_type = 38;
-    cure(zoo, "mend: repair --fix filetype", fix,
+    cure(zoo, " --fix filetype", fix,
          "general.file_type becomes 40: most weights are I2_S");
     zoo.type = BITNET_DTYPE_f16; /* F16 disguised as I2_S */
     zoo.file_type = 40;
@@ -254,10 +254,10 @@ TEST(a_missing_pre_tokenizer_is_told_from_the_vocabulary_or_the_user)
     struct zoo zoo = sound;
     zoo.pre = NULL;
     zoo.llama3 = true;
-    cure(zoo, "mend: repair --fix pretok", (struct bitnet_repair_options){.pre = true},
+    cure(zoo, " --fix pretok", (struct bitnet_repair_options){.pre = true},
          "tokenizer.ggml.pre becomes 'llama-bpe'");
     zoo.llama3 = false;
-    cure(zoo, "mend: repair --fix pretok", (struct bitnet_repair_options){.pre_name = "falcon3"},
+    cure(zoo, " --fix pretok", (struct bitnet_repair_options){.pre_name = "falcon3"},
          "tokenizer.ggml.pre becomes 'falcon3'");
 
     size_t n = 0;
@@ -274,7 +274,7 @@ TEST(a_mislabelled_activation_is_mended_with_all_its_keys)
 {
     struct zoo zoo = sound;
     zoo.arch = "bitnet";
-    cure(zoo, "mend: repair --fix activation", (struct bitnet_repair_options){.activation = true},
+    cure(zoo, " --fix activation", (struct bitnet_repair_options){.activation = true},
          "squared ReLU instead of SiLU");
     struct bitnet_gguf *mended;
     MUST(bitnet_gguf_open(&mended, temp_dir_file(&dir, "b.gguf"), NULL, &err));

@@ -110,5 +110,22 @@ expect 0 "mended.gguf: ok" validate mended.gguf
 expect 0 "nothing to mend" repair mended.gguf -o again.gguf --fix all
 [ -e "$dir/work/again.gguf" ] && fail "a repair without faults wrote a file"
 
+# the same for programs
+json() { # KEY verb...: standard output is JSON of this verb, and has KEY
+    local key=$1 verb=$2
+    shift
+    expect 0 "\"bitnet-gguf-$verb\"" "$@" --json --force
+    grep -q "\"$key\"" "$dir/stdout" || fail "$*: no $key in: $(head -c 300 "$dir/stdout")"
+    command -v python3 >/dev/null || return
+    python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$dir/stdout" 2>/dev/null || fail "$*: no JSON"
+}
+json changes edit llama.gguf -o j.gguf --set general.name=string:x
+json repairs repair b158_i2_s.gguf -o j.gguf --fix all
+grep -q "general.file_type becomes 40" "$dir/stdout" || fail "repair --json does not say what it mended"
+json files split llama.gguf jpart --max-size 600
+grep -q "jpart-00003-of-00003.gguf" "$dir/stdout" || fail "split --json does not name the parts"
+json files merge jpart-00001-of-00003.gguf j.gguf
+expect 0 '"files":	[]' repair mended.gguf -o none.gguf --fix all --json
+
 [ $n_failed -eq 0 ] && echo "all passed"
 exit $((n_failed > 0))

@@ -82,7 +82,7 @@ TEST(doubts_about_a_model_are_said)
               NULL);
     must_warn((struct model_change){.drop_key = "general.file_type"}, NULL);
     must_warn((struct model_change){.architecture = "bitnet", .is_bpe = true},
-              "mend: repair --fix activation");
+              "mend: bitnet gguf repair 'model.gguf' -o 'model.mended.gguf' --fix activation");
     must_warn((struct model_change){.architecture = "bitnet"}, NULL);
     must_warn(
         (struct model_change){

@@ -49,6 +49,19 @@ enum bitnet_status bitnet_gguf_split(const struct bitnet_gguf *gguf, const char 
 enum bitnet_status bitnet_gguf_merge(const struct bitnet_gguf *gguf, const char *path,
                                      bool overwrite, struct bitnet_error *err);
 
+/* ------------------------------------------------------------------ the cure */
+
+/* The command that mends a file, as it can be run: "mend: bitnet gguf repair 'm.gguf' -o
+ * 'm.mended.gguf' --fix filetype". `command` is "gguf repair", "gguf edit" or "quantize" (which
+ * takes its output without -o), `options` the rest of it. Writes into `out` and returns it. */
+struct bitnet_mend {
+    char text[1400];
+};
+const char *bitnet_gguf_mend(struct bitnet_mend *out, const struct bitnet_gguf *gguf,
+                             const char *command, const char *options);
+#define BITNET_MEND(gguf, command, options)                                                        \
+    bitnet_gguf_mend(&(struct bitnet_mend){{0}}, (gguf), (command), (options))
+
 /* ------------------------------------------------------------------ diff */
 
 /* Says in one line each what differs between a and b: keys, and tensors by name, type, shape and
