@@ -28,5 +28,8 @@ bitnet_gate_fn bitnet_neon_gate_gelu;
 bitnet_add_fn bitnet_neon_add;
 bitnet_rescale_fn bitnet_neon_rescale;
 bitnet_to_f16_fn bitnet_neon_to_f16;
+bitnet_largest_fn bitnet_neon_largest;
+bitnet_above_fn bitnet_neon_above;
+bitnet_sum_exp_fn bitnet_neon_sum_exp;
 
 #endif

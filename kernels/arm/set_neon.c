@@ -23,4 +23,7 @@ const struct bitnet_kernel_set bitnet_kernels_neon = {
     .add = bitnet_neon_add,
     .rescale = bitnet_neon_rescale,
     .to_f16 = bitnet_neon_to_f16,
+    .largest = bitnet_neon_largest,
+    .above = bitnet_neon_above,
+    .sum_exp = bitnet_neon_sum_exp,
 };

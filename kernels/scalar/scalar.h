@@ -24,5 +24,8 @@ bitnet_gate_fn bitnet_scalar_gate_gelu;
 bitnet_add_fn bitnet_scalar_add;
 bitnet_rescale_fn bitnet_scalar_rescale;
 bitnet_to_f16_fn bitnet_scalar_to_f16;
+bitnet_largest_fn bitnet_scalar_largest;
+bitnet_above_fn bitnet_scalar_above;
+bitnet_sum_exp_fn bitnet_scalar_sum_exp;
 
 #endif

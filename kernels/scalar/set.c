@@ -22,4 +22,7 @@ const struct bitnet_kernel_set bitnet_kernels_scalar = {
     .add = bitnet_scalar_add,
     .rescale = bitnet_scalar_rescale,
     .to_f16 = bitnet_scalar_to_f16,
+    .largest = bitnet_scalar_largest,
+    .above = bitnet_scalar_above,
+    .sum_exp = bitnet_scalar_sum_exp,
 };

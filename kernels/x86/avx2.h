@@ -22,5 +22,8 @@ bitnet_gate_fn bitnet_avx2_gate_gelu;
 bitnet_add_fn bitnet_avx2_add;
 bitnet_rescale_fn bitnet_avx2_rescale;
 bitnet_to_f16_fn bitnet_avx2_to_f16;
+bitnet_largest_fn bitnet_avx2_largest;
+bitnet_above_fn bitnet_avx2_above;
+bitnet_sum_exp_fn bitnet_avx2_sum_exp;
 
 #endif

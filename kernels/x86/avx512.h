@@ -22,5 +22,8 @@ bitnet_gate_fn bitnet_avx512_gate_gelu;
 bitnet_add_fn bitnet_avx512_add;
 bitnet_rescale_fn bitnet_avx512_rescale;
 bitnet_to_f16_fn bitnet_avx512_to_f16;
+bitnet_largest_fn bitnet_avx512_largest;
+bitnet_above_fn bitnet_avx512_above;
+bitnet_sum_exp_fn bitnet_avx512_sum_exp;
 
 #endif

@@ -10,4 +10,5 @@
 #include "../vector/rope.h"
 #include "../vector/attention.h"
 #include "../vector/dense.h"
+#include "../vector/sampling.h"
 /* clang-format on */

@@ -24,4 +24,7 @@ const struct bitnet_kernel_set bitnet_kernels_avx2 = {
     .add = bitnet_avx2_add,
     .rescale = bitnet_avx2_rescale,
     .to_f16 = bitnet_avx2_to_f16,
+    .largest = bitnet_avx2_largest,
+    .above = bitnet_avx2_above,
+    .sum_exp = bitnet_avx2_sum_exp,
 };

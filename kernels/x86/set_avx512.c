@@ -23,4 +23,7 @@ const struct bitnet_kernel_set bitnet_kernels_avx512 = {
     .add = bitnet_avx512_add,
     .rescale = bitnet_avx512_rescale,
     .to_f16 = bitnet_avx512_to_f16,
+    .largest = bitnet_avx512_largest,
+    .above = bitnet_avx512_above,
+    .sum_exp = bitnet_avx512_sum_exp,
 };

@@ -134,6 +134,14 @@ typedef void bitnet_rescale_fn(const int32_t *sum, size_t n, float s, float w_sc
 /* Binary16 of each element, round to nearest even. */
 typedef void bitnet_to_f16_fn(const float *x, size_t n, uint16_t *h);
 
+/* Where the largest of n logits is, the first of equal ones. False when one is NaN or infinite;
+ * then *at is some place. */
+typedef bool bitnet_largest_fn(const float *x, size_t n, size_t *at);
+/* The places i with x[i] >= floor, ascending, into at[n]; returns how many. No x is NaN. */
+typedef size_t bitnet_above_fn(const float *x, size_t n, float floor, uint32_t *at);
+/* The lane sum of bitnet_expf(x[i] - top) (b = 1). */
+typedef float bitnet_sum_exp_fn(const float *x, size_t n, float top);
+
 /* The only list of slots. check_kernels expands it too: no check, no link. */
 #define BITNET_KERNELS(K)                                                                          \
     K(const struct bitnet_ternary_path *, ternary)                                                 \
@@ -152,7 +160,10 @@ typedef void bitnet_to_f16_fn(const float *x, size_t n, uint16_t *h);
     K(bitnet_gate_fn *, gate_gelu)                                                                 \
     K(bitnet_add_fn *, add)                                                                        \
     K(bitnet_rescale_fn *, rescale)                                                                \
-    K(bitnet_to_f16_fn *, to_f16)
+    K(bitnet_to_f16_fn *, to_f16)                                                                  \
+    K(bitnet_largest_fn *, largest)                                                                \
+    K(bitnet_above_fn *, above)                                                                    \
+    K(bitnet_sum_exp_fn *, sum_exp)
 
 struct bitnet_kernel_set {
     const char *name;
