@@ -155,6 +155,21 @@ static enum bitnet_status plan_tensors(struct bitnet_plan *plan, struct bitnet_e
     return status;
 }
 
+/* A file whose words are cut by the wrong rules would be copied with its fault. */
+static enum bitnet_status check_pre(const struct bitnet_gguf *gguf, struct bitnet_error *err)
+{
+    struct bitnet_pre_identity identity;
+    struct bitnet_str pre = {0};
+    bitnet_gguf_str(gguf, "tokenizer.ggml.pre", BITNET_GGUF_OPTIONAL, &pre, NULL);
+    if (pre.n && !bitnet_str_is(pre, "default")) return BITNET_OK;
+    enum bitnet_status status = bitnet_tokenizer_identify_pre(gguf, &identity, err);
+    if (status || !identity.name) return status;
+    bitnet_fail(err, BITNET_UNSUPPORTED,
+                "key 'tokenizer.ggml.pre' is %s, but the vocabulary needs '%s': %s",
+                pre.n ? "'default'" : "missing", identity.name, identity.evidence);
+    return bitnet_hint(err, BITNET_UNSUPPORTED, "bitnet gguf repair --fix pretok makes it right");
+}
+
 static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struct bitnet_error *err)
 {
     struct bitnet_gguf_options options = {.log = plan->options.log};
@@ -162,7 +177,10 @@ static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struc
     if (!status) status = plan_read_requests(plan, err);
     if (!status) status = bitnet_gguf_open(&plan->gguf, path, &options, err);
     if (status) return status;
-    status = bitnet_hparams_from_gguf(&plan->config.hparams, &plan->config.arch, plan->gguf, err);
+    status = check_pre(plan->gguf, err);
+    if (!status)
+        status =
+            bitnet_hparams_from_gguf(&plan->config.hparams, &plan->config.arch, plan->gguf, err);
     plan->has_norms_in =
         bitnet_gguf_find_tensor(plan->gguf, BITNET_STR("blk.0.attn_q_norm_in.weight")) != NULL;
     if (!status) status = bitnet_arch_validate(plan->gguf, err);

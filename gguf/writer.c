@@ -400,15 +400,20 @@ static enum bitnet_status pad(struct bitnet_gguf_writer *writer, struct bitnet_e
     return status;
 }
 
+static void spell_header(struct bitnet_buf *buf, uint64_t n_tensors, uint64_t n_keys)
+{
+    bitnet_buf_add(buf, "GGUF", 4);
+    spell_u32(buf, VERSION);
+    spell_u64(buf, n_tensors);
+    spell_u64(buf, n_keys);
+}
+
 /* Header, keys and infos, padded: all that comes before the data. */
 static enum bitnet_status write_directory(struct bitnet_gguf_writer *writer,
                                           struct bitnet_error *err)
 {
     struct bitnet_buf head = {.max = HEADER_BYTES}, infos = {.max = METADATA_BYTES_MAX};
-    bitnet_buf_add(&head, "GGUF", 4);
-    spell_u32(&head, VERSION);
-    spell_u64(&head, writer->n_tensors);
-    spell_u64(&head, writer->n_keys);
+    spell_header(&head, writer->n_tensors, writer->n_keys);
     spell_infos(writer, &infos);
     enum bitnet_status status = BITNET_OK;
     if (head.failed || infos.failed) status = out_of_memory(err);
@@ -434,6 +439,16 @@ enum bitnet_status bitnet_gguf_writer_check(const struct bitnet_gguf_writer *wri
                            "metadata does not fit in memory, or exceeds %d bytes",
                            METADATA_BYTES_MAX);
     return BITNET_OK;
+}
+
+enum bitnet_status bitnet_gguf_writer_image(const struct bitnet_gguf_writer *writer,
+                                            struct bitnet_buf *image, struct bitnet_error *err)
+{
+    enum bitnet_status status = bitnet_gguf_writer_check(writer, err);
+    if (status) return status;
+    spell_header(image, 0, writer->n_keys);
+    if (writer->keys.n) bitnet_buf_add(image, writer->keys.at, writer->keys.n);
+    return image->failed ? out_of_memory(err) : BITNET_OK;
 }
 
 enum bitnet_status bitnet_gguf_begin(struct bitnet_gguf_writer *writer, struct bitnet_error *err)

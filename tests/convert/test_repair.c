@@ -4,6 +4,7 @@
 
 #include <bitnet/alloc.h>
 #include <bitnet/check.h>
+#include <bitnet/convert.h>
 #include <bitnet/doctor.h>
 #include <bitnet/file.h>
 #include <bitnet/logical.h>
@@ -270,6 +271,28 @@ TEST(a_missing_pre_tokenizer_is_told_from_the_vocabulary_or_the_user)
     bitnet_gguf_close(gguf);
 }
 
+/* "default" is as wrong as nothing for a vocabulary that is known. */
+TEST(a_file_without_its_known_pre_tokenizer_is_not_converted)
+{
+    struct zoo zoo = sound;
+    struct bitnet_plan *plan = NULL;
+    const struct bitnet_convert_options options = {.type = BITNET_DTYPE_tq2_0};
+    static const char *const names[] = {NULL, "default"};
+    zoo.llama3 = true;
+    for (size_t i = 0; i < COUNT(names); i++) {
+        zoo.pre = names[i];
+        struct bitnet_gguf *gguf = make(&zoo);
+        assert_int_equal(bitnet_plan_from_gguf(&plan, bitnet_gguf_path(gguf), &options, &err),
+                         BITNET_UNSUPPORTED);
+        assert_text_has(err.text, i ? "'tokenizer.ggml.pre' is 'default', but the vocabulary needs "
+                                      "'llama-bpe'"
+                                    : "'tokenizer.ggml.pre' is missing, but the vocabulary needs "
+                                      "'llama-bpe'");
+        assert_text_has(err.hint, "repair --fix pretok");
+        bitnet_gguf_close(gguf);
+    }
+}
+
 TEST(a_mislabelled_activation_is_mended_with_all_its_keys)
 {
     struct zoo zoo = sound;
@@ -486,6 +509,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_wrong_file_type_is_mended, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_missing_pre_tokenizer_is_told_from_the_vocabulary_or_the_user, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_without_its_known_pre_tokenizer_is_not_converted,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_mislabelled_activation_is_mended_with_all_its_keys,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(published_tiles_are_recorded_and_unknown_ones_refused,

@@ -233,6 +233,11 @@ enum bitnet_status bitnet_gguf_writer_check(const struct bitnet_gguf_writer *wri
 enum bitnet_dialect bitnet_gguf_writer_dialect(const struct bitnet_gguf_writer *writer);
 /* The size that the finished file will have. Valid after the last declare. */
 uint64_t bitnet_gguf_writer_bytes(const struct bitnet_gguf_writer *writer);
+/* Appends the file of the keys so far, without tensors, to `image`: metadata as a reader sees it,
+ * for bitnet_gguf_open_mem(). The writer is as it was. */
+struct bitnet_buf;
+enum bitnet_status bitnet_gguf_writer_image(const struct bitnet_gguf_writer *writer,
+                                            struct bitnet_buf *image, struct bitnet_error *err);
 /* Creates the temporary file, reserves its size, writes header, metadata and tensor infos. */
 enum bitnet_status bitnet_gguf_begin(struct bitnet_gguf_writer *writer, struct bitnet_error *err);
 /* Appends bytes of the current tensor; the next one begins by itself when it is full, padding

@@ -83,6 +83,24 @@ enum bitnet_status bitnet_tokenizer_from_tiktoken(struct bitnet_tokenizer **toke
                                                   struct bitnet_error *err);
 void bitnet_tokenizer_free(struct bitnet_tokenizer *tokenizer); /* NULL is fine */
 
+/* Whose answers count where they differ (tokenizers.md section 1). Without a word it is the engine
+ * that owns the source. */
+enum bitnet_compat {
+    BITNET_COMPAT_SOURCE,
+    BITNET_COMPAT_LLAMACPP, /* as llama.cpp answers with the GGUF that its converter makes */
+    BITNET_COMPAT_HF        /* as Hugging Face tokenizers answer with the model's tokenizer.json */
+};
+/* "llama.cpp", "hf"; NULL is BITNET_COMPAT_SOURCE. False: there is no such word. */
+bool bitnet_compat_from_name(const char *name, enum bitnet_compat *compat);
+/* What it follows now; SOURCE for SentencePiece's own rules. */
+enum bitnet_compat bitnet_tokenizer_compat(const struct bitnet_tokenizer *tokenizer);
+/* Replaces *tokenizer by one of the same vocabulary that follows `compat`; nothing to do when it
+ * does already. UNSUPPORTED, in words, when the other engine cannot run this tokenizer; then
+ * *tokenizer is as it was. */
+enum bitnet_status bitnet_tokenizer_follow(struct bitnet_tokenizer **tokenizer,
+                                           enum bitnet_compat compat, const struct bitnet_log *log,
+                                           struct bitnet_error *err);
+
 enum bitnet_tokenizer_kind bitnet_tokenizer_kind(const struct bitnet_tokenizer *tokenizer);
 /* "llama-bpe", "default", ...: the pre-tokenizer's name as GGUF has it. */
 const char *bitnet_tokenizer_pre(const struct bitnet_tokenizer *tokenizer);
