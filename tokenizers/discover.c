@@ -468,6 +468,12 @@ static enum bitnet_status run(struct search *s, struct bitnet_error *err)
     return status;
 }
 
+static enum bitnet_status follow(struct search *s, struct bitnet_error *err)
+{
+    const struct bitnet_log log = {.say = hear, .user = s};
+    return bitnet_tokenizer_follow(&s->found, s->options->compat, &log, err);
+}
+
 enum bitnet_status bitnet_tokenizer_discover(struct bitnet_tokenizer **tokenizer,
                                              struct bitnet_discovery *record,
                                              const struct bitnet_discovery_model *model,
@@ -486,6 +492,7 @@ enum bitnet_status bitnet_tokenizer_discover(struct bitnet_tokenizer **tokenizer
                          .places = {.arena = &record->arena}};
     record->n_rows = fit_rows(s->gguf);
     enum bitnet_status status = run(s, err);
+    if (!status && s->found) status = follow(s, err);
     if (!status && s->found) describe(s);
     publish(s);
     if (is_over(s) && s->is_out_of_memory)

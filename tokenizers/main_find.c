@@ -90,6 +90,9 @@ enum bitnet_status finder_open(struct finder *f, const struct bitnet_log *log,
     f->settings = (struct bitnet_hub_settings){0};
     f->options = (struct bitnet_discovery_options){
         .path = f->path, .caches = f->caches, .guess = f->guess, .user = f, .log = log};
+    if (!bitnet_compat_from_name(f->compat, &f->options.compat))
+        return bitnet_fail(err, BITNET_USAGE, "--compat is llama.cpp or hf, not %s",
+                           BITNET_QUOTE(bitnet_str_of(f->compat)));
     enum bitnet_status status =
         bitnet_hub_settings_read(&f->settings, &f->arena, read_environment, NULL, log, err);
     if (status == BITNET_MEMORY) return status;

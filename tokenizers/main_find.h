@@ -14,7 +14,7 @@
 struct finder {
     const char *tool;
     /* Set by the command line before finder_open(): */
-    const char *path;
+    const char *path, *compat;
     bool guess, offline, is_quiet;
     /* Filled by finder_open(): */
     const struct bitnet_log *log;
@@ -31,6 +31,8 @@ struct finder {
 #define FINDER_OPTIONS(f)                                                                          \
     {"--tokenizer", "PATH", BITNET_OPTION_TEXT, &(f)->path,                                         \
      "the tokenizer to use: a file or a folder (default: searched for)", 0, 0},                    \
+    {"--compat", "ENGINE", BITNET_OPTION_TEXT, &(f)->compat,                                        \
+     "whose token ids where they differ: llama.cpp or hf (default: the source's owner)", 0, 0},    \
     {"--guess", NULL, BITNET_OPTION_FLAG, &(f)->guess,                                              \
      "when nothing names a tokenizer, go by the number of tokens alone", 0, 0},                    \
     {"--offline", NULL, BITNET_OPTION_FLAG, &(f)->offline,                                          \

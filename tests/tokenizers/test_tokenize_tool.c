@@ -125,6 +125,24 @@ TEST(parse_special_reads_control_tokens)
     assert_string_equal(tool.out, "11\n");
 }
 
+TEST(compat_says_whose_ids_count)
+{
+    const char *m = model();
+    TOOL(&tool, "-m", m, "-p", "he</s>", "--no-bos", "--compat", "hf");
+    tool_must(&tool, 0, "256 259\n", "");
+    TOOL(&tool, "-m", m, "-p", "he</s>", "--no-bos", "--compat", "llama.cpp");
+    tool_must(&tool, 0, "256 60 47 115 62\n", "");
+    TOOL(&tool, "-m", m, "--explain", "--compat", "hf");
+    tool_must(&tool, 0, "by the rules of Hugging Face tokenizers", "");
+    const char *json = tool_golden(&tool, "gpt2.json", "tokenizer.json");
+    TOOL(&tool, "-m", json, "-p", "<|eot_id|>", "--count");
+    assert_string_equal(tool.out, "1\n");
+    TOOL(&tool, "-m", json, "-p", "<|eot_id|>", "--count", "--compat=llama.cpp");
+    assert_string_equal(tool.out, "10\n");
+    TOOL(&tool, "-m", m, "-p", "x", "--compat", "ollama");
+    tool_must(&tool, 2, "", "--compat is llama.cpp or hf, not 'ollama'");
+}
+
 TEST(decode_prints_the_text_of_ids)
 {
     const char *m = model();
@@ -265,6 +283,7 @@ int main(int argc, char **argv)
         T(json_is_a_list_of_tokens_and_parses),
         T(count_is_a_number),
         T(parse_special_reads_control_tokens),
+        T(compat_says_whose_ids_count),
         T(decode_prints_the_text_of_ids),
         T(explain_tells_what_was_taken_and_why),
         T(explain_tells_every_place_also_when_there_is_no_tokenizer),

@@ -40,8 +40,9 @@ struct bitnet_discovery_options {
     const char *const *caches; /* [n_caches] folders that hold models--org--name/ */
     size_t n_caches;
     bool offline;
-    bool guess;             /* may name a repository by the number of tokens alone */
-    bitnet_fetch_fn *fetch; /* NULL: there is no network */
+    bool guess;                /* may name a repository by the number of tokens alone */
+    enum bitnet_compat compat; /* whose rules it is to follow */
+    bitnet_fetch_fn *fetch;    /* NULL: there is no network */
     void *user;
     const struct bitnet_log *log; /* gets the warnings of the record, each once */
 };
