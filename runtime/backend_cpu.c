@@ -85,6 +85,8 @@ void backend_embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
 {
     struct token_job job = {.c = c, .tokens = tokens, .x = x};
     run(c, BITNET_OP_embed, n, token_grain(x->width), embed_tokens, &job);
+    if (c->model->embedding.released)
+        bitnet_gguf_release(c->model->gguf, c->model->embedding.released);
 }
 
 static void angle_tokens(void *ctx, size_t begin, size_t end, unsigned thread)

@@ -238,6 +238,7 @@ static enum bitnet_status bind_embedding(struct bitnet_model *model, struct bitn
         return bitnet_fail(err, BITNET_UNSUPPORTED, "tensor %s: type %s cannot be decoded",
                            BITNET_QUOTE(tensor->name), bitnet_dtype_info(tensor->type)->label);
     e->bytes = matrix->pages ? matrix->pages : tensor->data.at;
+    e->released = matrix->blocks ? tensor : NULL;
     e->row_bytes = bitnet_rows_bytes(&e->layout, 1);
     return BITNET_OK;
 }

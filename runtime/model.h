@@ -19,6 +19,9 @@ struct embedding {
     const struct bitnet_codec *codec; /* NULL: `decoded` has the rows */
     const uint8_t *bytes;             /* in the mapping */
     size_t row_bytes;
+    /* Not NULL: the rows lie in the file, and a copy of them is read elsewhere; so that memory does
+     * not fill with both, their pages are released after each look-up. */
+    const struct bitnet_tensor *released;
     const float *decoded; /* [n_vocab][n_embd], owned by the embedding's matrix */
     float scale;          /* of every row */
 };
