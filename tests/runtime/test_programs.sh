@@ -45,7 +45,7 @@ expect 4 "$dir/none.txt" "$bitnet" perplexity -m "$dir/model.gguf" -f "$dir/none
 expect 3 "short.gguf" "$bitnet" cli -m "$dir/short.gguf" -p a
 expect 3 "two contexts" "$bitnet" perplexity -m "$dir/model.gguf" -f "$dir/text" -c 4096
 expect 3 "context" "$bitnet" cli -m "$dir/model.gguf" -f "$dir/text" -c 20
-for tool in cli perplexity bench; do
+for tool in cli perplexity embedding bench; do
     expect 0 "" "$bitnet" $tool --help
     grep -q "bitnet-$tool" "$dir/out" || fail "$tool --help does not name itself"
 done
@@ -153,6 +153,34 @@ for tool in "cli -p a -n 0 -c 200000 --ignore-eos" "bench -p 0 -n 100000 -r 1000
     [ $code -eq 130 ] || fail "$tool ended with $code after Ctrl-C"
     [ "$(grep -c 'stopped on request' "$dir/err")" -eq 1 ] || fail "$tool says $(cat "$dir/err")"
 done
+
+# vectors of texts
+expect 2 "how its vectors are pooled" "$bitnet" embedding -m "$dir/model.gguf" -p a
+expect 2 "one of -p TEXT and -f FILE" "$bitnet" embedding -m "$dir/model.gguf"
+expect 2 "one of -p TEXT and -f FILE" "$bitnet" embedding -m "$dir/model.gguf" -p a -f "$dir/text"
+expect 2 "'max'" "$bitnet" embedding -m "$dir/model.gguf" -p a --pooling max
+expect 2 "'xml'" "$bitnet" embedding -m "$dir/model.gguf" -p a --pooling last -o xml
+expect 2 "--normalize 1" "$bitnet" embedding -m "$dir/model.gguf" -p a --pooling last --normalize 1
+expect 4 "$dir/none" "$bitnet" embedding -m "$dir/model.gguf" -f "$dir/none" --pooling last
+printf 'the fox\r\njumps\nover' >"$dir/lines"
+vectors() { "$bitnet" embedding -q -m "$dir/model.gguf" -f "$dir/lines" --pooling last "$@"; }
+[ "$(vectors -o raw | wc -l)" -eq 3 ] || fail "three lines are not three vectors"
+[ "$(vectors -o raw)" = "$("$bitnet" embedding -q -m "$dir/model.gguf" -f - --pooling last -o raw <"$dir/lines")" ] ||
+    fail "standard input gives other vectors than a file"
+[ "$(vectors -o raw | head -n 2 | tail -n 1)" = "$("$bitnet" embedding -q -m "$dir/model.gguf" -p jumps --pooling last -o raw)" ] ||
+    fail "a text alone has another vector than beside others"
+{ vectors -o array | tr -d '[]\n' | tr ',' '\n'; echo; } >"$dir/array"
+vectors -o raw | tr ' ' '\n' >"$dir/raw"
+cmp -s "$dir/array" "$dir/raw" || fail "array and raw are other numbers"
+width=$(($(wc -l <"$dir/raw") / 3))
+vectors -o npy >"$dir/npy"
+[ "$(wc -c <"$dir/npy")" -eq $((128 + 12 * width)) ] || fail "npy has another size than its shape"
+grep -aqF "'shape': (3, $width)" "$dir/npy" || fail "npy does not say its shape"
+vectors --similarity >"$dir/json"
+grep -qF '"object": "list"' "$dir/json" && grep -qF '"index": 2' "$dir/json" && grep -qF '"cosineSimilarity": [[1,' "$dir/json" ||
+    fail "json: $(tail -c 300 "$dir/json")"
+awk '{ s += $1 * $1 } END { exit !(s > 2.9999 && s < 3.0001) }' "$dir/raw" || fail "three vectors are not three long"
+"$bitnet" embedding -q -m "$dir/model.gguf" -p fox --pooling none -o array | grep -qF '[[' || fail "without pooling there is no list"
 
 [ "$n_failed" -eq 0 ] && echo "all as it should be"
 exit $((n_failed > 0))
