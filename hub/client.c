@@ -136,6 +136,7 @@ void bitnet_hub_free(struct bitnet_hub *hub)
     hub_transport_free(hub->transport);
     if (hub->settings.token)
         explicit_bzero((char *)(uintptr_t)hub->settings.token, strlen(hub->settings.token));
+    explicit_bzero(&hub->xet, sizeof hub->xet);
     bitnet_arena_free(&hub->arena);
     bitnet_free(hub);
 }
@@ -399,6 +400,7 @@ struct fetch {
     struct hub_call call;
     struct bitnet_buf body;
     bool is_done, is_retry;
+    const struct hub_document *ask; /* NULL: with the hub's own token, all of it */
 };
 
 static bool fetch_body(struct hub_call *call, const uint8_t *bytes, size_t n)
@@ -412,6 +414,13 @@ static void fetch_done(struct hub_call *call)
     ((struct fetch *)call->user)->is_done = true;
 }
 
+/* A token goes to the origin it is for, also after redirects. */
+static const char *token_of(const struct bitnet_hub *hub, const struct fetch *f, const char *url)
+{
+    if (!f->ask || !f->ask->token) return hub_token_for(hub, url);
+    return hub_url_same_origin(url, f->ask->url) ? f->ask->token : NULL;
+}
+
 static enum bitnet_status run(struct bitnet_hub *hub, struct fetch *f, const char *url,
                               struct bitnet_error *err)
 {
@@ -419,7 +428,8 @@ static enum bitnet_status run(struct bitnet_hub *hub, struct fetch *f, const cha
     f->body = (struct bitnet_buf){.max = JSON_BYTES_MAX};
     f->is_done = false;
     f->call = (struct hub_call){.url = url,
-                                .token = hub_token_for(hub, url),
+                                .token = token_of(hub, f, url),
+                                .range = f->ask ? f->ask->range : NULL,
                                 .first_byte_ms = hub->settings.metadata_timeout_ms,
                                 .stall_ms = hub->settings.metadata_timeout_ms,
                                 .decode = true,
@@ -498,7 +508,8 @@ static enum bitnet_status get(struct bitnet_hub *hub, struct fetch *f, const cha
         hub->speaks_http2 = r->is_http2;
         if (is_whole) status = hub_heed_limits(hub, r, err);
         if (status) return status;
-        if (is_whole && r->status == 200) return BITNET_OK;
+        bool is_part = r->status == 206 && f->ask && f->ask->range;
+        if (is_whole && (r->status == 200 || is_part)) return BITNET_OK;
         struct bitnet_str body = {f->body.at, f->body.n};
         if (!is_whole)
             status = judge_transport(f, err);
@@ -516,8 +527,8 @@ static enum bitnet_status get(struct bitnet_hub *hub, struct fetch *f, const cha
     }
 }
 
-static bool api_url(const struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
-                    const char *verb, const char *revision, struct bitnet_buf *url)
+bool hub_api_url(const struct bitnet_hub *hub, const struct bitnet_hub_ref *ref, const char *verb,
+                 const char *revision, struct bitnet_buf *url)
 {
     bitnet_buf_printf(url, "%s/api/%s/%s/%s", hub->settings.endpoint, hub_type_plural(ref->type),
                       ref->repo, verb);
@@ -526,6 +537,22 @@ static bool api_url(const struct bitnet_hub *hub, const struct bitnet_hub_ref *r
         hub_url_quote(url, bitnet_str_of(revision), false);
     }
     return !url->failed;
+}
+
+enum bitnet_status hub_get_document(struct bitnet_hub *hub, const struct hub_document *ask,
+                                    struct bitnet_buf *body, unsigned *http,
+                                    struct bitnet_error *err)
+{
+    struct fetch *f = bitnet_alloc(1, sizeof *f);
+    *http = 0;
+    if (!f) return bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
+    f->ask = ask;
+    enum bitnet_status status = get(hub, f, ask->url, ask->what, err);
+    *http = f->call.reply.status;
+    bitnet_buf_free(body);
+    *body = f->body;
+    bitnet_free(f);
+    return status;
 }
 
 static enum bitnet_status not_a_hub(const char *endpoint, struct bitnet_error *err)
@@ -568,7 +595,7 @@ enum bitnet_status hub_resolve(struct bitnet_hub *hub, const struct bitnet_hub_r
     char what[BITNET_HUB_REPO_MAX + BITNET_HUB_REVISION_MAX + 2];
     snprintf(what, sizeof what, "%s@%s", ref->repo, ref->revision);
     enum bitnet_status status = BITNET_OK;
-    if (!f || !api_url(hub, ref, "revision", ref->revision, &url))
+    if (!f || !hub_api_url(hub, ref, "revision", ref->revision, &url))
         status = bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
     if (!status) status = get(hub, f, url.at, what, err);
     if (!status) status = read_commit(hub, f, commit, err);
@@ -602,7 +629,7 @@ enum bitnet_status hub_resolve_by_refs(struct bitnet_hub *hub, const struct bitn
     struct bitnet_buf url = {.max = HUB_URL_MAX};
     struct fetch *f = bitnet_alloc(1, sizeof *f);
     enum bitnet_status status = BITNET_OK;
-    if (!f || !api_url(hub, ref, "refs", NULL, &url))
+    if (!f || !hub_api_url(hub, ref, "refs", NULL, &url))
         status = bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
     if (!status) status = get(hub, f, url.at, ref->repo, err);
     if (!status)
@@ -662,7 +689,7 @@ enum bitnet_status hub_list(struct bitnet_hub *hub, const struct bitnet_hub_ref 
     struct bitnet_buf url = {.max = HUB_URL_MAX};
     struct fetch *f = bitnet_alloc(1, sizeof *f);
     enum bitnet_status status = BITNET_OK;
-    if (!f || !api_url(hub, ref, "tree", commit, &url) ||
+    if (!f || !hub_api_url(hub, ref, "tree", commit, &url) ||
         !bitnet_buf_printf(&url, "?recursive=true&expand=false"))
         status = bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
     if (!status) status = list_pages(hub, f, &url, ref->repo, tree, err);

@@ -8,6 +8,13 @@
 #include "transport.h"
 #include "tree.h"
 
+/* What opens the store of the Xet protocol: one token for all files of a commit. */
+struct hub_xet_access {
+    char token[4096], url[512], of[BITNET_HUB_REPO_MAX + 64];
+    int64_t expiry;
+    bool is_old; /* the store speaks version 1 */
+};
+
 struct bitnet_hub {
     struct bitnet_hub_settings settings; /* strings in `arena`; defaults filled in */
     struct bitnet_arena arena;
@@ -18,6 +25,7 @@ struct bitnet_hub {
     uint64_t requests_left; /* of the hub's limit, as it last said; so many may be under way */
     uint64_t received_bytes;
     uint64_t random;
+    struct hub_xet_access xet;
     char warned[8][32]; /* topics of X-HF-Warning that were told already */
     size_t n_warned;
     const struct bitnet_hub_ref *ref; /* what the pull under way is about, or NULL */
@@ -64,6 +72,22 @@ bool hub_is_retryable(unsigned status);
 enum bitnet_status hub_explain(const struct bitnet_hub *hub, const char *url, const char *what,
                                const struct hub_reply *reply, struct bitnet_str body,
                                struct bitnet_error *err);
+
+/* {endpoint}/api/{type}s/{repo}/{verb}[/{revision}]. False: no memory. */
+bool hub_api_url(const struct bitnet_hub *hub, const struct bitnet_hub_ref *ref, const char *verb,
+                 const char *revision, struct bitnet_buf *url);
+
+/* A document asked for with something else than the hub's own token. */
+struct hub_document {
+    const char *url, *what;
+    const char *token; /* NULL: the hub's, if the URL is the hub's; never sent to another origin */
+    const char *range; /* NULL, or "100-199" */
+};
+/* GETs it, trying again while that makes sense; 206 counts as 200. `body` is the caller's to free.
+ * *http is the last status, 0 without one. */
+enum bitnet_status hub_get_document(struct bitnet_hub *hub, const struct hub_document *ask,
+                                    struct bitnet_buf *body, unsigned *http,
+                                    struct bitnet_error *err);
 
 /* The commit that a revision names now. */
 enum bitnet_status hub_resolve(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,

@@ -11,6 +11,7 @@
 #include <bitnet/alloc.h>
 
 #include "transfer.h"
+#include "xet.h"
 
 enum {
     FIRST_CONNECTIONS = 4,
@@ -84,7 +85,7 @@ static bool hub_allows(const struct hub_download *d)
 
 static bool may_ask(const struct hub_download *d, const struct hub_transfer *t, uint64_t now)
 {
-    if (t->state != HUB_TRANSFER_FETCHING || now < t->next_try_ms) return false;
+    if (t->state != HUB_TRANSFER_FETCHING || t->wants_xet || now < t->next_try_ms) return false;
     if (t->n_slices > 0 && (t->one_connection || (!t->url && is_resolving(d, t)))) return false;
     return (t->url && !asks_hub(d, t->url)) || hub_allows(d);
 }
@@ -272,21 +273,38 @@ static void tick(struct hub_download *d)
 
 /* --- the loop --- */
 
+void hub_download_turn(struct hub_download *d)
+{
+    for (size_t i = d->first; i < d->next && !d->status; i++)
+        hub_transfer_settle(d, &d->transfers[i]);
+    while (d->first < d->next && d->transfers[d->first].state == HUB_TRANSFER_DONE) d->first++;
+    hand_out(d);
+    if (d->status || d->n_done == d->n_transfers) return;
+    hub_transport_step(d->hub->transport, TICK_MS / 2);
+    tick(d);
+    if (!d->hub->is_stopped) return;
+    struct bitnet_error error;
+    bitnet_fail(&error, BITNET_CANCELLED, "stopped on request");
+    bitnet_hint(&error, BITNET_CANCELLED, "the same command goes on from here");
+    hub_download_fail(d, &error);
+}
+
+/* One file at a time comes over Xet; ranges of others go on beside it. */
+static struct hub_transfer *find_xet(struct hub_download *d)
+{
+    for (size_t i = d->first; i < d->next; i++) {
+        struct hub_transfer *t = &d->transfers[i];
+        if (t->wants_xet && t->state == HUB_TRANSFER_FETCHING && t->n_slices == 0) return t;
+    }
+    return NULL;
+}
+
 static void loop(struct hub_download *d)
 {
     while (!d->status && d->n_done < d->n_transfers) {
-        for (size_t i = d->first; i < d->next && !d->status; i++)
-            hub_transfer_settle(d, &d->transfers[i]);
-        while (d->first < d->next && d->transfers[d->first].state == HUB_TRANSFER_DONE) d->first++;
-        hand_out(d);
-        if (d->status || d->n_done == d->n_transfers) break;
-        hub_transport_step(d->hub->transport, TICK_MS / 2);
-        tick(d);
-        if (!d->hub->is_stopped) continue;
-        struct bitnet_error error;
-        bitnet_fail(&error, BITNET_CANCELLED, "stopped on request");
-        bitnet_hint(&error, BITNET_CANCELLED, "the same command goes on from here");
-        hub_download_fail(d, &error);
+        hub_download_turn(d);
+        struct hub_transfer *t = d->status ? NULL : find_xet(d);
+        if (t) hub_xet_fetch(d, t);
     }
 }
 

@@ -240,6 +240,7 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
     struct bitnet_hub_pull_options pull = {0};
     struct conversion conversion = {0};
     struct bitnet_args_list include = {0}, exclude = {0};
+    bool xet = false;
     uint64_t jobs = 0, rate = 0, lock_timeout = 0, max_wait = 0, max_stall = 0;
     const struct bitnet_option options[] = {
         HUB_TOOL_OPTIONS(tool),
@@ -266,6 +267,8 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
          "the access token (default: HF_TOKEN, or the file of `hf auth login`)", 0, 0},
         {"--jobs", "N", BITNET_OPTION_U64, &jobs, "connections at most (default 16)", 1, 64},
         {"--limit-rate", "BYTES", BITNET_OPTION_SIZE, &rate, "per second, e.g. 5M", 0, 0},
+        {"--xet", NULL, BITNET_OPTION_FLAG, &xet,
+         "fetch over the Xet protocol first (default: when plain HTTP is refused)", 0, 0},
         {"--lock-timeout", "SECONDS", BITNET_OPTION_U64, &lock_timeout,
          "wait so long for another pull of the same file (default: for ever)", 1, 86400},
         {"--max-wait", "SECONDS", BITNET_OPTION_U64, &max_wait,
@@ -297,6 +300,7 @@ enum bitnet_status hub_tool_pull(int argc, char **argv, struct bitnet_error *err
         pull.n_exclude = exclude.n;
         tool.settings.connections = (unsigned)jobs;
         tool.settings.rate_limit = rate;
+        if (xet) tool.settings.xet = BITNET_HUB_XET_FIRST;
         tool.settings.lock_timeout_ms = lock_timeout * 1000;
         tool.settings.max_wait_ms = max_wait * 1000;
         tool.settings.max_stall_ms = max_stall * 1000;

@@ -176,6 +176,8 @@ static void read_header(struct hub_reply *r, struct bitnet_str name, struct bitn
         r->has_length = bitnet_parse_u64(v, &r->length);
     else if (IS("content-range"))
         read_content_range(r, v);
+    else if (IS("content-type"))
+        KEEP(content_type);
     else if (IS("content-encoding"))
         read_encoding(r, v);
     else if (IS("retry-after"))

@@ -35,6 +35,7 @@ struct hub_reply {
     char error_code[HUB_HEADER_MAX], error_message[HUB_HEADER_MAX];
     char request_id[HUB_HEADER_MAX];
     char encoding[HUB_HEADER_MAX];
+    char content_type[HUB_HEADER_MAX];
     char warning[HUB_HEADER_MAX];
 };
 

@@ -274,6 +274,7 @@ enum bitnet_status bitnet_hub_settings_read(struct bitnet_hub_settings *s,
                  is_true(&r, "TRANSFORMERS_OFFLINE");
     s->no_symlinks = is_true(&r, "HF_HUB_DISABLE_SYMLINKS");
     s->trace = is_true(&r, "HF_DEBUG");
+    if (is_true(&r, "HF_HUB_DISABLE_XET")) s->xet = BITNET_HUB_XET_NEVER;
     s->metadata_timeout_ms = seconds_as_ms(&r, "HF_HUB_ETAG_TIMEOUT");
     s->stall_timeout_ms = seconds_as_ms(&r, "HF_HUB_DOWNLOAD_TIMEOUT");
     if (s->stall_timeout_ms && s->stall_timeout_ms < 10000) s->stall_timeout_ms = 10000;

@@ -2,7 +2,7 @@
  * In come heads and bytes from the transport; out go bytes at their place in the partial file, and
  * a decision about what to do next. Nothing that was not asked for is ever written: a 200 to a
  * range is not appended, a body never grows past its end, an encoded body is refused. */
-#include "transfer.h"
+#include "xet.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -223,6 +223,14 @@ static void refresh(struct hub_slice *s)
     if (s->generation != t->url_generation) return; /* another slice has seen to it */
     hub_transfer_forget_url(t);
     if (++t->refreshes > HUB_REFRESHES_MAX) {
+        if (hub_xet_may(s->download, t)) {
+            snprintf(t->http_refused, sizeof t->http_refused, "%s answers %u to fresh links",
+                     t->host, status);
+            hub_notice(s->download->hub, BITNET_HUB_NOTICE, "%s: %s; trying Xet",
+                       BITNET_QUOTE(bitnet_str_of(t->file->path)), t->http_refused);
+            t->wants_xet = true;
+            return;
+        }
         fail(s, BITNET_NETWORK, "%s answers %u to %u fresh links in a row", t->host, status,
              t->refreshes);
         return;

@@ -1,7 +1,7 @@
 /* The life of one file: lock, partial, bytes, hash, name. In comes a file of the commit; out comes
  * that file in its place, right, or the reason why not. Whatever goes wrong, what was written stays
  * in the partial for the next run, except when its hash said that it is wrong. */
-#include "transfer.h"
+#include "xet.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -72,6 +72,7 @@ static bool open_partial(struct hub_download *d, struct hub_transfer *t, bool ta
     t->last_sync_ms = hub_now_ms();
     t->n_syncs_seen = 0;
     t->state = HUB_TRANSFER_FETCHING;
+    t->wants_xet = d->hub->settings.xet == BITNET_HUB_XET_FIRST && hub_xet_may(d, t);
     return true;
 }
 
@@ -208,6 +209,12 @@ void hub_transfer_restart(struct hub_download *d, struct hub_transfer *t)
     drop_data(d, t);
     hub_partial_discard(&t->partial, &d->place->partials);
     hub_transfer_forget_url(t);
+    if (t->came_over_xet) {
+        t->xet_failed = true; /* whatever it was, HTTP is the plainer way */
+        hub_notice(d->hub, BITNET_HUB_NOTICE, "%s: what came over Xet is wrong; now over HTTP",
+                   BITNET_QUOTE(bitnet_str_of(t->file->path)));
+    }
+    t->wants_xet = t->came_over_xet = false;
     t->one_connection = true;
     t->next_try_ms = 0;
     open_partial(d, t, false);

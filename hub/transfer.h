@@ -37,9 +37,13 @@ struct hub_transfer {
     uint64_t waited_note_ms;
     unsigned n_slices;
     unsigned tries, refreshes, bad_answers, server_errors, mismatches;
-    bool one_connection; /* the server ignores ranges, or the first try was damaged */
-    bool is_whole;       /* asked for without a range, from the beginning */
-    char *url;           /* where the bytes are: after the redirects; NULL: ask the hub */
+    bool one_connection;    /* the server ignores ranges, or the first try was damaged */
+    bool wants_xet;         /* the rest is to come over Xet; slices leave it alone */
+    bool came_over_xet;     /* bytes of the partial did */
+    bool xet_failed;        /* and is not tried again */
+    char http_refused[200]; /* why HTTP cannot be gone back to, or "" */
+    bool is_whole;          /* asked for without a range, from the beginning */
+    char *url;              /* where the bytes are: after the redirects; NULL: ask the hub */
     unsigned url_generation;
     int64_t url_expiry;      /* by the server's clock; 0: not told */
     int64_t clock_skew;      /* server's clock minus ours */
@@ -132,6 +136,10 @@ void hub_transfer_forget_url(struct hub_transfer *transfer);
 /* Lets go of everything; the partial stays for the next run. */
 void hub_transfer_close(struct hub_download *download, struct hub_transfer *transfer);
 
+/* --- download.c --- */
+
+/* One turn of the loop: hands out work, lets time pass, watches. */
+void hub_download_turn(struct hub_download *download);
 /* Ends the download with the error that `err` holds; only the first one counts. */
 void hub_download_fail(struct hub_download *download, const struct bitnet_error *err);
 

@@ -3,6 +3,8 @@
  * wants them; a log that tests ask afterwards. */
 #include "fake_hub.h"
 
+#include "fake_cas.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -32,16 +34,19 @@ struct file {
     const uint8_t *bytes; /* NULL: zeros */
     size_t n;
     bool lfs;
-    char sha256[65], blob_id[41];
+    char sha256[65], blob_id[41], xet_hash[65];
 };
 
 struct fake_hub {
     pthread_mutex_t lock;
-    int listener[2];
-    pthread_t acceptor[2];
+    int listener[3];
+    pthread_t acceptor[3];
     unsigned n_connections;
     atomic_bool is_over;
-    char url[2][64];
+    char url[3][64];
+    struct fake_cas *cas; /* or NULL */
+    struct fake_xet xet;
+    unsigned xet_generation;
     struct file *files;
     size_t n_files;
     char head[41];
@@ -58,7 +63,7 @@ struct fake_hub {
     size_t n_packed;
     const char *encoding, *old_name;
     int clock;
-    unsigned at_once[2], most_at_once[2];
+    unsigned at_once[3], most_at_once[3];
     uint64_t rate;
     SSL_CTX *tls; /* of the hub origin, or NULL */
 };
@@ -109,6 +114,11 @@ void fake_hub_put(struct fake_hub *h, const char *path, const void *bytes, size_
     f->lfs = lfs;
     int head_bytes = snprintf(head, sizeof head, "blob %zu", n) + 1;
     if (lfs) hash_hex(EVP_sha256(), "", 0, bytes, n, f->sha256);
+    f->xet_hash[0] = 0;
+    if (lfs && h->cas && n > 0) { /* any name will do; this one is not the SHA-256 */
+        hash_hex(EVP_sha256(), "xet", 3, bytes, n, f->xet_hash);
+        fake_cas_add(h->cas, f->xet_hash, bytes, n);
+    }
     if (lfs) { /* git holds a pointer */
         char pointer[256];
         int p = snprintf(pointer, sizeof pointer,
@@ -180,7 +190,7 @@ struct answer {
     int fd;
     enum fake_origin origin;
     struct fake_rule rule; /* FAKE_NOTHING when none matches */
-    char method[8], target[2048];
+    char method[8], target[2048], long_range[4096];
     char range[64], if_range[256], token[64];
     bool has_token, keep;
     int status;
@@ -389,6 +399,95 @@ static void serve_cdn(struct answer *a)
     send_contents(a, f, etag, "");
 }
 
+/* --- the store --- */
+
+static void send_document(struct answer *a, int version, const char *hash)
+{
+    struct fake_hub *h = a->hub;
+    char token[64], status[64];
+    char *rest = NULL;
+    uint64_t begin = 0, end = UINT64_MAX;
+    snprintf(token, sizeof token, "xet_t0ken_%u", h->xet_generation);
+    if (strcmp(a->token, token) != 0) {
+        send_text(a, 401, "", "token");
+        return;
+    }
+    if (version == 2 && h->xet.is_old) {
+        send_text(a, 501, "", "not here");
+        return;
+    }
+    if (a->range[0]) {
+        begin = strtoull(a->range + 6, &rest, 10);
+        end = strtoull(rest + 1, NULL, 10) + 1;
+    }
+    snprintf(status, sizeof status, "Content-Type: application/json\r\n");
+    char *text = fake_cas_document(h->cas, hash, version, begin, end, h->url[FAKE_CAS],
+                                   h->xet_generation, (enum fake_cas_lie)h->xet.lie);
+    send_text(a, text ? 200 : 416, status, text ? text : "");
+    free(text);
+}
+
+/* Exactly the ranges that the link was made for; several come as parts. */
+static void send_xorb(struct answer *a, const char *hash)
+{
+    struct fake_hub *h = a->hub;
+    size_t n = 0;
+    char want[4096], headers[300];
+    const uint8_t *bytes = fake_cas_xorb(h->cas, hash, &n);
+    const char *g = strstr(a->target, "?g="), *ranges = strstr(a->target, "&r=");
+    snprintf(want, sizeof want, "bytes=%s", ranges ? ranges + 3 : "");
+    if (a->has_token) {
+        send_text(a, 400, "", "only one auth mechanism allowed");
+        return;
+    }
+    bool is_signed = g && strtoul(g + 3, NULL, 10) == h->xet_generation;
+    if (!bytes || !is_signed || strcmp(want, a->long_range) != 0) {
+        send_text(a, 403, "", "signature");
+        return;
+    }
+    const char *at = want + 6;
+    bool many = strchr(at, ',') != NULL;
+    uint8_t *body = malloc(n + 65536);
+    size_t used = 0, first = 0, last = 0;
+    do {
+        char *rest;
+        first = strtoull(at, &rest, 10);
+        last = strtoull(rest + 1, &rest, 10);
+        at = rest + 1;
+        if (many)
+            used += (size_t)snprintf((char *)body + used, 400,
+                                     "%s--XYZ\r\nContent-Type: application/octet-stream\r\n"
+                                     "Content-Range: bytes %zu-%zu/%zu\r\n\r\n",
+                                     used ? "\r\n" : "", first, last, n);
+        memcpy(body + used, bytes + first, last - first + 1);
+        used += last - first + 1;
+    } while (at[-1] == ',');
+    if (many) used += (size_t)snprintf((char *)body + used, 400, "\r\n--XYZ--\r\n");
+    if (many)
+        snprintf(headers, sizeof headers, "Content-Type: multipart/byteranges; boundary=XYZ\r\n");
+    else
+        snprintf(headers, sizeof headers, "Content-Range: bytes %zu-%zu/%zu\r\n", first, last, n);
+    send_head(a, 206, headers, (int64_t)used);
+    send_body(a, body, used, 0);
+    free(body);
+}
+
+static void serve_cas(struct answer *a)
+{
+    static const char first[] = "/v1/reconstructions/", second[] = "/v2/reconstructions/";
+    static const char xorbs[] = "/xorbs/";
+    if (!a->hub->cas)
+        send_text(a, 404, "", "");
+    else if (strncmp(a->target, first, sizeof first - 1) == 0)
+        send_document(a, 1, a->target + sizeof first - 1);
+    else if (strncmp(a->target, second, sizeof second - 1) == 0)
+        send_document(a, 2, a->target + sizeof second - 1);
+    else if (strncmp(a->target, xorbs, sizeof xorbs - 1) == 0)
+        send_xorb(a, a->target + sizeof xorbs - 1);
+    else
+        send_text(a, 404, "", "");
+}
+
 /* --- the hub's own answers --- */
 
 static void append(char **text, size_t *n, size_t *cap, const char *more)
@@ -413,13 +512,14 @@ static void json_path(const char *path, char *out)
 
 static void entry_json(const struct file *f, char out[4096])
 {
-    char path[1100], lfs[200] = "";
+    char path[1100], lfs[200] = "", xet[100] = "";
     json_path(f->path, path);
     if (f->lfs)
         snprintf(lfs, sizeof lfs, ",\"lfs\":{\"oid\":\"%s\",\"size\":%zu,\"pointerSize\":134}",
                  f->sha256, f->n);
-    snprintf(out, 4096, "{\"type\":\"file\",\"oid\":\"%s\",\"size\":%zu,\"path\":\"%s\"%s}",
-             f->blob_id, f->n, path, lfs);
+    if (f->xet_hash[0]) snprintf(xet, sizeof xet, ",\"xetHash\":\"%s\"", f->xet_hash);
+    snprintf(out, 4096, "{\"type\":\"file\",\"oid\":\"%s\",\"size\":%zu,\"path\":\"%s\"%s%s}",
+             f->blob_id, f->n, path, lfs, xet);
 }
 
 static void send_tree(struct answer *a, const char *commit)
@@ -519,6 +619,12 @@ static void send_redirect_to_cdn(struct answer *a, const struct file *f, const c
              "%sLocation: %s/cdn/%s?Expires=%lld&Signature=s3cret&Key-Pair-Id=K\r\n"
              "X-Linked-Etag: \"%s\"\r\nX-Linked-Size: %zu\r\nAccept-Ranges: bytes\r\n",
              common, h->url[1], f->sha256, expires, f->sha256, f->n);
+    if (f->xet_hash[0])
+        snprintf(headers + strlen(headers), 1024,
+                 "X-Xet-Hash: %s\r\nLink: <%s/api/models/org/model/xet-read-token/%s>; "
+                 "rel=\"xet-auth\", <%s/v1/reconstructions/%s>; "
+                 "rel=\"xet-reconstruction-info\"\r\n",
+                 f->xet_hash, h->url[0], f->commit, h->url[FAKE_CAS], f->xet_hash);
     send_text(a, 302, headers, "");
 }
 
@@ -605,6 +711,15 @@ static void serve_hub(struct answer *a)
     char *revision = strchr(rest, '/');
     if (revision) *revision++ = 0;
     if (revision) unquote(revision);
+    if (strcmp(rest, "xet-read-token") == 0 && h->cas) {
+        char body[300];
+        long long life = h->xet.token_life ? h->xet.token_life : 3600;
+        snprintf(body, sizeof body,
+                 "{\"accessToken\":\"xet_t0ken_%u\",\"exp\":%lld,\"casUrl\":\"%s\"}",
+                 h->xet_generation, (long long)time(NULL) + life, h->url[FAKE_CAS]);
+        send_text(a, 200, "Content-Type: application/json\r\n", body);
+        return;
+    }
     if (strcmp(rest, "refs") == 0) {
         char body[256];
         snprintf(body, sizeof body,
@@ -683,6 +798,8 @@ static void answer(struct answer *a)
     default:
         if (a->origin == FAKE_CDN)
             serve_cdn(a);
+        else if (a->origin == FAKE_CAS)
+            serve_cas(a);
         else
             serve_hub(a);
     }
@@ -731,7 +848,8 @@ static bool read_request(struct answer *a)
     if (strncmp(target, "http://", 7) == 0) target += 7 + strcspn(target + 7, "/");
     copy_text(a->target, sizeof a->target, target);
     *space = *second = ' ';
-    copy_header(head, "range", a->range, sizeof a->range);
+    copy_header(head, "range", a->long_range, sizeof a->long_range);
+    copy_text(a->range, sizeof a->range, a->long_range);
     copy_header(head, "if-range", a->if_range, sizeof a->if_range);
     copy_header(head, "authorization", bearer, sizeof bearer);
     a->has_token = bearer[0] != 0;
@@ -850,7 +968,7 @@ static struct fake_hub *start(SSL_CTX *tls)
     h->log = calloc(LOG_MAX, sizeof h->log[0]);
     pthread_mutex_init(&h->lock, NULL);
     memset(h->head, 'a', 40);
-    for (enum fake_origin o = FAKE_HUB; o <= FAKE_CDN; o++) {
+    for (enum fake_origin o = FAKE_HUB; o <= FAKE_CAS; o++) {
         open_listener(h, o);
         struct acceptor *me = malloc(sizeof *me);
         *me = (struct acceptor){h, o};
@@ -872,7 +990,7 @@ struct fake_hub *fake_hub_start_tls(enum fake_tls kind, const char *ca_file)
 void fake_hub_stop(struct fake_hub *h)
 {
     h->is_over = true;
-    for (int o = 0; o < 2; o++) {
+    for (int o = 0; o < 3; o++) {
         shutdown(h->listener[o], SHUT_RDWR); /* ends its wait */
         pthread_join(h->acceptor[o], NULL);
         close(h->listener[o]);
@@ -886,6 +1004,7 @@ void fake_hub_stop(struct fake_hub *h)
     }
     pthread_mutex_destroy(&h->lock);
     SSL_CTX_free(h->tls);
+    fake_cas_free(h->cas);
     free(h->files);
     free(h->log);
     free(h);
@@ -934,6 +1053,19 @@ void fake_hub_set_packed_tree(struct fake_hub *h, const void *bytes, size_t n, c
     h->n_packed = n;
     h->encoding = encoding;
 }
+void fake_hub_set_xet(struct fake_hub *h, bool on)
+{
+    fake_cas_free(h->cas);
+    h->cas = on ? fake_cas_new() : NULL;
+}
+void fake_hub_tune_xet(struct fake_hub *h, struct fake_xet xet)
+{
+    h->xet = xet;
+}
+void fake_hub_expire_xet(struct fake_hub *h)
+{
+    h->xet_generation++;
+}
 void fake_hub_set_old_name(struct fake_hub *h, const char *name)
 {
     h->old_name = name;
@@ -968,7 +1100,7 @@ void fake_hub_clear(struct fake_hub *h)
 {
     pthread_mutex_lock(&h->lock);
     h->n_rules = h->n_log = 0;
-    h->most_at_once[0] = h->most_at_once[1] = 0;
+    memset(h->most_at_once, 0, sizeof h->most_at_once);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -1010,7 +1142,9 @@ bool fake_hub_token_leaked(struct fake_hub *h)
     bool leaked = false;
     pthread_mutex_lock(&h->lock);
     for (size_t i = 0; i < h->n_log; i++)
-        if (h->log[i].origin == FAKE_CDN && h->log[i].has_token) leaked = true;
+        if ((h->log[i].origin == FAKE_CDN && h->log[i].has_token) ||
+            (h->log[i].origin == FAKE_CAS && strncmp(h->log[i].token, "hf_", 3) == 0))
+            leaked = true;
     pthread_mutex_unlock(&h->lock);
     return leaked;
 }

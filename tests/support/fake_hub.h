@@ -1,6 +1,7 @@
 /* A model hub on loopback, with a memory of what it was asked and a script of what to do wrong.
- * Two origins (ports of 127.0.0.1): the hub itself, and a CDN that large files redirect to and that
- * must never see a token. Plain HTTP/1.1, one thread per connection.
+ * Three origins (ports of 127.0.0.1): the hub itself, a CDN that large files redirect to and that
+ * must never see a token, and a store for the Xet protocol with tokens of its own. Plain HTTP/1.1,
+ * one thread per connection.
  *
  * One repository, "org/model", one commit at a time, branch "main". Hashes are real. */
 #ifndef BITNET_TEST_FAKE_HUB_H
@@ -10,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum fake_origin { FAKE_HUB, FAKE_CDN, FAKE_ANY };
+enum fake_origin { FAKE_HUB, FAKE_CDN, FAKE_CAS, FAKE_ANY };
 
 enum fake_action {
     FAKE_NOTHING,
@@ -103,6 +104,16 @@ void fake_hub_set_old_name(struct fake_hub *hub, const char *name);
 void fake_hub_set_clock(struct fake_hub *hub, int seconds);
 /* The most requests of this origin that were under way at once since the last clear. */
 unsigned fake_hub_most_at_once(struct fake_hub *hub, enum fake_origin origin);
+/* Large files put after this are stored for Xet as well. */
+void fake_hub_set_xet(struct fake_hub *hub, bool on);
+struct fake_xet {
+    bool is_old;    /* the store speaks version 1 only: 501 to version 2 */
+    int token_life; /* seconds; 0: an hour */
+    int lie;        /* enum fake_cas_lie */
+};
+void fake_hub_tune_xet(struct fake_hub *hub, struct fake_xet xet);
+/* Tokens and links of the store that were given out are no longer good. */
+void fake_hub_expire_xet(struct fake_hub *hub);
 /* Bytes per second of each CDN connection; 0: as fast as it goes. */
 void fake_hub_set_rate(struct fake_hub *hub, uint64_t bytes_per_second);
 

@@ -30,8 +30,8 @@ struct bitnet_hub_ref {
     char file[BITNET_HUB_FILE_MAX + 1];         /* "" when none was given */
 };
 
-/* Reads "[hf:]user/repo[@revision][:file]" (for a pull, `file` may also be a type: "i2_s" is the one
- * GGUF file with that word in its name) or "hf://[models/|datasets/|...]user/repo[@revision]
+/* Reads "[hf:]user/repo[@revision][:file]" (for a pull, `file` may also be a type: "i2_s" is the
+ * one GGUF file with that word in its name) or "hf://[models/|datasets/|...]user/repo[@revision]
  * [/file]". Every part is checked as something that will become part of a path and of a URL.
  * Fails with USAGE, the text naming the part. */
 enum bitnet_status bitnet_hub_ref_parse(struct bitnet_hub_ref *ref, struct bitnet_str text,
@@ -42,6 +42,13 @@ enum bitnet_status bitnet_hub_ref_parse(struct bitnet_hub_ref *ref, struct bitne
 bool bitnet_hub_ref_plausible(struct bitnet_str text);
 
 /* --- settings ------------------------------------------------------------------------------- */
+
+/* Files may also be stored in pieces, behind the Xet protocol. */
+enum bitnet_hub_xet {
+    BITNET_HUB_XET_FALLBACK, /* when plain HTTP is refused */
+    BITNET_HUB_XET_FIRST,    /* and HTTP when it fails */
+    BITNET_HUB_XET_NEVER
+};
 
 /* Zero means default for every number. Strings are borrowed by bitnet_hub_new(), which copies. */
 struct bitnet_hub_settings {
@@ -57,6 +64,7 @@ struct bitnet_hub_settings {
     bool offline;                  /* no request at all */
     bool no_symlinks;              /* copies instead of links in snapshots */
     bool allow_http;               /* plain http beyond loopback */
+    enum bitnet_hub_xet xet;       /* HF_HUB_DISABLE_XET: never */
     bool trace;                    /* every request as an event */
     unsigned connections;          /* at most so many at once; 0: 16 */
     uint64_t rate_limit;           /* bytes per second; 0: none */
@@ -187,9 +195,9 @@ enum bitnet_status bitnet_hub_model(const char *model,
                                     struct bitnet_arena *arena, const char **path,
                                     struct bitnet_error *err);
 
-/* The same for a program that runs GGUF files: of a folder (a snapshot, or the user's own) it is the
- * one GGUF file in it, or the first part of the one that is in parts. UNSUPPORTED: there is none;
- * USAGE: there are several. */
+/* The same for a program that runs GGUF files: of a folder (a snapshot, or the user's own) it is
+ * the one GGUF file in it, or the first part of the one that is in parts. UNSUPPORTED: there is
+ * none; USAGE: there are several. */
 enum bitnet_status bitnet_hub_model_gguf(const char *model,
                                          const struct bitnet_hub_model_options *options,
                                          struct bitnet_arena *arena, const char **path,
