@@ -387,18 +387,21 @@ uint64_t bitnet_output_size(const struct bitnet_output *out)
 
 /* --- reading back --- */
 
-/* A private mapping may be written to, and the bytes go nowhere: so the head can be put in. */
+/* A private mapping may be written to, and the bytes go nowhere: so the head can be put in. Only
+ * its page is made writable, because what is private and writable counts as memory of the process
+ * (RLIMIT_DATA), and this file may be larger than that. */
 static enum bitnet_status map_with_head(struct bitnet_output *out, struct bitnet_file *file,
                                         struct bitnet_error *err)
 {
     size_t n = (size_t)out->n_bytes, n_head = n < HEAD_BYTES ? n : HEAD_BYTES;
     if (n == 0) return BITNET_OK;
-    uint8_t *at = bitnet_io()->mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE, file->fd, 0);
+    uint8_t *at = bitnet_io()->mmap(NULL, n, PROT_READ, MAP_PRIVATE, file->fd, 0);
     if ((void *)at == MAP_FAILED) return fail_writing(err, out, errno, 0);
-    memcpy(at, out->head, n_head);
-    mprotect(at, n, PROT_READ);
     file->bytes = (struct bitnet_bytes){at, n};
     file->mapped = file->patched = true;
+    if (mprotect(at, n_head, PROT_READ | PROT_WRITE) != 0) return fail_writing(err, out, errno, 0);
+    memcpy(at, out->head, n_head);
+    mprotect(at, n_head, PROT_READ);
     return BITNET_OK;
 }
 

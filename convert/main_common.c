@@ -11,6 +11,7 @@
 #include <cjson/cJSON.h>
 
 #include "bitnet/certificate.h"
+#include "bitnet/cpu.h"
 #include "bitnet/file.h"
 #include "bitnet/gguf.h"
 #include "bitnet/hub.h"
@@ -168,6 +169,31 @@ static enum bitnet_status parse_edits(struct bitnet_convert_options *o, struct m
     return status ? bitnet_error_prefix(err, status, "--override-kv") : BITNET_OK;
 }
 
+/* What the environment says where no option does. RAYON_NUM_THREADS is the last word of those who
+ * come from Rust. */
+static enum bitnet_status read_defaults(struct bitnet_convert_options *o, struct main_arguments *a,
+                                        struct bitnet_error *err)
+{
+    static const char *const threads[] = {"BITNET_NUM_THREADS", "RAYON_NUM_THREADS"};
+    const char *text = getenv("BITNET_MEMORY_LIMIT");
+    if (text && *text && !a->max_memory && !bitnet_parse_size(bitnet_str_of(text), &a->max_memory))
+        return bitnet_fail(err, BITNET_USAGE, "BITNET_MEMORY_LIMIT is %s (for example 512M)",
+                           BITNET_QUOTE(bitnet_str_of(text)));
+    for (size_t i = 0; i < 2 && !a->n_threads; i++) {
+        text = getenv(threads[i]);
+        if (!text || !*text) continue;
+        if (!bitnet_parse_u64(bitnet_str_of(text), &a->n_threads) || a->n_threads > 1024)
+            return bitnet_fail(err, BITNET_USAGE, "%s is %s (allowed: 1 to 1024)", threads[i],
+                               BITNET_QUOTE(bitnet_str_of(text)));
+    }
+    text = getenv("BITNET_CPU");
+    o->cpu_is_given = text && *text;
+    if (o->cpu_is_given && !bitnet_cpu_mask(text, &o->cpu_mask))
+        return bitnet_fail(err, BITNET_USAGE, "BITNET_CPU: there is no CPU level %s",
+                           BITNET_QUOTE(bitnet_str_of(text)));
+    return BITNET_OK;
+}
+
 enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct main_arguments *a,
                                      struct bitnet_error *err)
 {
@@ -184,6 +210,7 @@ enum bitnet_status main_make_options(struct bitnet_convert_options *o, struct ma
     }
     if (!status) status = parse_rules(o, a, err);
     if (!status) status = parse_edits(o, a, err);
+    if (!status) status = read_defaults(o, a, err);
     o->max_memory = a->max_memory;
     o->split_max_bytes = a->split_max_bytes;
     o->imatrix = a->imatrix;

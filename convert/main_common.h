@@ -52,14 +52,14 @@ struct main_arguments {
         {"--override-kv", "K=TYPE:VALUE", BITNET_OPTION_LIST, &(a)->override_kv, \
          "one more key for the file, or another value for one that a GGUF has", 0, 0}, \
         {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &(a)->max_memory, \
-         "not more than this beside the mapped source (512M, 1G)", 0, 0}, \
+         "not more than this beside the mapped source (512M, 1G; also BITNET_MEMORY_LIMIT)", 0, 0}, \
         {"--split-max-size", "SIZE", BITNET_OPTION_SIZE, &(a)->split_max_bytes, \
          "in parts of at most this many bytes of tensors (2G)", 0, 0}, \
         {"--cert", "FILE", BITNET_OPTION_TEXT, &(a)->certificate, \
          "write a certificate: sources, exactness and hashes, for `bitnet gguf verify`", 0, 0}, \
         {"--allow-lossy", NULL, BITNET_OPTION_FLAG, &(a)->allow_lossy, \
          "write what the type cannot hold exactly, and report it", 0, 0}, \
-        {"-t, --threads", "N", BITNET_OPTION_U64, &(a)->n_threads, "default: one per physical core", \
+        {"-t, --threads", "N", BITNET_OPTION_U64, &(a)->n_threads, "default: BITNET_NUM_THREADS, or one per physical core", \
          0, 1024}, \
         {"--dry-run", NULL, BITNET_OPTION_FLAG, &(a)->dry_run, \
          "print what would be done to every tensor; write nothing", 0, 0}, \

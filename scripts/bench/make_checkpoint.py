@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a synthetic checkpoint of a published model's shape, for timing the converter.
 
-    make_checkpoint.py DIR --shape large|8b|2b [--dtype f32|bf16] [--sparse]
+    make_checkpoint.py DIR --shape large|8b|2b [--dtype f32|bf16] [--sparse] [--layers N] [--vocab N]
 
 The numbers come from a seed: four million normal floats, of which every tensor takes a run that
 begins elsewhere. With --sparse a bf16 file has its size but only a little content per tensor, so
@@ -100,8 +100,11 @@ def main():
     p.add_argument("--shape", choices=SHAPES, default="large")
     p.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     p.add_argument("--sparse", action="store_true")
+    p.add_argument("--layers", type=int, help="instead of the model's")
+    p.add_argument("--vocab", type=int, help="instead of the model's")
     a = p.parse_args()
-    s, width = SHAPES[a.shape], 4 if a.dtype == "f32" else 2
+    s, width = dict(SHAPES[a.shape]), 4 if a.dtype == "f32" else 2
+    s["layers"], s["vocab"] = a.layers or s["layers"], a.vocab or s["vocab"]
     os.makedirs(a.dir, exist_ok=True)
     for name, text in (("config.json", config(s)), ("tokenizer.json", tokenizer())):
         with open(os.path.join(a.dir, name), "w") as f:
