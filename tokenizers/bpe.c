@@ -41,10 +41,17 @@ static bool push_bytes(struct encoder *encoder, struct bitnet_str word)
 {
     const struct bitnet_tokenizer *tokenizer = encoder->tokenizer;
     encoder->merge.n_symbols = 0;
-    for (size_t i = 0; i < word.n; i++) {
-        uint32_t symbol = tokenizer->byte_symbol[(uint8_t)word.at[i]];
+    for (size_t i = 0, n; i < word.n; i += n) {
+        uint32_t symbol = MERGE_NO_ID;
+        n = 2;
+        if (i + 1 < word.n)
+            symbol = merge_table_sure_pair(&tokenizer->merges, word.at[i], word.at[i + 1]);
+        if (symbol == MERGE_NO_ID) {
+            n = 1;
+            symbol = tokenizer->byte_symbol[(uint8_t)word.at[i]];
+        }
         if (symbol == MERGE_NO_ID && tokenizer->hf) continue;
-        if (!merge_push(&encoder->merge, symbol, i, 1)) return false;
+        if (!merge_push(&encoder->merge, symbol, i, n)) return false;
     }
     return true;
 }
@@ -63,7 +70,7 @@ enum bitnet_status bpe_encode_word(struct encoder *encoder, struct bitnet_str wo
     if (reach == REACH_YES) return encoder_emit(encoder, (uint32_t)token);
 
     if (!push_bytes(encoder, word) ||
-        !merge_run(&encoder->merge, &tokenizer->merges, &tokenizer->vocab, NULL))
+        !merge_run(&encoder->merge, &tokenizer->merges, &tokenizer->vocab, word.at))
         return bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for %zu bytes of text",
                            word.n);
     if (!encoder->merge.n_symbols) return BITNET_OK;

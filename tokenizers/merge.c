@@ -80,6 +80,14 @@ bool merge_table_add(struct merge_table *table, uint32_t left, uint32_t right, u
     return true;
 }
 
+void merge_table_fetch(const struct merge_table *table, uint32_t left, uint32_t right)
+{
+    uint64_t bit, hash = hash_of(left, right);
+    if (!table->n_slots) return;
+    __builtin_prefetch(filter_word(table, hash, &bit), 1);
+    __builtin_prefetch(&table->slots[(size_t)(hash >> 24) & (table->n_slots - 1)], 1);
+}
+
 const struct merge_slot *merge_table_find(const struct merge_table *table, uint32_t left,
                                           uint32_t right)
 {
@@ -89,8 +97,75 @@ const struct merge_slot *merge_table_find(const struct merge_table *table, uint3
     return slot->rank_plus_1 ? slot : NULL;
 }
 
+/* The best rank of any rule in which each byte stands on one side. */
+struct byte_ranks {
+    uint32_t on_left[256], on_right[256];
+};
+
+static void take_better(uint32_t *best, uint32_t key)
+{
+    if (key < *best) *best = key;
+}
+
+static bool find_byte_ranks(const struct merge_table *table, const uint32_t symbols[256],
+                            struct byte_ranks *ranks)
+{
+    uint32_t n = 0;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        ranks->on_left[byte] = ranks->on_right[byte] = UINT32_MAX;
+        if (symbols[byte] != MERGE_NO_ID && symbols[byte] >= n) n = symbols[byte] + 1;
+    }
+    uint16_t *byte_plus_1 = bitnet_alloc(n + 1u, sizeof *byte_plus_1);
+    if (!byte_plus_1) return false;
+    for (unsigned byte = 0; byte < 256; byte++)
+        if (symbols[byte] != MERGE_NO_ID) byte_plus_1[symbols[byte]] = (uint16_t)(byte + 1);
+    for (uint32_t rank = 0; rank < table->n; rank++) {
+        uint32_t left = table->rules[rank][0], right = table->rules[rank][1];
+        unsigned a = left < n ? byte_plus_1[left] : 0, b = right < n ? byte_plus_1[right] : 0;
+        if (!a && !b) continue;
+        uint32_t key = merge_table_find(table, left, right)->rank_plus_1;
+        if (a) take_better(&ranks->on_left[a - 1], key);
+        if (b) take_better(&ranks->on_right[b - 1], key);
+    }
+    bitnet_free(byte_plus_1);
+    return true;
+}
+
+/* A pair of bytes is sure to be joined when its rule goes before every rule that could take the
+ * first byte to the left or the second one to the right: whatever stands around, both are still
+ * there when its turn comes. Half of the characters of most scripts begin so. */
+bool merge_table_index_bytes(struct merge_table *table, const uint32_t symbols[256])
+{
+    struct byte_ranks ranks;
+    table->byte_pairs = bitnet_alloc((size_t)256 * 256, sizeof *table->byte_pairs);
+    if (!table->byte_pairs || !find_byte_ranks(table, symbols, &ranks)) return false;
+    for (unsigned pair = 0; pair < 256 * 256; pair++) {
+        const struct merge_slot *slot =
+            merge_table_find(table, symbols[pair >> 8], symbols[pair & 255]);
+        if (!slot) continue;
+        bool is_sure = slot->rank_plus_1 < ranks.on_right[pair >> 8] &&
+                       slot->rank_plus_1 < ranks.on_left[pair & 255];
+        table->byte_pairs[pair] = (uint32_t)(slot - table->slots) + 1;
+        if (is_sure) table->byte_pairs[pair] |= MERGE_SURE;
+    }
+    return true;
+}
+
+static const struct merge_slot *find_bytes(const struct merge_table *table, char left, char right)
+{
+    uint32_t place = table->byte_pairs[(unsigned)(uint8_t)left << 8 | (uint8_t)right];
+    return place ? &table->slots[(place & ~MERGE_SURE) - 1] : NULL;
+}
+
+uint32_t merge_table_sure_pair(const struct merge_table *table, char left, char right)
+{
+    uint32_t place = table->byte_pairs[(unsigned)(uint8_t)left << 8 | (uint8_t)right];
+    return place & MERGE_SURE ? table->slots[(place & ~MERGE_SURE) - 1].result : MERGE_NO_ID;
+}
+
 void merge_table_free(struct merge_table *table)
 {
+    bitnet_free(table->byte_pairs);
     bitnet_free(table->slots);
     bitnet_free(table->filter);
     bitnet_free(table->rules);
@@ -121,22 +196,62 @@ static bool is_text(uint8_t type)
     return type == BITNET_TOKEN_NORMAL || type == BITNET_TOKEN_USER || type == BITNET_TOKEN_UNUSED;
 }
 
-static bool find_pair(const struct merge_rules *rules, const struct merge_symbol *left,
-                      const struct merge_symbol *right, uint32_t *key, uint32_t *result)
+static void find_scored(const struct merge_rules *rules, const struct merge_symbol *left,
+                        const struct merge_symbol *right, struct merge_found *found)
 {
-    if (rules->table) {
-        const struct merge_slot *slot = merge_table_find(rules->table, left->id, right->id);
-        if (!slot) return false;
-        *key = slot->rank_plus_1;
-        *result = slot->result;
-        return true;
-    }
     struct bitnet_str joint = {rules->text + left->begin, (size_t)left->bytes + right->bytes};
     int32_t id = vocab_find(rules->vocab, joint);
-    if (id < 0 || (rules->only_text && !is_text(rules->vocab->type[id]))) return false;
-    *key = key_of_score(rules->vocab->score[id]);
-    *result = (uint32_t)id;
-    return true;
+    found->key = UINT32_MAX;
+    if (id < 0 || (rules->only_text && !is_text(rules->vocab->type[id]))) return;
+    found->key = key_of_score(rules->vocab->score[id]);
+    found->result = (uint32_t)id;
+}
+
+static void find_ranked(const struct merge_table *table, uint32_t left, uint32_t right,
+                        struct merge_found *found)
+{
+    const struct merge_slot *slot = merge_table_find(table, left, right);
+    found->key = slot ? slot->rank_plus_1 : UINT32_MAX;
+    found->result = slot ? slot->result : 0;
+}
+
+#define N_MEMO     4096u /* 64 KiB: a share of a second-level cache */
+#define MEMO_AFTER 2048u /* short texts do without */
+
+/* The table of a large vocabulary lies in the third-level cache at best, but texts ask for the same
+ * pairs again and again: what was found last is kept near. */
+static void find_again(struct merge_work *work, const struct merge_table *table, uint32_t left,
+                       uint32_t right, struct merge_found *found)
+{
+    struct merge_memo *memo = &work->memo[(hash_of(left, right) >> 40) & (N_MEMO - 1)];
+    if (memo->left != left || memo->right != right) {
+        memo->left = left;
+        memo->right = right;
+        find_ranked(table, left, right, &memo->found);
+    }
+    *found = memo->found;
+}
+
+static void find_pair(struct merge_work *work, const struct merge_rules *rules,
+                      const struct merge_symbol *left, const struct merge_symbol *right,
+                      struct merge_found *found)
+{
+    if (!rules->table)
+        find_scored(rules, left, right, found);
+    else if (work->memo)
+        find_again(work, rules->table, left->id, right->id, found);
+    else
+        find_ranked(rules->table, left->id, right->id, found);
+}
+
+/* Without memory the table is asked each time. */
+static void begin_memo(struct merge_work *work)
+{
+    work->n_seen += work->n_symbols;
+    if (work->memo || work->n_seen < MEMO_AFTER) return;
+    work->memo = bitnet_alloc(N_MEMO, sizeof *work->memo);
+    for (size_t i = 0; work->memo && i < N_MEMO; i++)
+        work->memo[i] = (struct merge_memo){MERGE_NO_ID, MERGE_NO_ID, {UINT32_MAX, 0}};
 }
 
 bool merge_push(struct merge_work *work, uint32_t id, size_t begin, size_t bytes)
@@ -197,9 +312,13 @@ static bool offer(struct merge_work *work, const struct merge_rules *rules, int3
 {
     if (at < 0 || work->symbols[at].next < 0) return true;
     const struct merge_symbol *left = &work->symbols[at], *right = &work->symbols[left->next];
-    struct merge_candidate candidate = {.at = at, .bytes = left->bytes + right->bytes};
-    if (!find_pair(rules, left, right, &candidate.key, &candidate.result)) return true;
-    return heap_push(work, candidate);
+    struct merge_found found;
+    find_pair(work, rules, left, right, &found);
+    if (found.key == UINT32_MAX) return true;
+    return heap_push(work, (struct merge_candidate){.key = found.key,
+                                                    .at = at,
+                                                    .bytes = left->bytes + right->bytes,
+                                                    .result = found.result});
 }
 
 /* A candidate is stale when its symbol was joined to the left, or is no longer followed by what it
@@ -226,31 +345,78 @@ static bool run_heap(struct merge_work *work, const struct merge_rules *rules)
     return true;
 }
 
-#define SHORT_ROW 32
+#define SHORT_ROW 64
 
-/* The same for a short row: the candidate of each symbol is kept, the best found by looking. */
+/* A symbol, and what it and the next one make. */
+struct pair {
+    struct merge_found found;
+    struct merge_symbol symbol;
+};
+
+static void look_up(struct merge_work *work, const struct merge_rules *rules, struct pair *row,
+                    size_t n, size_t i)
+{
+    if (i + 1 < n)
+        find_pair(work, rules, &row[i].symbol, &row[i + 1].symbol, &row[i].found);
+    else
+        row[i].found.key = UINT32_MAX;
+}
+
+static void look_up_bytes(struct merge_work *work, const struct merge_rules *rules,
+                          struct pair *row, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i++) {
+        if (row[i].symbol.bytes + row[i + 1].symbol.bytes > 2) {
+            look_up(work, rules, row, n, i);
+            continue;
+        }
+        const struct merge_slot *slot = find_bytes(rules->table, rules->text[row[i].symbol.begin],
+                                                   rules->text[row[i + 1].symbol.begin]);
+        row[i].found.key = slot ? slot->rank_plus_1 : UINT32_MAX;
+        row[i].found.result = slot ? slot->result : 0;
+    }
+    row[n - 1].found.key = UINT32_MAX;
+}
+
+static size_t find_least(const struct pair *row, size_t n)
+{
+    size_t best = 0;
+    uint32_t least = row[0].found.key;
+    for (size_t i = 1; i < n; i++) {
+        best = row[i].found.key < least ? i : best;
+        least = row[i].found.key < least ? row[i].found.key : least;
+    }
+    return best;
+}
+
+/* The same for a short row: it is kept without gaps, and the best pair found by looking. */
 static void run_short(struct merge_work *work, const struct merge_rules *rules)
 {
-    struct {
-        uint32_t key, result;
-    } pair[SHORT_ROW];
-    struct merge_symbol *symbols = work->symbols;
-    for (int32_t i = 0; i < (int32_t)work->n_symbols; i++)
-        if (symbols[i].next < 0 ||
-            !find_pair(rules, &symbols[i], &symbols[i + 1], &pair[i].key, &pair[i].result))
-            pair[i].key = UINT32_MAX;
-
+    struct pair row[SHORT_ROW];
+    size_t n = work->n_symbols;
+    for (size_t i = 0; i < n; i++) row[i].symbol = work->symbols[i];
+    if (rules->table && rules->text)
+        look_up_bytes(work, rules, row, n);
+    else
+        for (size_t i = 0; i < n; i++) look_up(work, rules, row, n, i);
     for (;;) {
-        int32_t best = 0;
-        for (int32_t i = symbols[0].next; i >= 0; i = symbols[i].next)
-            if (pair[i].key < pair[best].key) best = i;
-        if (pair[best].key == UINT32_MAX) return;
-        join(work, best, pair[best].result);
-        for (int32_t i = best, k = 0; k < 2 && i >= 0; i = symbols[i].prev, k++)
-            if (symbols[i].next < 0 || !find_pair(rules, &symbols[i], &symbols[symbols[i].next],
-                                                  &pair[i].key, &pair[i].result))
-                pair[i].key = UINT32_MAX;
+        size_t best = find_least(row, n);
+        if (row[best].found.key == UINT32_MAX) break;
+        struct merge_symbol *left = &row[best].symbol;
+        work->last_left = left->bytes;
+        left->id = row[best].found.result;
+        left->bytes += row[best + 1].symbol.bytes;
+        n--;
+        for (size_t i = best + 1; i < n; i++) row[i] = row[i + 1];
+        look_up(work, rules, row, n, best);
+        if (best) look_up(work, rules, row, n, best - 1);
     }
+    for (size_t i = 0; i < n; i++) {
+        work->symbols[i] = row[i].symbol;
+        work->symbols[i].prev = (int32_t)i - 1;
+        work->symbols[i].next = i + 1 < n ? (int32_t)i + 1 : -1;
+    }
+    work->n_symbols = n;
 }
 
 bool merge_run(struct merge_work *work, const struct merge_table *table, const struct vocab *vocab,
@@ -258,6 +424,7 @@ bool merge_run(struct merge_work *work, const struct merge_table *table, const s
 {
     struct merge_rules rules = {table, vocab, text, work->only_text};
     if (work->n_symbols < 2) return true;
+    begin_memo(work);
     if (work->n_symbols > SHORT_ROW) return run_heap(work, &rules);
     run_short(work, &rules);
     return true;
@@ -267,5 +434,6 @@ void merge_work_free(struct merge_work *work)
 {
     bitnet_free(work->symbols);
     bitnet_free(work->heap);
+    bitnet_free(work->memo);
     *work = (struct merge_work){0};
 }

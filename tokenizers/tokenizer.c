@@ -348,6 +348,9 @@ enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct b
     }
     find_byte_symbols(tokenizer);
     find_space_joins(tokenizer);
+    if (tokenizer->kind == BITNET_TOKENIZER_BPE &&
+        !merge_table_index_bytes(&tokenizer->merges, tokenizer->byte_symbol))
+        return bitnet_fail(err, BITNET_MEMORY, "out of memory for the merges");
     bool merges =
         tokenizer->kind == BITNET_TOKENIZER_BPE || tokenizer->kind == BITNET_TOKENIZER_SPM;
     enum bitnet_status status = BITNET_OK;

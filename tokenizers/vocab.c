@@ -133,6 +133,33 @@ int32_t vocab_find(const struct vocab *vocab, struct bitnet_str text)
     return (int32_t)vocab->slots[slot].id_plus_1 - 1;
 }
 
+uint32_t vocab_hash(const struct vocab *vocab, struct bitnet_str text)
+{
+    return hash_of(vocab->seed, text);
+}
+
+/* Looks at the first slot of the hash only: most are found there, and the others are found all the
+ * same, later. */
+void vocab_fetch(const struct vocab *vocab, uint32_t hash, enum vocab_step step)
+{
+    const struct vocab_slot *slot = &vocab->slots[hash & (vocab->n_slots - 1)];
+    if (step == VOCAB_FETCH_SLOT) {
+        __builtin_prefetch(slot);
+    } else if (slot->id_plus_1 > 1) {
+        const size_t *begin = &vocab->end[slot->id_plus_1 - 2];
+        if (step == VOCAB_FETCH_END)
+            __builtin_prefetch(begin);
+        else
+            __builtin_prefetch(vocab->text + *begin);
+    }
+}
+
+int32_t vocab_find_hashed(const struct vocab *vocab, struct bitnet_str text, uint32_t hash)
+{
+    if (!vocab->n_slots || text.n > vocab->longest) return -1;
+    return (int32_t)vocab->slots[slot_of(vocab, text, hash)].id_plus_1 - 1;
+}
+
 int32_t vocab_find_token(const struct vocab *vocab, struct bitnet_str text)
 {
     int32_t id = vocab_find(vocab, text);

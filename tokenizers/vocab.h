@@ -46,6 +46,13 @@ enum vocab_added vocab_add(struct vocab *vocab, struct bitnet_str text, enum bit
                            float score, uint32_t *id);
 /* Id of a token or symbol, or -1. */
 int32_t vocab_find(const struct vocab *vocab, struct bitnet_str text);
+/* For many lookups at once: a table of a large vocabulary does not fit into a cache, so each step
+ * of a lookup is asked for while the steps of others are waited for. First the hash of each, then
+ * each step for all of them, then vocab_find_hashed(). */
+uint32_t vocab_hash(const struct vocab *vocab, struct bitnet_str text);
+enum vocab_step { VOCAB_FETCH_SLOT, VOCAB_FETCH_END, VOCAB_FETCH_TEXT };
+void vocab_fetch(const struct vocab *vocab, uint32_t hash, enum vocab_step step);
+int32_t vocab_find_hashed(const struct vocab *vocab, struct bitnet_str text, uint32_t hash);
 /* Id of a token, or -1. */
 int32_t vocab_find_token(const struct vocab *vocab, struct bitnet_str text);
 void vocab_free(struct vocab *vocab);

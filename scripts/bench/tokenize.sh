@@ -14,11 +14,12 @@ trap 'rm -rf "$work"' EXIT
 [ -d "$data" ] || { echo "skipped: $data is not there"; exit 77; }
 
 mkdir -p "$build"
-cmake -S . -B "$build" -DBITNET_TESTS=OFF >"$work/log" && cmake --build "$build" --target bitnet_everything >>"$work/log" ||
+cmake -S . -B "$build" -G Ninja -DBITNET_TESTS=OFF >"$work/log" && cmake --build "$build" --target bitnet_everything >>"$work/log" ||
     { cat "$work/log"; exit 1; }
 cc -std=c11 -D_GNU_SOURCE -O2 -Ibase/include -Igguf/include -Itokenizers/include scripts/bench/tokenize.c \
     "$(find "$build" -name libbitnet.a | head -1)" -o "$work/tokenize" \
-    $(pkg-config --libs libcjson libcrypto libcurl libzstd 2>/dev/null) -lpthread -lm
+    $(for library in libcjson libcrypto libcurl libzstd sentencepiece; do pkg-config --libs "$library" 2>/dev/null; done) \
+    -lstdc++ -lpthread -lm -ldl
 
 "$python" scripts/bench/tokenize_others.py fill "$data" "$work/llama3.json"
 files=("$texts/tinyshakespeare.txt" "$texts/multilingual.txt" "$texts/source-code.txt" "$texts/wagahai-ja.txt")

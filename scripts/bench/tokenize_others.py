@@ -43,7 +43,7 @@ def fill(data, out):
 
 def measure(name, encode, paths):
     for path in paths:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             text = file.read()
         best, n = 0.0, 0
         for _ in range(ROUNDS):

@@ -159,6 +159,14 @@ class Run:
         print(f"{name}: {len(texts) - n_different - n_excused} of {len(texts)} equal{note}", flush=True)
 
 
+def load(path):
+    """A file may ask for at most so many ids; that is no matter of tokenizing."""
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
 def hf_ids(tokenizer):
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
@@ -187,7 +195,7 @@ def check_shared(run, rng, data, folder, corpus):
     for name in sorted(os.listdir(f"{data}/hf")):
         path = f"{data}/hf/{name}/tokenizer.json"
         if os.path.exists(path):
-            run.compare(f"{name}, tokenizers", path, hf_ids(Tokenizer.from_file(path)),
+            run.compare(f"{name}, tokenizers", path, hf_ids(load(path)),
                         make_texts(rng, n, added_texts(path), corpus))
     for name in sorted(os.listdir(f"{data}/spm")) + ["../hf/t5-legal-fr-en/spiece.model"]:
         path = f"{data}/spm/{name}"
@@ -276,7 +284,7 @@ def check_trained_hf(run, rng, folder, lines, corpus):
             continue
         again = f"{folder}/again-{number}.json"
         subprocess.run([run.arguments.batch, path, "export", again], check=True)
-        run.compare(f"trained {name}, exported", path, hf_ids(Tokenizer.from_file(again)), texts)
+        run.compare(f"trained {name}, exported", path, hf_ids(load(again)), texts)
 
 
 def check_trained_spm(run, rng, folder, lines, corpus):
@@ -340,7 +348,7 @@ def check_exports(run, rng, data, folder, corpus):
             continue
         out = f"{folder}/export-{number}.json"
         subprocess.run([run.arguments.batch, path, "export", out], check=True)
-        tokenizer = Tokenizer.from_file(out)
+        tokenizer = load(out)
         scores = scores_of(out)
         is_bert = "bert" in name
         with open(out, encoding="utf-8") as file:
