@@ -180,8 +180,14 @@ enum bitnet_status plan_set_if_ternary(struct bitnet_plan *plan, struct weight *
         weight->scale = verdict.s;
         return BITNET_OK;
     }
-    if (verdict.is_ternary_by_row && bitnet_codec(type)->scales != BITNET_SCALES_TENSOR)
+    bool keeps_one = bitnet_codec(type)->scales == BITNET_SCALES_TENSOR;
+    if (verdict.is_ternary_by_row && (!keeps_one || plan->options.allow_lossy))
         return set_ternary_rows(plan, weight, err);
+    if (verdict.is_ternary_by_row)
+        return bitnet_fail(err, BITNET_INEXACT,
+                           "each row has its own scale (%.9g, and %.9g in row %zu), %s keeps one",
+                           (double)verdict.magnitude, (double)verdict.other, verdict.row,
+                           bitnet_dtype_info(type)->label);
     weight->kind = WEIGHT_MASTERS;
     weight->is_lossy = true;
     if (plan->options.allow_lossy) return BITNET_OK;
@@ -228,6 +234,29 @@ static enum bitnet_status find_given_tile(const struct bitnet_plan *plan,
                        layout->cols);
 }
 
+/* The ternary types whose blocks fit where the one asked for does not. */
+static enum bitnet_status hint_at_types(const struct bitnet_layout *layout,
+                                        struct bitnet_error *err)
+{
+    char names[160];
+    size_t used = 0;
+    names[0] = '\0';
+    for (int t = 0; t < BITNET_DTYPE_COUNT; t++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)t);
+        struct bitnet_layout other = {
+            .type = (enum bitnet_dtype)t, .rows = layout->rows, .cols = layout->cols};
+        bool fits = plan_is_ternary_type(other.type) && codec && codec->encode_trits &&
+                    bitnet_layout_check(&other, NULL) == BITNET_OK;
+        if (fits && used < sizeof names - 16)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "",
+                                     bitnet_dtype_info(other.type)->name);
+    }
+    return bitnet_hint(err, BITNET_UNSUPPORTED,
+                       "types that hold %zu x %zu exactly: %s%sf32 (--tensor-type gives one tensor "
+                       "another type)",
+                       layout->rows, layout->cols, names, used ? ", " : "");
+}
+
 enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_item *item,
                                    struct bitnet_plan_row *row, struct bitnet_error *err)
 {
@@ -237,6 +266,8 @@ enum bitnet_status plan_set_layout(const struct bitnet_plan *plan, struct plan_i
     if (is_tiled) item->layout.tile = plan->options.tile;
     enum bitnet_status status = is_tiled ? find_given_tile(plan, &item->layout, err) : BITNET_OK;
     if (!status) status = bitnet_layout_check(&item->layout, err);
+    if (status == BITNET_UNSUPPORTED && plan_is_ternary_type(row->type))
+        return hint_at_types(&item->layout, err);
     if (status) return status;
     row->tile = item->layout.tile;
     item->codec = bitnet_codec(row->type);

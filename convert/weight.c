@@ -302,6 +302,36 @@ enum bitnet_status weight_join(struct joined_scale *all, const struct joined_sca
     return BITNET_OK;
 }
 
+static void sum_group(const struct weight *weight, const int8_t *trits, size_t first,
+                      struct group g, size_t width, double *sum, uint64_t *n)
+{
+    for (size_t r = g.row; r < g.row_end; r++)
+        for (size_t c = g.col; c < g.col_end; c += width) {
+            const int8_t *at = trits + (r - first) * weight->cols + c;
+            size_t n_cols = g.col_end - c < width ? g.col_end - c : width, n_trits = 0;
+            for (size_t i = 0; i < n_cols; i++) n_trits += at[i] != 0;
+            *sum += (double)n_trits * (double)scale_at(weight, r, c);
+            *n += n_trits;
+        }
+}
+
+void weight_sum_scales(const struct weight *band, const int8_t *trits, size_t row, size_t n_rows,
+                       double *sum, uint64_t *n)
+{
+    struct group all = {row, row + n_rows, 0, band->cols};
+    sum_group(band, trits, row, all, source_width(band), sum, n);
+}
+
+/* Scales that differ, joined as a lossy target allows. */
+static float mean_of_group(const struct weight *weight, const int8_t *trits, size_t first,
+                           struct group g, size_t width)
+{
+    double sum = 0;
+    uint64_t n = 0;
+    sum_group(weight, trits, first, g, width, &sum, &n);
+    return (float)(sum / (double)n); /* they differ, so there are trits */
+}
+
 enum bitnet_status weight_band_scales(const struct weight *band, const int8_t *trits, size_t row,
                                       const struct bitnet_layout *to_band, float *out,
                                       struct bitnet_error *err)
@@ -321,6 +351,9 @@ enum bitnet_status weight_band_scales(const struct weight *band, const int8_t *t
                           (i % per_row + 1) * to_width};
         status = join_group(band, trits, row, g, width, &joined, err);
         out[i] = joined.scale;
+        if (status != BITNET_INEXACT || !band->joins_by_mean) continue;
+        out[i] = mean_of_group(band, trits, row, g, width);
+        status = BITNET_OK;
     }
     return status;
 }

@@ -25,7 +25,11 @@ struct weight {
     enum st_kind dtype; /* of `data`: a float kind, or ST_U8 when packed; unused with a codec */
     struct bitnet_bytes data;
     size_t rows, cols;
-    bool is_lossy;  /* masters that stand for themselves: rounding them changes the model */
+    bool is_lossy; /* masters that stand for themselves: rounding them changes the model */
+    /* Scales that a target cannot keep apart are joined by their mean, each counted as often as it
+     * has nonzero trits: what least squares asks for while the trits stay. Else they are refused.
+     */
+    bool joins_by_mean;
     float shift;    /* added to every number: the checkpoint holds w - 1 */
     size_t n_heads; /* not 0: the rows of each head go from halves to interleaved pairs */
     float inverse;  /* masters: what they are multiplied by before rounding */
@@ -109,6 +113,11 @@ enum bitnet_status weight_join_band(const struct weight *band, const int8_t *tri
 /* Adds those of the rows that follow. */
 enum bitnet_status weight_join(struct joined_scale *all, const struct joined_scale *next,
                                struct bitnet_error *err);
+
+/* Adds the scales of rows row .. row + n_rows - 1 to *sum, each as often as it has nonzero trits,
+ * and how many those are to *n: the joined scale of a lossy target is their mean. */
+void weight_sum_scales(const struct weight *band, const int8_t *trits, size_t row, size_t n_rows,
+                       double *sum, uint64_t *n);
 
 /* The scales that the target keeps for a band of rows: out[scale count of the band]. A target with
  * one scale gets weight->scale, which is the joined one by then. */
