@@ -226,6 +226,14 @@ unsigned bitnet_pool_threads(const struct bitnet_pool *pool)
     return pool ? pool->n_threads : 1;
 }
 
+/* Siblings on one core may spin: a pause leaves the core to the other. */
+static bool all_run_at_once(unsigned n_threads)
+{
+    struct bitnet_cores cores;
+    bitnet_cores_detect(&cores);
+    return n_threads <= cores.n_logical && (!cores.quota || n_threads <= cores.quota);
+}
+
 static enum bitnet_status start_workers(struct bitnet_pool *pool, struct bitnet_error *err)
 {
     for (; pool->n_workers + 1 < pool->n_threads; pool->n_workers++) {
@@ -251,7 +259,7 @@ enum bitnet_status bitnet_pool_new(struct bitnet_pool **result, unsigned n_threa
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->has_job, NULL);
     pthread_cond_init(&pool->is_done, NULL);
-    pool->n_spins = pool->n_threads <= bitnet_cores_usable() ? SPINS : 0;
+    pool->n_spins = all_run_at_once(pool->n_threads) ? SPINS : 0;
     pool->workers = bitnet_alloc(pool->n_threads, sizeof *pool->workers);
     pool->shares = bitnet_alloc_aligned(pool->n_threads * sizeof *pool->shares);
     enum bitnet_status status = BITNET_OK;
