@@ -8,6 +8,7 @@
 #include "bitnet/text.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/random.h>
 
@@ -19,6 +20,9 @@ struct cli {
     struct bitnet_str file_text; /* owned */
     uint64_t n_predict, n_context, n_batch, top_k, repeat_last, seed;
     double temperature, top_p, min_p, repeat_penalty;
+    struct bitnet_args_list bias_texts;
+    struct bitnet_logit_bias biases[64];
+    bool repair_logits;
     bool ignore_eos, with_special, no_prompt;
     bool seed_is_random;
     struct bitnet_tokens tokens;
@@ -40,6 +44,8 @@ static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *do
         {"-b, --batch-size", "N", BITNET_OPTION_U64, &cli->n_batch,
          "prompt tokens evaluated together (default: 256)", 0, 65536},
         {"--temp", "T", BITNET_OPTION_F64, &cli->temperature, "temperature; 0: greedy (default: 0.7)", 0, 0},
+        {"--logit-bias", "ID+BIAS", BITNET_OPTION_LIST, &cli->bias_texts, "add to a token's logit, as in 15043+1 or 15043-inf; may be given again", 0, 0},
+        {"--repair-logits", NULL, BITNET_OPTION_FLAG, &cli->repair_logits, "go on when a model gives NaN or infinity, and say how often (else: an error)", 0, 0},
         {"--top-k", "N", BITNET_OPTION_U64, &cli->top_k, "keep the N best; 0: off (default: 50)", 0, 1u << 24},
         {"--top-p", "P", BITNET_OPTION_F64, &cli->top_p, "keep a share of P; 1: off (default: 0.9)", 0, 0},
         {"--min-p", "P", BITNET_OPTION_F64, &cli->min_p, "drop below P times the best; 0: off (default: 0)", 0, 0},
@@ -140,6 +146,36 @@ static void tell_timings(const struct cli *cli)
             bitnet_pool_threads(cli->session.pool), bitnet_model_kernels(cli->session.model));
 }
 
+/* "15043+1.5", "15043-inf" */
+static enum bitnet_status read_biases(struct cli *cli, struct bitnet_error *err)
+{
+    for (size_t i = 0; i < cli->bias_texts.n; i++) {
+        struct bitnet_str text = bitnet_str_of(cli->bias_texts.at[i]);
+        size_t n = strcspn(text.at, "+-");
+        struct bitnet_str bias = {text.at + n, text.n - n};
+        uint64_t token;
+        double value = -INFINITY;
+        bool ok = bitnet_parse_u64((struct bitnet_str){text.at, n}, &token) && token <= INT32_MAX;
+        if (bias.n && bias.at[0] == '+') bias = (struct bitnet_str){bias.at + 1, bias.n - 1};
+        ok = ok && (bitnet_str_is(bias, "-inf") || bitnet_parse_f64(bias, &value));
+        if (!ok)
+            return bitnet_fail(err, BITNET_USAGE, "--logit-bias wants ID+BIAS or ID-BIAS, not %s",
+                               BITNET_QUOTE(text));
+        cli->biases[i] = (struct bitnet_logit_bias){(int32_t)token, (float)value};
+    }
+    return BITNET_OK;
+}
+
+static void tell_faults(const struct session *s, const struct bitnet_sampler *sampler)
+{
+    const struct bitnet_sampler_faults faults = bitnet_sampler_faults(sampler);
+    if (faults.nan + faults.infinite + faults.degenerate == 0) return;
+    fprintf(stderr,
+            "%s: warning: the model gave %" PRIu64 " NaN and %" PRIu64 " infinite logits; %" PRIu64
+            " tokens had no finite one\n",
+            s->tool, faults.nan, faults.infinite, faults.degenerate);
+}
+
 static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
 {
     const struct session *s = &cli->session;
@@ -157,7 +193,10 @@ static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
         .min_p = (float)cli->min_p,
         .repeat_penalty = (float)cli->repeat_penalty,
         .repeat_last = (uint32_t)cli->repeat_last,
-        .seed = cli->seed};
+        .seed = cli->seed,
+        .biases = cli->biases,
+        .n_biases = cli->bias_texts.n,
+        .repair = cli->repair_logits};
     const struct bitnet_generate_options options = {.n_predict = (size_t)cli->n_predict,
                                                     .ignore_eog = cli->ignore_eos,
                                                     .with_special = cli->with_special,
@@ -170,6 +209,7 @@ static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
     if (!status)
         status = bitnet_generate(context, sampler, cli->tokens.at, cli->tokens.n, &options, NULL,
                                  NULL, &cli->timings, err);
+    if (sampler && cli->repair_logits) tell_faults(s, sampler);
     bitnet_context_free(context);
     bitnet_sampler_free(sampler);
     return status;
@@ -190,7 +230,8 @@ static enum bitnet_status choose_seed(struct cli *cli, struct bitnet_error *err)
 static enum bitnet_status run(struct cli *cli, struct bitnet_error *err)
 {
     struct bitnet_str text;
-    enum bitnet_status status = read_prompt(cli, &text, err);
+    enum bitnet_status status = read_biases(cli, err);
+    if (!status) status = read_prompt(cli, &text, err);
     if (!status) status = session_open(&cli->session, err);
     if (!status) status = tokenize(cli, text, err);
     if (!status) status = choose_seed(cli, err);

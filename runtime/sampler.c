@@ -1,13 +1,16 @@
-/* Logits in, one token id out. The order of filters is that of the door: repetition penalty, top-k,
- * top-p, min-p, temperature, draw; ties always go to the lower id, so equal logits in any memory
- * give equal text. Nothing here allocates after new.
+/* Logits in, one token id out. The order of filters is that of the door: bias, repetition penalty,
+ * top-k, top-p, min-p, temperature, draw; ties always go to the lower id, so equal logits in any
+ * memory give equal text. Nothing here allocates after new.
  *
- * Probabilities are doubles from exp(); the draw is one 53-bit number of a xoshiro256** generator
- * (Blackman and Vigna) seeded through splitmix64. */
+ * Weights are doubles from exp(); the draw is one 53-bit number of a xoshiro256** generator
+ * (Blackman and Vigna) seeded through splitmix64. A vocabulary has 128,000 tokens and decoding a
+ * token takes 20 ms, so passes over all logits are few and plain. */
 #include "bitnet/runtime.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/kernels.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -26,6 +29,8 @@ struct bitnet_sampler {
     int32_t *recent;              /* ring of the last repeat_last tokens */
     size_t n_recent, next_recent;
     uint64_t random[4];
+    struct bitnet_logit_bias *biases; /* [options.n_biases] */
+    struct bitnet_sampler_faults faults;
 };
 
 /* ------------------------------------------------------------------ random numbers */
@@ -95,6 +100,22 @@ static enum bitnet_status check_options(const struct bitnet_sampler_options *o,
     return status;
 }
 
+static enum bitnet_status check_biases(const struct bitnet_sampler_options *o, size_t n_vocab,
+                                       struct bitnet_error *err)
+{
+    for (size_t i = 0; i < o->n_biases; i++) {
+        const struct bitnet_logit_bias *b = &o->biases[i];
+        if (b->token < 0 || (size_t)b->token >= n_vocab)
+            return bitnet_fail(err, BITNET_USAGE,
+                               "a logit bias for token %" PRId32 " of a vocabulary of %zu",
+                               b->token, n_vocab);
+        if (b->bias != b->bias || b->bias > FLT_MAX)
+            return bitnet_fail(err, BITNET_USAGE, "the logit bias of token %" PRId32 " is %g",
+                               b->token, (double)b->bias);
+    }
+    return BITNET_OK;
+}
+
 enum bitnet_status bitnet_sampler_new(struct bitnet_sampler **sampler, size_t n_vocab,
                                       const struct bitnet_sampler_options *options,
                                       struct bitnet_error *err)
@@ -103,6 +124,7 @@ enum bitnet_status bitnet_sampler_new(struct bitnet_sampler **sampler, size_t n_
     enum bitnet_status status = check_options(options, err);
     if (!status && (n_vocab == 0 || n_vocab > INT32_MAX))
         status = bitnet_fail(err, BITNET_USAGE, "a vocabulary of %zu tokens", n_vocab);
+    if (!status) status = check_biases(options, n_vocab, err);
     if (status) return status;
     struct bitnet_sampler *s = bitnet_alloc(1, sizeof *s);
     if (s) {
@@ -110,11 +132,13 @@ enum bitnet_status bitnet_sampler_new(struct bitnet_sampler **sampler, size_t n_
         s->candidates = bitnet_alloc(n_vocab, sizeof *s->candidates);
         s->logits = bitnet_alloc(n_vocab, sizeof *s->logits);
         s->recent = bitnet_alloc((size_t)options->repeat_last + 1, sizeof *s->recent);
+        s->biases = bitnet_alloc(options->n_biases + 1, sizeof *s->biases);
     }
-    if (!s || !s->candidates || !s->logits || !s->recent) {
+    if (!s || !s->candidates || !s->logits || !s->recent || !s->biases) {
         bitnet_sampler_free(s);
         return bitnet_fail(err, BITNET_MEMORY, "no memory for a sampler of %zu tokens", n_vocab);
     }
+    for (size_t i = 0; i < options->n_biases; i++) s->biases[i] = options->biases[i];
     uint64_t state = options->seed;
     for (int i = 0; i < 4; i++) s->random[i] = splitmix(&state);
     *sampler = s;
@@ -127,6 +151,7 @@ void bitnet_sampler_free(struct bitnet_sampler *sampler)
     bitnet_free(sampler->candidates);
     bitnet_free(sampler->logits);
     bitnet_free(sampler->recent);
+    bitnet_free(sampler->biases);
     bitnet_free(sampler);
 }
 
@@ -141,41 +166,103 @@ void bitnet_sampler_accept(struct bitnet_sampler *s, int32_t token)
 
 /* ------------------------------------------------------------------ filters */
 
-static enum bitnet_status check_logits(const float *logits, size_t n, struct bitnet_error *err)
+#define LANES 16u
+
+/* The largest logit, and whether each is a number below +infinity; in lanes that a compiler can
+ * keep in registers. */
+static float scan_logits(const float *logits, size_t n, bool *is_sound)
 {
-    size_t n_nan = 0, n_finite = 0, n_high = 0;
-    for (size_t i = 0; i < n; i++) {
-        n_nan += logits[i] != logits[i];
-        n_high += logits[i] > 3.402823466e38f;
-        n_finite += fabsf(logits[i]) <= 3.402823466e38f;
+    float top[LANES];
+    uint32_t bad[LANES] = {0}, any_bad = 0;
+    size_t i = 0;
+    for (size_t k = 0; k < LANES; k++) top[k] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++) {
+            float x = logits[i + k];
+            top[k] = x > top[k] ? x : top[k];
+            bad[k] |= (uint32_t) !(x <= FLT_MAX);
+        }
+    for (; i < n; i++) {
+        top[0] = logits[i] > top[0] ? logits[i] : top[0];
+        any_bad |= (uint32_t) !(logits[i] <= FLT_MAX);
     }
-    if (n_nan) return bitnet_fail(err, BITNET_FORMAT, "%zu of %zu logits are NaN", n_nan, n);
-    if (n_high) return bitnet_fail(err, BITNET_FORMAT, "%zu of %zu logits are infinite", n_high, n);
-    if (!n_finite) return bitnet_fail(err, BITNET_FORMAT, "none of %zu logits is finite", n);
+    for (size_t k = 0; k < LANES; k++) {
+        any_bad |= bad[k];
+        top[0] = top[k] > top[0] ? top[k] : top[0];
+    }
+    *is_sound = !any_bad;
+    return top[0];
+}
+
+/* What the scan found, in words; or, when repair was asked for, a mended copy. */
+static enum bitnet_status mend(struct bitnet_sampler *s, const float **logits, float *top,
+                               struct bitnet_error *err)
+{
+    size_t n = s->n_vocab, n_nan = 0, n_high = 0;
+    bool is_sound;
+    for (size_t i = 0; i < n; i++) {
+        n_nan += (*logits)[i] != (*logits)[i];
+        n_high += (*logits)[i] > FLT_MAX;
+    }
+    s->faults.nan += n_nan;
+    s->faults.infinite += n_high;
+    s->faults.degenerate += *top == -INFINITY;
+    if (!s->options.repair) {
+        if (n_nan) return bitnet_fail(err, BITNET_FORMAT, "%zu of %zu logits are NaN", n_nan, n);
+        if (n_high)
+            return bitnet_fail(err, BITNET_FORMAT, "%zu of %zu logits are infinite", n_high, n);
+        return bitnet_fail(err, BITNET_FORMAT, "none of %zu logits is finite", n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        float x = (*logits)[i];
+        s->logits[i] = x != x ? -INFINITY : x > FLT_MAX ? FLT_MAX : x;
+    }
+    *logits = s->logits;
+    *top = scan_logits(s->logits, n, &is_sound);
     return BITNET_OK;
 }
 
-/* Each recent token once: a positive logit is divided, another multiplied (Keskar et al., CTRL). */
+/* A copy that may be changed, once. */
+static float *copy_of(struct bitnet_sampler *s, const float *logits)
+{
+    if (logits != s->logits) memcpy(s->logits, logits, s->n_vocab * sizeof *logits);
+    return s->logits;
+}
+
+/* A bias counts even where a token is named twice. */
+static const float *add_biases(struct bitnet_sampler *s, const float *logits)
+{
+    if (s->options.n_biases == 0) return logits;
+    float *changed = copy_of(s, logits);
+    for (size_t i = 0; i < s->options.n_biases; i++)
+        changed[s->biases[i].token] += s->biases[i].bias;
+    return changed;
+}
+
+/* Each recent token once: a positive logit is divided, another multiplied (Keskar et al., CTRL).
+ * The candidates, not in use yet, remember who had it. */
 static const float *penalise(struct bitnet_sampler *s, const float *logits)
 {
     float penalty = s->options.repeat_penalty;
     if (penalty == 1 || s->n_recent == 0) return logits;
-    memcpy(s->logits, logits, s->n_vocab * sizeof *logits);
-    for (size_t i = 0; i < s->n_recent; i++) {
-        int32_t id = s->recent[i];
-        if (id < 0 || (size_t)id >= s->n_vocab) continue;
-        float logit = logits[id]; /* from the original: twice in the window is penalised once */
-        s->logits[id] = logit > 0 ? logit / penalty : logit * penalty;
-    }
-    return s->logits;
+    float *changed = copy_of(s, logits);
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < s->n_recent; i++) {
+            int32_t id = s->recent[i];
+            if (id < 0 || (size_t)id >= s->n_vocab) continue;
+            if (pass && !s->candidates[id].id)
+                changed[id] = changed[id] > 0 ? changed[id] / penalty : changed[id] * penalty;
+            s->candidates[id].id = pass;
+        }
+    return changed;
 }
 
-static int32_t largest(const float *logits, size_t n)
+/* Where `top` stands first. */
+static int32_t find_first(const float *logits, float top)
 {
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return (int32_t)best;
+    size_t i = 0;
+    while (logits[i] != top) i++;
+    return (int32_t)i;
 }
 
 static bool ranks_before(const struct candidate *a, const struct candidate *b)
@@ -204,8 +291,8 @@ static size_t select_best(struct candidate *kept, const float *logits, size_t n,
 {
     size_t n_kept = 0;
     for (size_t i = 0; i < n; i++) {
+        if (!(logits[i] >= floor)) continue;
         struct candidate c = {.logit = logits[i], .id = (int32_t)i};
-        if (!(c.logit >= floor)) continue;
         if (n_kept < k) {
             kept[n_kept++] = c;
             if (n_kept == k)
@@ -213,6 +300,7 @@ static size_t select_best(struct candidate *kept, const float *logits, size_t n,
         } else if (ranks_before(&c, &kept[0])) {
             kept[0] = c;
             sift_down(kept, k, 0);
+            floor = fmaxf(floor, kept[0].logit);
         }
     }
     if (n_kept < k)
@@ -226,25 +314,35 @@ static size_t select_best(struct candidate *kept, const float *logits, size_t n,
     return n_kept;
 }
 
-/* Without top-k nearly all candidates are dust that top-p or min-p will drop. A logit whose weight
- * is below (1 - p) / n of the sum cannot be in the smallest set that reaches p: all such together
- * have less than 1 - p. Selecting above that floor is exact and spares the sort. */
-static float dust_floor(const struct bitnet_sampler *s, double sum, float top)
+static double weight_of(float logit, float top)
 {
-    const struct bitnet_sampler_options *o = &s->options;
-    double floor = -INFINITY;
-    if (o->top_k) return -INFINITY;
-    if (o->top_p > 0 && o->top_p < 1)
-        floor = log((1.0 - (double)o->top_p) * sum / (double)s->n_vocab);
-    if (o->min_p > 0) floor = fmax(floor, log((double)o->min_p));
-    return nextafterf((float)((double)top + floor), -INFINITY);
+    return exp((double)logit - (double)top);
 }
 
-static double sum_of_weights(const float *logits, size_t n, float top)
+#define BUCKETS  512
+#define PER_UNIT 16.0f /* buckets of 1/16 below the largest logit; the last takes the rest */
+#define MARGIN   2     /* for rounding, where a logit falls between two buckets */
+
+/* Without top-k nearly all candidates are dust that top-p or min-p will drop. Weights are summed by
+ * how far their logits lie below the largest; as soon as those so far reach p, nothing below can
+ * be in the smallest set that does. Selecting above that floor is exact and spares the sort. */
+static float dust_floor(const struct bitnet_sampler *s, const float *logits, float top, double *sum)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)top);
-    return sum;
+    const struct bitnet_sampler_options *o = &s->options;
+    double buckets[BUCKETS] = {0}, reached = 0;
+    float floor = o->min_p > 0 ? top + logf(o->min_p) - 1e-3f : -INFINITY;
+    *sum = 0;
+    if (!(o->top_p < 1)) return floor;
+    for (size_t i = 0; i < s->n_vocab; i++) {
+        float below = (top - logits[i]) * PER_UNIT;
+        double weight = weight_of(logits[i], top);
+        buckets[below < BUCKETS - 1 ? (size_t)below : BUCKETS - 1] += weight;
+        *sum += weight;
+    }
+    size_t b = 0;
+    while (b < BUCKETS && reached < (double)o->top_p * *sum) reached += buckets[b++];
+    if (b + MARGIN >= BUCKETS) return floor;
+    return fmaxf(floor, top - (float)(b + MARGIN) / PER_UNIT);
 }
 
 /* The first candidates that together have a share of at least p; at least one. */
@@ -288,11 +386,12 @@ static size_t filter(struct bitnet_sampler *s, const float *logits, float top)
 {
     const struct bitnet_sampler_options *o = &s->options;
     struct candidate *kept = s->candidates;
-    double sum = o->top_k ? 0 : sum_of_weights(logits, s->n_vocab, top);
+    double sum = 0;
+    float floor = o->top_k ? -INFINITY : dust_floor(s, logits, top, &sum);
     size_t k = o->top_k && o->top_k < s->n_vocab ? o->top_k : s->n_vocab;
-    size_t n = select_best(kept, logits, s->n_vocab, k, dust_floor(s, sum, top));
+    size_t n = select_best(kept, logits, s->n_vocab, k, floor);
     for (size_t i = 0; i < n; i++) {
-        kept[i].weight = exp((double)kept[i].logit - (double)top);
+        kept[i].weight = weight_of(kept[i].logit, top);
         if (o->top_k) sum += kept[i].weight;
     }
     if (o->top_p < 1) n = cut_top_p(kept, n, (double)o->top_p, sum);
@@ -312,14 +411,52 @@ enum bitnet_status bitnet_sample(struct bitnet_sampler *s, const float *logits, 
                                  struct bitnet_error *err)
 {
     const struct bitnet_sampler_options *o = &s->options;
-    enum bitnet_status status = check_logits(logits, s->n_vocab, err);
-    if (status) return status;
-    logits = penalise(s, logits);
-    *token = largest(logits, s->n_vocab);
-    if (o->temperature == 0 || o->top_k == 1) return BITNET_OK;
-    float top = logits[*token];
+    bool is_sound;
+    float top = scan_logits(logits, s->n_vocab, &is_sound);
+    if (!is_sound || top == -INFINITY) {
+        enum bitnet_status status = mend(s, &logits, &top, err);
+        if (status) return status;
+    }
+    const float *changed = penalise(s, add_biases(s, logits));
+    if (changed != logits || o->n_biases) top = scan_logits(changed, s->n_vocab, &is_sound);
+    *token = find_first(changed, top);
+    if (o->temperature == 0 || o->top_k == 1 || top == -INFINITY) return BITNET_OK;
     bool is_filtered = o->top_k || o->top_p < 1 || o->min_p > 0;
-    size_t n = is_filtered ? filter(s, logits, top) : take_all(s, logits);
+    size_t n = is_filtered ? filter(s, changed, top) : take_all(s, changed);
     *token = draw(s, n, top);
+    return BITNET_OK;
+}
+
+struct bitnet_sampler_faults bitnet_sampler_faults(const struct bitnet_sampler *sampler)
+{
+    return sampler->faults;
+}
+
+/* ------------------------------------------------------------------ the parts by themselves */
+
+void bitnet_softmax(const float *logits, size_t n, float *probabilities)
+{
+    bool is_sound;
+    float top = scan_logits(logits, n, &is_sound);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        probabilities[i] = bitnet_expf(logits[i] - top);
+        sum += (double)probabilities[i];
+    }
+    for (size_t i = 0; i < n; i++) probabilities[i] = (float)((double)probabilities[i] / sum);
+}
+
+enum bitnet_status bitnet_argmax(const float *logits, size_t n, int32_t *token,
+                                 struct bitnet_error *err)
+{
+    bool is_found = false;
+    size_t best = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (logits[i] != logits[i] || (is_found && !(logits[i] > logits[best]))) continue;
+        best = i;
+        is_found = true;
+    }
+    if (!is_found) return bitnet_fail(err, BITNET_FORMAT, "none of %zu logits is a number", n);
+    *token = (int32_t)best;
     return BITNET_OK;
 }

@@ -54,6 +54,11 @@ if [ -w /dev/full ]; then
     [ $? -eq 7 ] || fail "a full disk behind standard output was not noticed"
 fi
 
+expect 2 "logit-bias" "$bitnet" cli -m "$dir/model.gguf" -p a --logit-bias 5
+expect 2 "logit-bias" "$bitnet" cli -m "$dir/model.gguf" -p a --logit-bias x+1
+expect 2 "token 1000 of a vocabulary of 1000" "$bitnet" cli -m "$dir/model.gguf" -p a --logit-bias 1000+1
+[ "$("$bitnet" cli -q -m "$dir/model.gguf" -p a -n 3 --temp 0 --logit-bias 700+1000)" = "a[700][700][700]" ] || fail "--logit-bias"
+
 # the same text in every way
 text() { "$bitnet" cli -q -m "$1" -p "Once upon a time" -n 24 --ignore-eos "${@:2}" 2>&1; }
 want=$(text "$dir/model.gguf" --temp 0 -t 1 --cpu scalar)

@@ -361,6 +361,150 @@ TEST(infinite_logits_are_reported_and_minus_infinity_is_never_drawn)
     bitnet_sampler_free(s);
 }
 
+TEST(repair_goes_on_and_counts)
+{
+    static const size_t places[] = {0, VOCAB / 2, VOCAB - 1};
+    struct bitnet_sampler_options o = plain();
+    o.repair = true;
+    struct bitnet_sampler *s = make(VOCAB, o);
+    float logits[VOCAB];
+    for (size_t i = 0; i < COUNT(places); i++) {
+        make_logits(0, logits);
+        logits[places[i]] = NAN;
+        for (int k = 0; k < 200; k++) {
+            int32_t token = sample(s, logits);
+            assert_true(token >= 0 && token < VOCAB && (size_t)token != places[i]);
+        }
+    }
+    assert_int_equal(bitnet_sampler_faults(s).nan, 600);
+    make_logits(1, logits);
+    logits[7] = INFINITY; /* as large as can be: nothing else has weight */
+    assert_int_equal(sample(s, logits), 7);
+    assert_int_equal(bitnet_sampler_faults(s).infinite, 1);
+    for (int i = 0; i < VOCAB; i++) logits[i] = i % 2 ? NAN : -INFINITY;
+    assert_int_equal(sample(s, logits), 0);
+    assert_int_equal(bitnet_sampler_faults(s).degenerate, 1);
+    assert_true(logits[0] == -INFINITY && logits[1] != logits[1]); /* the caller's stay */
+    bitnet_sampler_free(s);
+}
+
+TEST(biases_come_before_everything_else)
+{
+    const struct bitnet_logit_bias biases[] = {{3, -INFINITY}, {17, 10}, {20, 1}, {20, 1}};
+    struct bitnet_sampler_options o = plain();
+    size_t counts[VOCAB];
+    float logits[VOCAB], biased[VOCAB];
+    make_logits(1, logits);
+    o.biases = biases;
+    o.n_biases = COUNT(biases);
+    o.temperature = 0;
+    struct bitnet_sampler *s = make(VOCAB, o);
+    assert_int_equal(sample(s, logits), 17);
+    bitnet_sampler_free(s);
+    o.temperature = 1;
+    o.n_biases = 1;
+    draw_many(logits, VOCAB, o, 2000, counts);
+    assert_int_equal(counts[3], 0);
+    /* Draws with biases are draws of the biased logits. */
+    o.biases = biases + 2;
+    o.n_biases = 2;
+    memcpy(biased, logits, sizeof biased);
+    biased[20] += 2;
+    draw_many(logits, VOCAB, o, 500, counts);
+    size_t again[VOCAB];
+    draw_many(biased, VOCAB, plain(), 500, again);
+    assert_memory_equal(counts, again, sizeof counts);
+    /* The penalty works on what the bias left. */
+    o.repeat_penalty = 2;
+    o.temperature = 0;
+    s = make(VOCAB, o);
+    bitnet_sampler_accept(s, 20);
+    bitnet_sampler_accept(s, 20);
+    for (int i = 0; i < VOCAB; i++) logits[i] = 0;
+    logits[20] = 1;
+    logits[5] = 1.4f; /* (1 + 2) / 2 is more */
+    assert_int_equal(sample(s, logits), 20);
+    logits[5] = 1.6f;
+    assert_int_equal(sample(s, logits), 5);
+    bitnet_sampler_free(s);
+}
+
+TEST(a_bias_for_no_token_or_of_no_size_is_refused)
+{
+    static const struct bitnet_logit_bias wrong[] = {{VOCAB, 1}, {-1, 1}, {0, NAN}, {0, INFINITY}};
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        struct bitnet_sampler_options o = plain();
+        struct bitnet_sampler *s;
+        struct bitnet_error err;
+        o.biases = &wrong[i];
+        o.n_biases = 1;
+        assert_int_equal(bitnet_sampler_new(&s, VOCAB, &o, &err), BITNET_USAGE);
+        assert_text_has(err.text, "bias");
+    }
+}
+
+/* Every choice of filters on a large vocabulary, against sorting all of it. */
+static int compare_weights(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x < y) - (x > y);
+}
+
+TEST(top_p_of_a_large_vocabulary_is_that_of_a_full_sort)
+{
+    enum { LARGE = 20000 };
+    static const float top_ps[] = {0.01f, 0.3f, 0.5f, 0.9f, 0.99f, 0.9999f};
+    static float logits[LARGE];
+    static double sorted[LARGE];
+    for (int spread = 0; spread < 4; spread++) {
+        uint64_t random = 9;
+        double sum = 0;
+        for (int i = 0; i < LARGE; i++) {
+            logits[i] = (float)((tiny_uniform(&random) + tiny_uniform(&random)) * 8 * spread);
+            sorted[i] = exp((double)logits[i]);
+            sum += sorted[i];
+        }
+        qsort(sorted, LARGE, sizeof *sorted, compare_weights);
+        for (size_t p = 0; p < COUNT(top_ps); p++) {
+            double reached = 0, least = 0;
+            for (int i = 0; i < LARGE && reached < (double)top_ps[p] * sum; i++)
+                reached += least = sorted[i];
+            struct bitnet_sampler_options o = plain();
+            o.top_p = top_ps[p];
+            struct bitnet_sampler *s = make(LARGE, o);
+            for (int i = 0; i < 50; i++)
+                assert_true(exp((double)logits[sample(s, logits)]) >= least * (1 - 1e-5));
+            bitnet_sampler_free(s);
+        }
+    }
+}
+
+TEST(softmax_and_argmax_are_as_defined)
+{
+    float logits[VOCAB], p[VOCAB];
+    int32_t token = -1;
+    struct bitnet_error err;
+    for (int kind = 0; kind < 5; kind++) {
+        double sum = 0, top = -INFINITY;
+        make_logits(kind, logits);
+        for (int i = 0; i < VOCAB; i++) top = fmax(top, (double)logits[i]);
+        for (int i = 0; i < VOCAB; i++) sum += exp((double)logits[i] - top);
+        bitnet_softmax(logits, VOCAB, p);
+        for (int i = 0; i < VOCAB; i++)
+            assert_float_equal(p[i], exp((double)logits[i] - top) / sum, 1e-7);
+        assert_int_equal(bitnet_argmax(logits, VOCAB, &token, &err), BITNET_OK);
+        assert_true((double)logits[token] == top);
+        for (int i = 0; i < token; i++) assert_true((double)logits[i] < top);
+    }
+    for (int i = 0; i < VOCAB; i++) logits[i] = NAN;
+    assert_int_equal(bitnet_argmax(logits, VOCAB, &token, &err), BITNET_FORMAT);
+    assert_text_has(err.text, "none of 40");
+    assert_int_equal(bitnet_argmax(logits, 0, &token, &err), BITNET_FORMAT);
+    logits[9] = -INFINITY;
+    assert_int_equal(bitnet_argmax(logits, VOCAB, &token, &err), BITNET_OK);
+    assert_int_equal(token, 9);
+}
+
 TEST(options_out_of_range_are_named)
 {
     struct {
@@ -389,7 +533,7 @@ TEST(a_failing_allocation_leaves_nothing)
 {
     long live = bitnet_alloc_live();
     struct bitnet_sampler_options o = plain();
-    for (long n = 0; n < 4; n++) {
+    for (long n = 0; n < 5; n++) {
         struct bitnet_sampler *s;
         bitnet_alloc_fail_at(n);
         assert_int_equal(bitnet_sampler_new(&s, VOCAB, &o, NULL), BITNET_MEMORY);
@@ -415,6 +559,11 @@ int main(void)
         cmocka_unit_test(the_defaults_are_those_of_the_manual),
         cmocka_unit_test(nan_is_reported_wherever_it_is),
         cmocka_unit_test(infinite_logits_are_reported_and_minus_infinity_is_never_drawn),
+        cmocka_unit_test(repair_goes_on_and_counts),
+        cmocka_unit_test(biases_come_before_everything_else),
+        cmocka_unit_test(a_bias_for_no_token_or_of_no_size_is_refused),
+        cmocka_unit_test(top_p_of_a_large_vocabulary_is_that_of_a_full_sort),
+        cmocka_unit_test(softmax_and_argmax_are_as_defined),
         cmocka_unit_test(options_out_of_range_are_named),
         cmocka_unit_test(a_failing_allocation_leaves_nothing),
     };

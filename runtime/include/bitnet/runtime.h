@@ -120,6 +120,11 @@ const float *bitnet_logits(const struct bitnet_context *context, size_t i);
 
 /* ------------------------------------------------------------------ sampling */
 
+struct bitnet_logit_bias {
+    int32_t token;
+    float bias;
+};
+
 struct bitnet_sampler_options { /* start from bitnet_sampler_defaults() */
     float temperature;          /* 0: greedy */
     uint32_t top_k;             /* 0: off */
@@ -128,6 +133,12 @@ struct bitnet_sampler_options { /* start from bitnet_sampler_defaults() */
     float repeat_penalty;       /* 1: off */
     uint32_t repeat_last;       /* window of the penalty in tokens */
     uint64_t seed;
+    /* Added to the logits before all else; copied. -INFINITY: never that token. */
+    const struct bitnet_logit_bias *biases;
+    size_t n_biases;
+    /* Go on with damaged logits: NaN counts as -infinity, +infinity as the largest float, and with
+     * nothing finite left token 0 comes out. bitnet_sampler_faults() tells how often. */
+    bool repair;
 };
 struct bitnet_sampler_options bitnet_sampler_defaults(void);
 
@@ -137,13 +148,26 @@ enum bitnet_status bitnet_sampler_new(struct bitnet_sampler **sampler, size_t n_
                                       const struct bitnet_sampler_options *options,
                                       struct bitnet_error *err);
 void bitnet_sampler_free(struct bitnet_sampler *sampler);
-/* Order: repetition penalty, top-k, top-p, min-p, temperature, draw. Ties go to the lower id.
+/* Order: bias, repetition penalty, top-k, top-p, min-p, temperature, draw. Ties go to the lower id.
  * Logits are not changed. FORMAT when a logit is NaN or none is finite ("42 of 2048 logits are
- * NaN"): a broken model is reported, never sampled from. */
+ * NaN"): a broken model is reported and, unless `repair` was asked for, never sampled from. */
 enum bitnet_status bitnet_sample(struct bitnet_sampler *sampler, const float *logits,
                                  int32_t *token, struct bitnet_error *err);
 /* Tells the sampler that this token is now part of the text (prompt tokens too). */
 void bitnet_sampler_accept(struct bitnet_sampler *sampler, int32_t token);
+
+/* What was damaged in the logits of all calls so far. */
+struct bitnet_sampler_faults {
+    uint64_t nan, infinite; /* logits */
+    uint64_t degenerate;    /* calls that found nothing finite */
+};
+struct bitnet_sampler_faults bitnet_sampler_faults(const struct bitnet_sampler *sampler);
+
+/* exp(logit) / sum, with the largest subtracted first and the sum in double. */
+void bitnet_softmax(const float *logits, size_t n, float *probabilities);
+/* The largest logit's id, the lowest of equals. FORMAT when all are NaN or n is 0. */
+enum bitnet_status bitnet_argmax(const float *logits, size_t n, int32_t *token,
+                                 struct bitnet_error *err);
 
 /* ------------------------------------------------------------------ generating */
 
