@@ -10,8 +10,6 @@
 #include "bitnet/file.h"
 #include "bitnet/text.h"
 
-#include <stdio.h> /* snprintf */
-
 #define INI_BYTES_MAX (1u << 20)
 #define SHAPES_MAX    4096
 #define NUMBER_MAX    (UINT64_C(1) << 31)
@@ -152,28 +150,7 @@ bool tiles_find(const struct tiles *tiles, enum bitnet_dtype type, size_t rows, 
 
 void tile_key(char key[TILE_KEY_BYTES], const struct bitnet_layout *layout, const char *field)
 {
-    snprintf(key, TILE_KEY_BYTES, "bitnet.tl.%zux%zu.%s", layout->rows, layout->cols, field);
-}
-
-static enum bitnet_status read_keys(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
-                                    struct bitnet_error *err)
-{
-    struct bitnet_tile *tile = &layout->tile;
-    const struct {
-        const char *field;
-        uint32_t *number;
-    } fields[] = {{"bm", &tile->rows}, {"bk", &tile->cols}, {"bmm", &tile->sub_rows}};
-    uint64_t value = 1; /* version of the keys: docs/metadata.md */
-    enum bitnet_status status =
-        bitnet_gguf_u64(gguf, "bitnet.tl.version", 1, 1, BITNET_GGUF_OPTIONAL, &value, err);
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0] && !status; i++) {
-        char key[TILE_KEY_BYTES];
-        value = 0;
-        tile_key(key, layout, fields[i].field);
-        status = bitnet_gguf_u64(gguf, key, 1, 65536, BITNET_GGUF_OPTIONAL, &value, err);
-        *fields[i].number = (uint32_t)value;
-    }
-    return status;
+    bitnet_tile_key(key, layout->rows, layout->cols, field);
 }
 
 enum bitnet_status tile_find(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
@@ -181,12 +158,10 @@ enum bitnet_status tile_find(struct bitnet_layout *layout, const struct bitnet_g
 {
     struct bitnet_tile *tile = &layout->tile;
     if (layout->type != BITNET_DTYPE_tl1 && layout->type != BITNET_DTYPE_tl2) return BITNET_OK;
-    enum bitnet_status status = read_keys(layout, gguf, err);
-    if (status || (tile->rows && tile->cols && tile->sub_rows)) return status;
-    if (tile->rows || tile->cols || tile->sub_rows)
-        return bitnet_fail(err, BITNET_FORMAT,
-                           "the keys bitnet.tl.%zux%zu.bm, .bk and .bmm are not all there",
-                           layout->rows, layout->cols);
+    struct bitnet_tile_keys keys;
+    enum bitnet_status status = bitnet_tile_keys_read(&keys, gguf, layout->rows, layout->cols, err);
+    *tile = (struct bitnet_tile){.rows = keys.bm, .cols = keys.bk, .sub_rows = keys.bmm};
+    if (status || keys.bm) return status;
     if (given && tiles_find(given, layout->type, layout->rows, layout->cols, tile))
         return BITNET_OK;
     if (bitnet_tile_known(layout->type, layout->rows, layout->cols, tile)) return BITNET_OK;

@@ -5,6 +5,7 @@
 
 #include "bitnet/gguf.h"
 #include "bitnet/quant.h"
+#include "bitnet/tile_keys.h"
 
 /* What a kernel_config.ini lists. {0} lists nothing. */
 struct tiles {
@@ -28,7 +29,7 @@ bool tiles_find(const struct tiles *tiles, enum bitnet_dtype type, size_t rows, 
                 struct bitnet_tile *tile);
 
 /* "bitnet.tl.<rows>x<cols>.<field>" into key[96]. */
-#define TILE_KEY_BYTES 96
+#define TILE_KEY_BYTES BITNET_TILE_KEY_BYTES
 void tile_key(char key[TILE_KEY_BYTES], const struct bitnet_layout *layout, const char *field);
 /* The tile of a TL1 or TL2 tensor of a file: from its keys, then from `given` (may be NULL), then
  * from the table of published ones, else UNSUPPORTED. Leaves the layouts of other types alone. */

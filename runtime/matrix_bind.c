@@ -13,51 +13,28 @@
 
 #include "bitnet/alloc.h"
 #include "bitnet/text.h"
+#include "bitnet/tile_keys.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#define TILE_MAX 1048576u
 /* Rows that pass through together: a multiple of every panel and, times any width, of every
  * group of codes. */
 #define SLICE_ROWS MATRIX_SLICE_ROWS
 
 /* ------------------------------------------------------------------ layout */
 
-/* One number of a tile: bitnet.tl.<rows>x<cols>.<what>. */
-static enum bitnet_status tile_number(const struct bitnet_gguf *gguf,
-                                      const struct bitnet_layout *layout, const char *what,
-                                      uint32_t *value, struct bitnet_error *err)
-{
-    char key[96];
-    uint64_t number = 0;
-    snprintf(key, sizeof key, "bitnet.tl.%zux%zu.%s", layout->rows, layout->cols, what);
-    enum bitnet_status status =
-        bitnet_gguf_u64(gguf, key, 1, TILE_MAX, BITNET_GGUF_OPTIONAL, &number, err);
-    *value = (uint32_t)number;
-    return status;
-}
-
 /* The file's own word, then the published tables, then an error: a guess would be noise. */
 static enum bitnet_status find_tile(struct bitnet_layout *layout, const struct bitnet_gguf *gguf,
                                     struct bitnet_error *err)
 {
     struct bitnet_tile *tile = &layout->tile;
-    uint64_t version; /* of these keys: another one may mean something else */
-    enum bitnet_status status =
-        bitnet_gguf_u64(gguf, "bitnet.tl.version", 1, 1, BITNET_GGUF_OPTIONAL, &version, err);
-    if (!status) status = tile_number(gguf, layout, "bm", &tile->rows, err);
-    if (!status) status = tile_number(gguf, layout, "bk", &tile->cols, err);
-    if (!status) status = tile_number(gguf, layout, "bmm", &tile->sub_rows, err);
-    if (status) return status;
-    if (tile->rows && tile->cols && tile->sub_rows) return BITNET_OK;
-    if (tile->rows || tile->cols || tile->sub_rows)
-        return bitnet_fail(err, BITNET_FORMAT,
-                           "the keys bitnet.tl.%zux%zu.bm, .bk and .bmm are not all there",
-                           layout->rows, layout->cols);
+    struct bitnet_tile_keys keys;
+    enum bitnet_status status = bitnet_tile_keys_read(&keys, gguf, layout->rows, layout->cols, err);
+    *tile = (struct bitnet_tile){.rows = keys.bm, .cols = keys.bk, .sub_rows = keys.bmm};
+    if (status || keys.bm) return status;
     if (bitnet_tile_known(layout->type, layout->rows, layout->cols, tile)) return BITNET_OK;
     bitnet_fail(err, BITNET_UNSUPPORTED, "the tile of %s for shape %zu x %zu is not known",
                 bitnet_dtype_info(layout->type)->label, layout->rows, layout->cols);
