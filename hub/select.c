@@ -115,9 +115,15 @@ static bool is_companion(struct bitnet_str path)
                                            "merges.txt",
                                            "chat_template.jinja",
                                            "chat_template.json",
+                                           "modules.json",
                                            "LICENSE*",
                                            "README.md"};
-    if (memchr(path.at, '/', path.n)) return false;
+    const char *slash = memchr(path.at, '/', path.n);
+    /* an embedding model's folder for pooling, which modules.json names */
+    if (slash)
+        return bitnet_str_is((struct bitnet_str){slash, path.n - (size_t)(slash - path.at)},
+                             "/config.json") &&
+               match(BITNET_STR("*_Pooling/config.json"), path);
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
         if (match(bitnet_str_of(patterns[i]), path)) return true;
     return false;

@@ -282,15 +282,32 @@ static enum bitnet_status put_merges(const struct bitnet_tokenizer *tokenizer,
 
 /* ------------------------------------------------------------------ ids, flags, templates */
 
+/* The token that ends a text. In GGUF one id is both what a reader appends and what ends
+ * generation; where the source appends another than it names (an embedding model's end of text,
+ * beside a chat model's end of turn), the appended one is it, as microsoft/BitNet's converter has
+ * it too, and the other becomes the end of a turn. */
+static bool ends_texts(const struct bitnet_tokenizer *tokenizer)
+{
+    bool is_added =
+        tokenizer->add_eos_is_given ? tokenizer->add_eos_token : tokenizer->special.add_eos;
+    return is_added && tokenizer->hf && tokenizer->hf->after.n == 1;
+}
+
+static int32_t final_token(const struct bitnet_tokenizer *tokenizer)
+{
+    return ends_texts(tokenizer) ? (int32_t)tokenizer->hf->after.at[0] : tokenizer->special.eos;
+}
+
 static void put_ids(const struct bitnet_tokenizer *tokenizer, struct bitnet_gguf_writer *writer)
 {
     const struct bitnet_special_tokens *special = &tokenizer->special;
+    const int32_t eos = final_token(tokenizer);
     const struct {
         const char *key; /* NULL: the converter has none */
         int32_t id;
     } ids[] = {
         {"tokenizer.ggml.bos_token_id", special->bos},
-        {"tokenizer.ggml.eos_token_id", special->eos},
+        {"tokenizer.ggml.eos_token_id", eos},
         {"tokenizer.ggml.unknown_token_id", special->unk},
         {"tokenizer.ggml.seperator_token_id", special->sep}, /* spelt so */
         {"tokenizer.ggml.padding_token_id", special->pad},
@@ -298,13 +315,19 @@ static void put_ids(const struct bitnet_tokenizer *tokenizer, struct bitnet_gguf
         {"tokenizer.ggml.mask_token_id", tokenizer->mask},
     };
     size_t n = tokenizer->n_ids ? tokenizer->n_ids : sizeof ids / sizeof ids[0];
+    bool has_eos = false;
     for (size_t i = 0; i < n; i++) {
         size_t which = tokenizer->n_ids ? tokenizer->id_order[i] : i;
+        has_eos = has_eos || which == 1;
         if (ids[which].key && ids[which].id >= 0)
             bitnet_gguf_put_u32(writer, ids[which].key, (uint32_t)ids[which].id);
     }
+    if (!has_eos && ends_texts(tokenizer) && eos >= 0)
+        bitnet_gguf_put_u32(writer, ids[1].key, (uint32_t)eos);
     if (tokenizer->kind == BITNET_TOKENIZER_RWKV && special->eot >= 0)
         bitnet_gguf_put_u32(writer, "tokenizer.ggml.eot_token_id", (uint32_t)special->eot);
+    else if (eos != special->eos && special->eos >= 0)
+        bitnet_gguf_put_u32(writer, "tokenizer.ggml.eot_token_id", (uint32_t)special->eos);
 }
 
 /* Flags that the source states; and where it states none, but the reader's default would add other

@@ -388,6 +388,43 @@ TEST(falcon_e_has_the_name_that_each_runtime_knows)
     check_pre("llama-bpe", BITNET_DIALECT_GGML, "llama-bpe");
 }
 
+/* What a text ends with is what the tokenizer appends, though its configuration names another end
+ * of generation (Qwen3's embedding models: the end of text, beside the end of a turn). */
+TEST(the_token_that_ends_a_text_is_the_one_that_is_appended)
+{
+    static const struct {
+        const char *config;
+        uint32_t eos;
+        int64_t eot; /* -1: not there */
+    } cases[] = {
+        {"{\"eos_token\": \"<s>\", \"pad_token\": \"<unk>\"}", 2, 1},
+        {"{\"eos_token\": \"</s>\"}", 2, -1},
+        {"{\"pad_token\": \"<unk>\"}", 2, -1},
+        {"{\"eos_token\": \"<s>\", \"add_eos_token\": false}", 1, -1},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct temp_dir source;
+        struct bitnet_plan *plan = NULL;
+        struct bitnet_convert_options options = {
+            .type = BITNET_DTYPE_f16, .overwrite = true, .n_threads = 1};
+        temp_dir_make(&source);
+        family_write(find("bitnet-embedding-0.6b"), source.path);
+        temp_dir_write(&source, "tokenizer_config.json", cases[i].config, strlen(cases[i].config));
+        if (bitnet_plan_new(&plan, source.path, &options, &err) ||
+            bitnet_plan_run(plan, path(), &err))
+            fail_msg("%s", err.text);
+        bitnet_plan_free(plan);
+        temp_dir_remove(&source);
+        struct bitnet_gguf *gguf = open_file();
+        must_be_u32(gguf, "tokenizer.ggml.eos_token_id", cases[i].eos);
+        if (cases[i].eot < 0)
+            must_be_absent(gguf, "tokenizer.ggml.eot_token_id");
+        else
+            must_be_u32(gguf, "tokenizer.ggml.eot_token_id", (uint32_t)cases[i].eot);
+        bitnet_gguf_close(gguf);
+    }
+}
+
 /* ------------------------------------------------------------------ pooling */
 
 static enum bitnet_status convert_with(const char *modules, const char *pooling)
@@ -461,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_runtime_that_does_not_know_the_type_gets_no_file),
         cmocka_unit_test(unasked_a_file_is_for_the_first_runtime_that_runs_it),
         cmocka_unit_test(falcon_e_has_the_name_that_each_runtime_knows),
+        cmocka_unit_test(the_token_that_ends_a_text_is_the_one_that_is_appended),
         cmocka_unit_test(modules_that_change_vectors_otherwise_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

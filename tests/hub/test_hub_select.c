@@ -83,10 +83,14 @@ TEST(an_engine_reads_weights_configuration_and_tokenizer)
                                          "model-00002-of-00002.safetensors",
                                          "model.safetensors.index.json",
                                          "onnx/model.onnx",
+                                         "modules.json",
+                                         "1_Pooling/config.json",
+                                         "2_Dense/config.json",
+                                         "a/1_Pooling/config.json",
                                          "adapter.safetensors",
                                          "x.gguf"};
     assert_int_equal(select_plain(shards, COUNT(shards), &s, &err), BITNET_OK);
-    assert_int_equal(s.n, 7);
+    assert_int_equal(s.n, 9);
     static const char *const one_gguf[] = {"README.md", "ggml-model-i2_s.gguf", "data.json"};
     assert_int_equal(select_plain(one_gguf, COUNT(one_gguf), &s, &err), BITNET_OK);
     assert_int_equal(s.n, 2);
