@@ -198,12 +198,13 @@ enum bitnet_status bitnet_embed(struct bitnet_embeddings *embeddings,
                                 struct bitnet_error *err)
 {
     *embeddings = (struct bitnet_embeddings){0};
-    if (!model->tokenizer)
-        return bitnet_fail(err, BITNET_UNSUPPORTED, "the model has no vocabulary");
+    const struct bitnet_tokenizer *tokenizer;
+    enum bitnet_status status = bitnet_model_need_tokenizer(model, &tokenizer, err);
+    if (status) return status;
     struct bitnet_tokens *tokens = bitnet_alloc(n_texts + 1, sizeof *tokens);
-    enum bitnet_status status = tokens ? BITNET_OK : no_memory(err);
+    if (!tokens) status = no_memory(err);
     for (size_t i = 0; i < n_texts && !status; i++)
-        status = bitnet_tokenize(model->tokenizer, texts[i], NULL, &tokens[i], err);
+        status = bitnet_tokenize(tokenizer, texts[i], NULL, &tokens[i], err);
     if (!status) status = bitnet_embed_tokens(embeddings, model, tokens, n_texts, options, err);
     for (size_t i = 0; tokens && i < n_texts; i++) bitnet_tokens_free(&tokens[i]);
     bitnet_free(tokens);

@@ -2,6 +2,7 @@
 #include "run_model.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/file.h"
 #include "bitnet/quant.h"
 
 #include "model.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define N_TOKENS 5
@@ -67,6 +69,56 @@ TEST(a_model_without_a_vocabulary_runs)
     assert_int_equal(bitnet_model_hparams(model)->n_vocab, spec.n_vocab);
     bitnet_model_close(model);
     forget(&w);
+}
+
+/* A vocabulary beside the file stands in, if it has the model's size; else those who need one are
+ * told where it was looked for. */
+TEST(the_tokenizer_of_a_model_is_searched_for)
+{
+    struct tiny_spec spec = tiny_spec_b158();
+    struct bitnet_model *model;
+    struct bitnet_error err;
+    const struct bitnet_tokenizer *tokenizer;
+    char folder[160], path[200], beside[200];
+    struct bitnet_str json;
+    spec.vocabulary = false;
+    spec.n_vocab = 420; /* that of the small vocabulary */
+    struct tiny_model *tiny = tiny_model_new(&spec);
+    tiny_path(folder, sizeof folder, "searched");
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof path, "%s/model.gguf", folder);
+    snprintf(beside, sizeof beside, "%s/tokenizer.json", folder);
+    assert_true(tiny_model_write(tiny, path, &i2_s));
+
+    assert_int_equal(bitnet_model_open(&model, path, NULL, &err), BITNET_OK);
+    assert_int_equal(bitnet_model_need_tokenizer(model, &tokenizer, &err), BITNET_NOT_FOUND);
+    assert_text_has(err.text, "there is no tokenizer inside it, beside it or in a cache");
+    assert_int_equal(bitnet_model_discovery(model)->n_attempts, 3);
+    bitnet_model_close(model);
+
+    assert_int_equal(bitnet_read_file(BITNET_SOURCE_DIR "/tests/golden/tokenizers/gpt2.json",
+                                      (size_t)1 << 24, &json, NULL),
+                     BITNET_OK);
+    FILE *f = fopen(beside, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(json.at, 1, json.n, f), json.n);
+    fclose(f);
+    bitnet_free((void *)(uintptr_t)json.at);
+    assert_int_equal(bitnet_model_open(&model, path, NULL, &err), BITNET_OK);
+    assert_int_equal(bitnet_model_need_tokenizer(model, &tokenizer, &err), BITNET_OK);
+    assert_int_equal(bitnet_model_discovery(model)->strategy, BITNET_STRATEGY_BESIDE);
+    assert_int_equal(bitnet_tokenizer_size(tokenizer), 420);
+    bitnet_model_close(model);
+
+    /* One that the user names and that cannot be used is the end. */
+    const struct bitnet_discovery_options named = {.path = path};
+    const struct bitnet_model_options options = {.tokenizer = &named};
+    assert_int_equal(bitnet_model_open(&model, path, &options, &err), BITNET_FORMAT);
+    assert_text_has(err.text, "the tokenizer given, ");
+    unlink(beside);
+    unlink(path);
+    rmdir(folder);
+    tiny_model_free(tiny);
 }
 
 TEST(a_missing_file_is_not_found)
@@ -305,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_what_it_opened),
         cmocka_unit_test(a_model_without_a_vocabulary_runs),
+        cmocka_unit_test(the_tokenizer_of_a_model_is_searched_for),
         cmocka_unit_test(a_missing_file_is_not_found),
         cmocka_unit_test(a_damaged_code_is_named),
         cmocka_unit_test(a_damaged_scale_is_named),

@@ -143,6 +143,23 @@ TEST(compat_says_whose_ids_count)
     tool_must(&tool, 2, "", "--compat is llama.cpp or hf, not 'ollama'");
 }
 
+TEST(export_writes_a_tokenizer_json_and_nothing_over)
+{
+    const char *m = model();
+    TOOL(&tool, "-m", m, "--export", file("new.json"));
+    tool_must(&tool, 0, "", "");
+    TOOL(&tool, "-m", file("new.json"), "-p", "hello</s>");
+    assert_string_equal(tool.out, "258 257 108 111 259\n");
+    TOOL(&tool, "-m", m, "--export", file("new.json"));
+    tool_must(&tool, 12, "", "new.json");
+    TOOL(&tool, "-m", m, "--export", file("no/such/folder.json"));
+    tool_must(&tool, 4, "", NULL);
+    TOOL(&tool, "-m", m, "--export", file("other.json"), "-p", "x");
+    tool_must(&tool, 2, "", "--export takes no text");
+    TOOL(&tool, "-m", m, "--export", file("other.json"), "--count");
+    tool_must(&tool, 2, "", "--export prints nothing");
+}
+
 TEST(decode_prints_the_text_of_ids)
 {
     const char *m = model();
@@ -284,6 +301,7 @@ int main(int argc, char **argv)
         T(count_is_a_number),
         T(parse_special_reads_control_tokens),
         T(compat_says_whose_ids_count),
+        T(export_writes_a_tokenizer_json_and_nothing_over),
         T(decode_prints_the_text_of_ids),
         T(explain_tells_what_was_taken_and_why),
         T(explain_tells_every_place_also_when_there_is_no_tokenizer),
