@@ -468,10 +468,27 @@ static enum bitnet_status run(struct search *s, struct bitnet_error *err)
     return status;
 }
 
-static enum bitnet_status follow(struct search *s, struct bitnet_error *err)
+/* The documents beside a model may hold its chat template, whoever has given the vocabulary. One
+ * that is damaged is no reason to do without the tokenizer. */
+static void adopt_templates(struct search *s)
+{
+    struct bitnet_error why = {0};
+    if (s->found->chat_template.n || !s->gguf || !s->model->path) return;
+    const char *folder = places_folder(s->model->path, &s->places);
+    if (!folder) return;
+    enum bitnet_status status = tokenizer_adopt_templates(s->found, folder, &why);
+    s->is_out_of_memory |= status == BITNET_MEMORY;
+    if (status) hear(s, BITNET_LOG_WARNING, keep_printed(s, "no chat template: %s", why.text));
+}
+
+static enum bitnet_status finish(struct search *s, struct bitnet_error *err)
 {
     const struct bitnet_log log = {.say = hear, .user = s};
-    return bitnet_tokenizer_follow(&s->found, s->options->compat, &log, err);
+    enum bitnet_status status = bitnet_tokenizer_follow(&s->found, s->options->compat, &log, err);
+    if (status) return status;
+    adopt_templates(s);
+    describe(s);
+    return BITNET_OK;
 }
 
 enum bitnet_status bitnet_tokenizer_discover(struct bitnet_tokenizer **tokenizer,
@@ -492,8 +509,7 @@ enum bitnet_status bitnet_tokenizer_discover(struct bitnet_tokenizer **tokenizer
                          .places = {.arena = &record->arena}};
     record->n_rows = fit_rows(s->gguf);
     enum bitnet_status status = run(s, err);
-    if (!status && s->found) status = follow(s, err);
-    if (!status && s->found) describe(s);
+    if (!status && s->found) status = finish(s, err);
     publish(s);
     if (is_over(s) && s->is_out_of_memory)
         status = bitnet_fail(err, BITNET_MEMORY, "out of memory");

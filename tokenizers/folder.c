@@ -246,6 +246,17 @@ enum bitnet_status folder_open_file(struct folder *folder, const char *dir, cons
     return status ? status : read_documents(folder, err);
 }
 
+enum bitnet_status folder_open_templates(struct folder *folder, const char *dir,
+                                         struct bitnet_error *err)
+{
+    *folder = (struct folder){.dir = dir};
+    enum bitnet_status status =
+        document_open(&folder->tokenizer_config, dir, "tokenizer_config.json", err);
+    if (!status)
+        status = read_text(dir, "chat_template.jinja", MAX_TEMPLATE, &folder->template, err);
+    return status;
+}
+
 void folder_close(struct folder *folder)
 {
     bitnet_free(folder->name);

@@ -42,6 +42,9 @@ enum bitnet_status folder_open(struct folder *folder, const char *dir, size_t n_
 /* One file as the vocabulary, told by its contents, and the documents beside it. */
 enum bitnet_status folder_open_file(struct folder *folder, const char *dir, const char *name,
                                     struct bitnet_error *err);
+/* Only what speaks of chat templates: tokenizer_config.json and chat_template.jinja. */
+enum bitnet_status folder_open_templates(struct folder *folder, const char *dir,
+                                         struct bitnet_error *err);
 void folder_close(struct folder *folder);
 
 #endif

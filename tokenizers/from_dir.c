@@ -390,6 +390,16 @@ enum bitnet_status tokenizer_from_dir_nth(struct bitnet_tokenizer **tokenizer, c
     return make_and_close(tokenizer, &folder, 0, log, status, err);
 }
 
+enum bitnet_status tokenizer_adopt_templates(struct bitnet_tokenizer *tokenizer, const char *dir,
+                                             struct bitnet_error *err)
+{
+    struct folder folder;
+    enum bitnet_status status = folder_open_templates(&folder, dir, err);
+    if (!status) status = read_templates(tokenizer, &folder, err);
+    folder_close(&folder);
+    return status ? bitnet_error_prefix(err, status, "%s", dir) : BITNET_OK;
+}
+
 enum bitnet_status bitnet_tokenizer_from_file(struct bitnet_tokenizer **tokenizer, const char *path,
                                               const struct bitnet_log *log,
                                               struct bitnet_error *err)

@@ -61,8 +61,8 @@ struct bitnet_tokenizer {
     bool add_bos_is_given, add_eos_is_given; /* the source says so, it is no default */
     bool add_space_prefix_is_given;
     bool add_bos_token, add_eos_token; /* what it says, for the GGUF */
-    int32_t ends[4];                   /* by the file's word: eom, and three of fill-in-the-middle */
-    int32_t *eog;                      /* [n_eog], in `arena` */
+    int32_t ends[4]; /* by the file's word: eom, and three of fill-in-the-middle */
+    int32_t *eog;    /* [n_eog], in `arena` */
     size_t n_eog;
     enum strip_rule strip_rule;
     struct special_list specials;
@@ -92,6 +92,9 @@ enum bitnet_status tokenizer_read_gguf(struct bitnet_tokenizer **tokenizer,
 enum bitnet_status tokenizer_from_dir_nth(struct bitnet_tokenizer **tokenizer, const char *dir,
                                           size_t n, struct bitnet_buf *path,
                                           const struct bitnet_log *log, struct bitnet_error *err);
+/* from_dir.c: takes the chat templates that the documents of a folder hold, if any. */
+enum bitnet_status tokenizer_adopt_templates(struct bitnet_tokenizer *tokenizer, const char *dir,
+                                             struct bitnet_error *err);
 /* identify.c: which name a finished byte-level tokenizer needs. Leaves it with another one: call
  * tokenizer_set_pre() afterwards. */
 enum bitnet_status tokenizer_identify_pre(struct bitnet_tokenizer *tokenizer,

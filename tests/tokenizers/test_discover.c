@@ -311,6 +311,29 @@ TEST(nothing_anywhere_is_an_error_that_names_what_would_help)
     assert_int_equal(scene.record.n_attempts, 3); /* inside, beside, above */
 }
 
+/* Whoever gave the vocabulary. */
+TEST(a_chat_template_beside_the_model_is_taken_where_there_is_none)
+{
+    static const char config[] = "{\"chat_template\":\"beside\"}";
+    const struct vocabulary_key keys[] = {{"tokenizer.chat_template", 's', 0, "own"}, {0}};
+    const char *model = file("model.gguf");
+    struct vocabulary v = sound;
+    temp_dir_write(&scene.dir, "tokenizer_config.json", config, sizeof config - 1);
+    vocabulary_write(model, &v);
+    assert_int_equal(discover(model), BITNET_OK);
+    assert_true(bitnet_str_is(bitnet_chat_template(scene.tokenizer), "beside"));
+    v.keys = keys;
+    vocabulary_write(model, &v);
+    assert_int_equal(discover(model), BITNET_OK);
+    assert_true(bitnet_str_is(bitnet_chat_template(scene.tokenizer), "own"));
+    v.keys = NULL;
+    vocabulary_write(model, &v);
+    temp_dir_write(&scene.dir, "tokenizer_config.json", "{", 1);
+    assert_int_equal(discover(model), BITNET_OK);
+    assert_int_equal(bitnet_chat_template(scene.tokenizer).n, 0);
+    assert_text_has(scene.talk.text, "no chat template: ");
+}
+
 /* ------------------------------------------------------------------ the model argument */
 
 TEST(a_folder_gives_its_files_or_its_only_gguf)
@@ -645,6 +668,7 @@ int main(void)
         T(a_cached_repository_that_the_metadata_names_is_taken),
         T(what_is_nowhere_is_downloaded),
         T(nothing_anywhere_is_an_error_that_names_what_would_help),
+        T(a_chat_template_beside_the_model_is_taken_where_there_is_none),
         T(a_folder_gives_its_files_or_its_only_gguf),
         T(a_tokenizer_file_is_taken_for_what_it_holds),
         T(a_repository_is_looked_for_in_the_cache_and_then_asked_for),
