@@ -21,14 +21,11 @@ static const struct landmark {
 };
 
 /* What known tokenizers put in front of a text, when the file does not say which token it is. */
-static const char *const bos_texts[] = {
-    "<|begin_of_text|>",
-    "<s>",
-    "<BOS_TOKEN>",
-    "<bos>",
-    "<\xEF\xBD\x9C"
-    "begin\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
-};
+#define DEEPSEEK_BOS                                                                               \
+    "<\xEF\xBD\x9C"                                                                                \
+    "begin\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"
+static const char *const bos_texts[] = {"<|begin_of_text|>", "<s>", "<BOS_TOKEN>", "<bos>",
+                                        (DEEPSEEK_BOS)};
 
 #define N_BOS (sizeof bos_texts / sizeof bos_texts[0])
 
