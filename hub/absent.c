@@ -60,6 +60,15 @@ enum bitnet_status bitnet_hub_path(struct bitnet_hub *hub, const struct bitnet_h
     return absent(err);
 }
 
+enum bitnet_status bitnet_hub_doctor(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                                     void (*tell)(void *user, enum bitnet_hub_sign sign,
+                                                  const char *what, const char *words),
+                                     void *user, struct bitnet_error *err)
+{
+    (void)hub, (void)ref, (void)tell, (void)user;
+    return absent(err);
+}
+
 enum bitnet_status bitnet_hub_scan(struct bitnet_hub *hub, struct bitnet_hub_cache *cache,
                                    struct bitnet_error *err)
 {

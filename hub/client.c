@@ -399,6 +399,7 @@ bool hub_ask(struct bitnet_hub *hub, struct hub_call *call)
 struct fetch {
     struct hub_call call;
     struct bitnet_buf body;
+    char here[HUB_URL_MAX]; /* who answered, after redirects */
     bool is_done, is_retry;
     const struct hub_document *ask; /* NULL: with the hub's own token, all of it */
 };
@@ -452,8 +453,8 @@ static enum bitnet_status run(struct bitnet_hub *hub, struct fetch *f, const cha
 static enum bitnet_status run_with_redirects(struct bitnet_hub *hub, struct fetch *f,
                                              const char *url, struct bitnet_error *err)
 {
-    char here[HUB_URL_MAX], there[HUB_URL_MAX];
-    if (strlen(url) >= sizeof here)
+    char *here = f->here, there[HUB_URL_MAX];
+    if (strlen(url) >= sizeof f->here)
         return bitnet_fail(err, BITNET_LIMIT, "a URL is longer than %d bytes", HUB_URL_MAX);
     memcpy(here, url, strlen(url) + 1);
     for (unsigned hops = 0;; hops++) {
@@ -464,7 +465,7 @@ static enum bitnet_status run_with_redirects(struct bitnet_hub *hub, struct fetc
             return status;
         status = hub_follow(hub, here, f->call.reply.location, hops, there, err);
         if (status) return status;
-        memcpy(here, there, sizeof here);
+        memcpy(here, there, sizeof f->here);
     }
 }
 
@@ -514,7 +515,7 @@ static enum bitnet_status get(struct bitnet_hub *hub, struct fetch *f, const cha
         if (!is_whole)
             status = judge_transport(f, err);
         else
-            status = hub_explain(hub, url, what, r, body, err);
+            status = hub_explain(hub, f->here, what, r, body, err);
         bool again = is_whole ? hub_is_retryable(r->status) : f->call.outcome == HUB_CALL_BROKEN;
         if (!again || tries == API_TRIES_MAX) return status;
         f->is_retry = true;

@@ -505,6 +505,51 @@ static enum bitnet_status verb_import(int argc, char **argv, struct bitnet_error
     return status;
 }
 
+/* --- doctor --- */
+
+static void print_sign(void *user, enum bitnet_hub_sign sign, const char *what, const char *words)
+{
+    static const char *const signs[] = {"good", "odd", "bad"};
+    const struct hub_tool *tool = user;
+    if (tool->json) {
+        printf("{\"sign\":\"%s\",\"what\":\"%s\",\"words\":", signs[sign], what);
+        hub_tool_json_text(stdout, words);
+        printf("}\n");
+    } else
+        printf("%-4s  %-12s  %s\n", signs[sign], what, words);
+}
+
+static enum bitnet_status verb_doctor(int argc, char **argv, struct bitnet_error *err)
+{
+    struct hub_tool tool = {0};
+    struct bitnet_hub_ref ref;
+    bool has_revision;
+    const struct bitnet_option options[] = {
+        HUB_TOOL_OPTIONS(tool),
+        {"--revision", "REV", BITNET_OPTION_TEXT, &tool.revision, "branch, tag or commit", 0, 0},
+        {"--offline", NULL, BITNET_OPTION_FLAG, &tool.offline, "do not ask the network", 0, 0},
+        {"--token-file", "FILE", BITNET_OPTION_TEXT, &tool.token_file, "the access token", 0, 0},
+        {"--allow-http", NULL, BITNET_OPTION_FLAG, &tool.allow_http,
+         "an endpoint without encryption beyond this machine", 0, 0},
+    };
+    const struct bitnet_command command = {
+        .name = HUB_TOOL " doctor",
+        .synopsis = "[REPO] [OPTION]...",
+        .summary = "Tries everything that a pull needs, and says what is in its way: the cache's "
+                   "folder, the token, the endpoint; with REPO every host on the way to its files.",
+        .examples = HUB_TOOL " doctor\n" HUB_TOOL " doctor microsoft/bitnet-b1.58-2B-4T",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .max_operands = 1};
+    enum bitnet_status status = hub_tool_parse(&tool, &command, argc, argv, err);
+    if (!status && !tool.is_done) status = hub_tool_open(&tool, err);
+    if (!status && tool.n_operands == 1) status = hub_tool_ref(&tool, 0, &ref, &has_revision, err);
+    if (!status && !tool.is_done)
+        status = bitnet_hub_doctor(tool.hub, tool.n_operands ? &ref : NULL, print_sign, &tool, err);
+    hub_tool_close(&tool);
+    return status;
+}
+
 /* --- verbs --- */
 
 static const struct verb {
@@ -522,6 +567,7 @@ static const struct verb {
     {"du", verb_du, "how much the cache takes"},
     {"export", verb_export, "a cached revision as one file"},
     {"import", verb_import, "such a file into the cache"},
+    {"doctor", verb_doctor, "what is in the way of a pull"},
 };
 
 static void print_usage(FILE *out)

@@ -6,6 +6,8 @@
     ... check_hub.py local DIR               their download into a folder that we filled
     ... check_hub.py pull-local DIR          their download into an empty folder
     ... check_hub.py prune CACHE             their scan sees a dead partial of ours as one
+    ... check_hub.py transformers CACHE      transformers loads model and tokenizer from our cache, no network
+    ... check_hub.py xet CACHE               their download with hf_xet, from the store of the fake hub
 
 Run by tests/hub/test_hub_oracle.c, which owns the server and counts the bytes. Needs the environment of
 scripts/oracle/venv.sh. Exit code 0, or an assertion with its reason.
@@ -16,13 +18,15 @@ import sys
 from pathlib import Path
 
 mode, place = sys.argv[1], Path(sys.argv[2])
-os.environ["HF_HUB_CACHE"] = str(place if mode in ("finds", "again", "pull", "prune") else place / "unused")
+os.environ["HF_HUB_CACHE"] = str(place if mode in ("finds", "again", "pull", "prune", "transformers", "xet") else place / "unused")
 os.environ["HF_HOME"] = str(place.parent / "hf-home")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ.pop("HF_TOKEN", None)
-if mode == "finds":
+if mode in ("finds", "transformers"):
     os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "0" if mode == "xet" else "1"
+os.environ["HF_XET_CACHE"] = str(place.parent / "xet-cache")
 
 from huggingface_hub import (  # noqa: E402  (the environment comes first)
     hf_hub_download,
@@ -68,6 +72,22 @@ def prune():
     assert partials is None or len(partials) >= 1, partials
 
 
+def load():
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(REPO)
+    model = AutoModelForCausalLM.from_pretrained(REPO)
+    ids = tokenizer("Once upon a time", return_tensors="pt").input_ids
+    assert ids.shape[1] > 1, ids
+    assert model(ids).logits.shape[:2] == ids.shape
+
+
+def xet():
+    import hf_xet  # noqa: F401  (without it, plain HTTP would be used)
+
+    snapshot_download(REPO)
+
+
 if mode == "finds":
     finds(sys.argv[3])
 elif mode == "again":
@@ -78,5 +98,9 @@ elif mode in ("local", "pull-local"):
     snapshot_download(REPO, local_dir=place)
 elif mode == "prune":
     prune()
+elif mode == "transformers":
+    load()
+elif mode == "xet":
+    xet()
 else:
     sys.exit(__doc__)

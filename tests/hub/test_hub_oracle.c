@@ -148,6 +148,61 @@ TEST(a_partial_of_ours_is_seen_as_one)
     run_python(rig, "prune", rig->cache, NULL);
 }
 
+static const char *const tiny[] = {
+    "config.json",           "generation_config.json",  "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "model.safetensors"};
+
+TEST(transformers_loads_what_we_pulled_without_a_network_and_we_what_it_pulled)
+{
+    struct rig *rig = *state;
+    char *bytes[COUNT(tiny)];
+    for (size_t i = 0; i < COUNT(tiny); i++) {
+        char path[600];
+        size_t n;
+        snprintf(path, sizeof path, BITNET_SOURCE_DIR "/models/tiny/%s", tiny[i]);
+        FILE *f = fopen(path, "rb");
+        if (!f) fail_msg("%s is not there", path);
+        bytes[i] = malloc(16 << 20);
+        n = fread(bytes[i], 1, 16 << 20, f);
+        fclose(f);
+        fake_hub_put(rig->fake, tiny[i], bytes[i], n, strstr(tiny[i], "safetensors") != NULL);
+    }
+    pull(rig);
+    fake_hub_clear(rig->fake);
+    run_python(rig, "transformers", rig->cache, NULL);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0);
+    snprintf(rig->cache, sizeof rig->cache, "%s/theirs", rig->dir.path);
+    run_python(rig, "pull", rig->cache, NULL);
+    rig->settings.offline = true;
+    pull(rig);
+    assert_int_equal(rig->n_files, COUNT(tiny));
+    rig_lint(rig, true);
+    for (size_t i = 0; i < COUNT(tiny); i++) free(bytes[i]);
+}
+
+/* Our store is understood by the reference client, so what we read from it is the real format. */
+TEST(hf_xet_reads_the_store_that_we_read)
+{
+    struct rig *rig = *state;
+    static uint8_t file[5 << 20];
+    rig_fill(file, sizeof file, 31);
+    for (size_t i = 0; i < sizeof file; i++)
+        if (i >> 17 & 1) file[i] = (uint8_t)("all the world's a stage "[i % 24]);
+    memcpy(file + (4 << 20) / 39999 * 39999, file, 39999 * 3); /* chunks that come twice */
+    fake_hub_set_xet(rig->fake, true);
+    fake_hub_put(rig->fake, "model.safetensors", file, sizeof file, true);
+    run_python(rig, "xet", rig->cache, NULL);
+    rig_assert_holds(rig, "model.safetensors", file, sizeof file);
+    rig_lint(rig, true);
+    assert_true(fake_hub_n_requests(rig->fake, FAKE_CAS, "/xorbs/") > 0);
+    assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), 0);
+    snprintf(rig->cache, sizeof rig->cache, "%s/ours", rig->dir.path);
+    rig->settings.xet = BITNET_HUB_XET_FIRST;
+    pull(rig);
+    rig_assert_holds(rig, "model.safetensors", file, sizeof file);
+    assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -158,6 +213,8 @@ int main(void)
         CASE(listing_tag_and_ref_are_equal_byte_for_byte),
         CASE(a_local_folder_is_understood_in_both_directions),
         CASE(a_partial_of_ours_is_seen_as_one),
+        CASE(transformers_loads_what_we_pulled_without_a_network_and_we_what_it_pulled),
+        CASE(hf_xet_reads_the_store_that_we_read),
     };
     if (!find_python()) {
         printf("SKIPPED: hub oracle: no Python environment (scripts/oracle/venv.sh makes it; "

@@ -6,6 +6,8 @@
 #include <bitnet/alloc.h>
 #include <bitnet/hub.h>
 
+#include <sys/stat.h>
+
 #include "temp_dir.h"
 #include "tree.h"
 
@@ -71,6 +73,49 @@ TEST(tokens_come_from_variables_or_from_a_file)
     temp_dir_remove(&dir);
 }
 
+TEST(stored_tokens_tell_whether_a_token_is_a_log_in_and_until_when)
+{
+    static const char stored[] = "[ci]\nhf_token = hf_other\n\n[browser]\nhf_token = hf_file\n"
+                                 "refresh_token = r\nexpires_at = 4102444800.5\n";
+    static const char ended[] = "[browser]\nexpires_at = 1000000000\nrefresh_token=r\n"
+                                "hf_token=hf_file";
+    struct temp_dir dir;
+    temp_dir_make(&dir);
+    temp_dir_write(&dir, "token", "hf_file\n", 8);
+    assert_int_equal(chmod(temp_dir_file(&dir, "token"), 0600), 0);
+    struct bitnet_hub_settings s = WITH({"HF_HOME", dir.path});
+    assert_string_equal(s.token, "hf_file");
+    assert_false(s.token_is_login);
+    assert_int_equal(n_warnings, 0);
+    temp_dir_write(&dir, "stored_tokens", stored, sizeof stored - 1);
+    s = WITH({"HF_HOME", dir.path});
+    assert_true(s.token_is_login);
+    assert_int_equal(s.token_expiry, 4102444800);
+    assert_int_equal(n_warnings, 0);
+    temp_dir_write(&dir, "stored_tokens", ended, sizeof ended - 1);
+    s = WITH({"HF_TOKEN_PATH", temp_dir_file(&dir, "token")}, {"HOME", "/h"});
+    assert_true(s.token_is_login);
+    assert_int_equal(s.token_expiry, 1000000000);
+    assert_int_equal(n_warnings, 1); /* it has ended */
+    temp_dir_write(&dir, "stored_tokens", "[x\n=\n[[\nhf_token", 17);
+    assert_false(WITH({"HF_HOME", dir.path}).token_is_login);
+    s = WITH({"HF_HOME", dir.path}, {"HF_TOKEN", "hf_env"}, {"HF_OIDC_RESOURCE", "x"});
+    assert_string_equal(s.token, "hf_env");
+    assert_int_equal(n_warnings, 1); /* identities of CI jobs are not exchanged */
+    temp_dir_remove(&dir);
+}
+
+TEST(a_token_file_that_others_can_read_is_warned_about)
+{
+    struct temp_dir dir;
+    temp_dir_make(&dir);
+    temp_dir_write(&dir, "token", "hf_file\n", 8);
+    assert_int_equal(chmod(temp_dir_file(&dir, "token"), 0644), 0);
+    assert_string_equal(WITH({"HF_HOME", dir.path}).token, "hf_file");
+    assert_int_equal(n_warnings, 1);
+    temp_dir_remove(&dir);
+}
+
 TEST(switches_and_numbers_are_read_as_python_reads_them)
 {
     struct bitnet_hub_settings s =
@@ -85,6 +130,10 @@ TEST(switches_and_numbers_are_read_as_python_reads_them)
     assert_int_equal(s.stall_timeout_ms, 0);
     assert_int_equal(n_warnings, 1);
     assert_true(WITH({"HOME", "/h"}, {"BITNET_OFFLINE", "1"}).offline);
+    assert_true(WITH({"HOME", "/h"}, {"HF_DEBUG", "1"}).trace);
+    assert_false(WITH({"HOME", "/h"}).trace);
+    assert_int_equal(WITH({"HOME", "/h"}, {"HF_HUB_DISABLE_XET", "1"}).xet, BITNET_HUB_XET_NEVER);
+    assert_int_equal(WITH({"HOME", "/h"}).xet, BITNET_HUB_XET_FALLBACK);
 }
 
 TEST(an_upper_case_proxy_counts_only_outside_of_a_web_server)
@@ -160,6 +209,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(the_cache_is_where_huggingface_hub_has_it, free_arena),
         cmocka_unit_test_teardown(tokens_come_from_variables_or_from_a_file, free_arena),
+        cmocka_unit_test_teardown(stored_tokens_tell_whether_a_token_is_a_log_in_and_until_when,
+                                  free_arena),
+        cmocka_unit_test_teardown(a_token_file_that_others_can_read_is_warned_about, free_arena),
         cmocka_unit_test_teardown(switches_and_numbers_are_read_as_python_reads_them, free_arena),
         cmocka_unit_test_teardown(an_upper_case_proxy_counts_only_outside_of_a_web_server,
                                   free_arena),

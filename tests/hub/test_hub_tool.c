@@ -241,6 +241,51 @@ TEST(one_command_pulls_converts_and_verifies)
     for (size_t i = 0; i < sizeof served / sizeof served[0]; i++) free(served[i]);
 }
 
+TEST(a_doctor_names_each_thing_that_a_pull_needs_and_which_of_them_fails)
+{
+    struct rig *rig = *state;
+    struct ran *r = RUN(rig, "doctor", "org/model");
+    if (r->code) fail_msg("%d: %s%s", r->code, r->out, r->err);
+    static const char *const lines[] = {"good  cache",
+                                        "good  links",
+                                        "good  locks",
+                                        "good  token         from HF_TOKEN",
+                                        "good  endpoint",
+                                        "good  repository    org/model",
+                                        "'config.json' can be had",
+                                        "'model.safetensors' can be had"};
+    for (size_t i = 0; i < COUNT(lines); i++) assert_text_has(r->out, lines[i]);
+    assert_false(fake_hub_token_leaked(rig->fake));
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_STATUS, .status = 403});
+    r = RUN(rig, "doctor", "org/model", "--json");
+    assert_int_equal(r->code, 5);
+    assert_text_has(r->out, "{\"sign\":\"bad\",\"what\":\"file\",\"words\":\"model.safetensors");
+    assert_text_has(r->out, "answered 403");
+    r = RUN(rig, "doctor", "org/absent");
+    assert_int_equal(r->code, 4);
+    assert_text_has(r->out, "bad   repository");
+    fake_hub_clear(rig->fake);
+    r = RUN(rig, "doctor", "--offline");
+    assert_int_equal(r->code, 0);
+    assert_text_has(r->out, "odd   network       not asked");
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0);
+    r = RUN(rig, "doctor", "--cache-dir", "/proc/none");
+    assert_int_equal(r->code, 7);
+    assert_text_has(r->out, "bad   cache");
+}
+
+TEST(xet_is_used_when_it_is_asked_for)
+{
+    struct rig *rig = *state;
+    fake_hub_set_xet(rig->fake, true);
+    fake_hub_put(rig->fake, "model.safetensors", rig_large, RIG_LARGE, true);
+    assert_int_equal(RUN(rig, "pull", "org/model", "--xet")->code, 0);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 0);
+    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
+    rig_lint(rig, true);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(int argc, char **argv)
@@ -253,6 +298,8 @@ int main(int argc, char **argv)
         CASE(an_interrupt_keeps_what_is_there_and_tells_the_shell),
         CASE(a_damaged_file_is_repaired_by_verify_and_pull),
         CASE(one_command_pulls_converts_and_verifies),
+        CASE(a_doctor_names_each_thing_that_a_pull_needs_and_which_of_them_fails),
+        CASE(xet_is_used_when_it_is_asked_for),
     };
     if (argc != 2) return 2;
     program = argv[1];

@@ -676,6 +676,10 @@ static void serve_hub(struct answer *a)
         send_error(a, 401, "", "Invalid credentials in Authorization header");
         return;
     }
+    if (strcmp(a->target, "/api/whoami-v2") == 0 || strcmp(a->target, "/api/models?limit=1") == 0) {
+        send_text(a, 200, "Content-Type: application/json\r\n", "[]");
+        return;
+    }
     bool known = a->has_token && strcmp(a->token, h->token) == 0;
     snprintf(target, sizeof target, "%s", a->target);
     bool is_file = strncmp(target, files, sizeof files - 1) == 0 ||
@@ -712,12 +716,16 @@ static void serve_hub(struct answer *a)
     if (revision) *revision++ = 0;
     if (revision) unquote(revision);
     if (strcmp(rest, "xet-read-token") == 0 && h->cas) {
-        char body[300];
-        long long life = h->xet.token_life ? h->xet.token_life : 3600;
+        char body[300], headers[500];
+        long long expiry = (long long)time(NULL) + (h->xet.token_life ? h->xet.token_life : 3600);
         snprintf(body, sizeof body,
                  "{\"accessToken\":\"xet_t0ken_%u\",\"exp\":%lld,\"casUrl\":\"%s\"}",
-                 h->xet_generation, (long long)time(NULL) + life, h->url[FAKE_CAS]);
-        send_text(a, 200, "Content-Type: application/json\r\n", body);
+                 h->xet_generation, expiry, h->url[FAKE_CAS]);
+        snprintf(headers, sizeof headers,
+                 "Content-Type: application/json\r\nX-Xet-Access-Token: xet_t0ken_%u\r\n"
+                 "X-Xet-Token-Expiration: %lld\r\nX-Xet-Cas-Url: %s\r\n",
+                 h->xet_generation, expiry, h->url[FAKE_CAS]);
+        send_text(a, 200, headers, body);
         return;
     }
     if (strcmp(rest, "refs") == 0) {

@@ -209,6 +209,19 @@ enum bitnet_status bitnet_hub_path(struct bitnet_hub *hub, const struct bitnet_h
                                    struct bitnet_arena *arena, const char **path,
                                    struct bitnet_error *err);
 
+/* --- what is in the way ---------------------------------------------------------------------- */
+
+enum bitnet_hub_sign { BITNET_HUB_SIGN_GOOD, BITNET_HUB_SIGN_ODD, BITNET_HUB_SIGN_BAD };
+
+/* Looks at everything that a pull needs, in its order: cache folder, space, links, locks, token,
+ * proxies, the endpoint, and with `ref` the repository and the first bytes of its smallest and its
+ * largest file, so that every host on the way was asked. Tells one line per thing; secrets are not
+ * told. OK, or the first failure's status after all was told. */
+enum bitnet_status bitnet_hub_doctor(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                                     void (*tell)(void *user, enum bitnet_hub_sign sign,
+                                                  const char *what, const char *words),
+                                     void *user, struct bitnet_error *err);
+
 /* --- the cache ------------------------------------------------------------------------------ */
 
 struct bitnet_hub_revision {
