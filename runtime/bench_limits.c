@@ -1,6 +1,6 @@
 /* The two roofs of a roofline. Reading: whole cache lines, four streams side by side, with a
  * prefetch 2 KiB ahead, which hides the latency that the hardware prefetcher leaves at page
- * borders. Arithmetic: independent int8 dot products (VPDPBUSD, or VPMADDUBSW and VPMADDWD before
+ * borders. Arithmetic: independent int8 dot products (VPDPBUSD, or VPMADDUBSW before
  * it; TDPBSSD on tiles; SDOT on ARM) whose operands never leave the registers. Instructions are
  * allowed per function, and only limit_products() decides which may run. */
 #include "bench_limits.h"
@@ -44,49 +44,66 @@ uint64_t limit_read(const uint8_t *bytes, size_t n)
 #if defined(__x86_64__)
 
 #    define ROUNDS 100000
-/* Enough chains to cover the latency of five cycles at two products per cycle. */
-#    define CHAINS 12
+/* Enough chains to cover the latency of five cycles at two products per cycle; as variables, not
+ * as an array, which would live in memory. */
+#    define CHAINS  12
+#    define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 
+/* Sums of pairs stay in 16 bits, as those of trits may for many rounds; here they wrap. */
 __attribute__((target("avx2"))) static int32_t products_avx2(double *n_ops)
 {
-    __m256i sums[CHAINS], x = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
-    for (int k = 0; k < CHAINS; k++) sums[k] = _mm256_set1_epi32(k);
-    for (int i = 0; i < ROUNDS; i++)
-#    pragma GCC unroll 12
-        for (int k = 0; k < CHAINS; k++) {
-            __asm__("" : "+x"(x)); /* the same product again is not taken out of the loop */
-            sums[k] =
-                _mm256_add_epi32(sums[k], _mm256_madd_epi16(_mm256_maddubs_epi16(x, x), ones));
-        }
-    for (int k = 1; k < CHAINS; k++) sums[0] = _mm256_add_epi32(sums[0], sums[k]);
+    __m256i x = _mm256_set1_epi8(1), sum = _mm256_setzero_si256();
+#    define X(k) __m256i s##k = _mm256_set1_epi16(k), t##k;
+    EACH(X)
+#    undef X
+    for (int i = 0; i < ROUNDS; i++) {
+#    define X(k)                                                                                   \
+        __asm__("vpmaddubsw %2, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(s##k), "=&x"(t##k) : "x"(x));
+        EACH(X)
+#    undef X
+    }
+#    define X(k) sum = _mm256_add_epi16(sum, s##k);
+    EACH(X)
+#    undef X
     *n_ops = 2.0 * 32 * CHAINS * ROUNDS;
-    return _mm256_extract_epi32(sums[0], 0);
+    return _mm256_extract_epi16(sum, 0) & 0xffff;
 }
 
 /* Intrinsics of VNNI have other names for each encoding; the instruction is one. */
 __attribute__((target("avx2"))) static int32_t products_avxvnni(double *n_ops)
 {
-    __m256i sums[CHAINS], x = _mm256_set1_epi8(1);
-    for (int k = 0; k < CHAINS; k++) sums[k] = _mm256_set1_epi32(k);
-    for (int i = 0; i < ROUNDS; i++)
-#    pragma GCC unroll 12
-        for (int k = 0; k < CHAINS; k++)
-            __asm__("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sums[k]) : "x"(x));
-    for (int k = 1; k < CHAINS; k++) sums[0] = _mm256_add_epi32(sums[0], sums[k]);
+    __m256i x = _mm256_set1_epi8(1), sum = _mm256_setzero_si256();
+#    define X(k) __m256i s##k = _mm256_set1_epi32(k);
+    EACH(X)
+#    undef X
+    for (int i = 0; i < ROUNDS; i++) {
+#    define X(k) __asm__("%{vex%} vpdpbusd %1, %1, %0" : "+x"(s##k) : "x"(x));
+        EACH(X)
+#    undef X
+    }
+#    define X(k) sum = _mm256_add_epi32(sum, s##k);
+    EACH(X)
+#    undef X
     *n_ops = 2.0 * 32 * CHAINS * ROUNDS;
-    return _mm256_extract_epi32(sums[0], 0);
+    return _mm256_extract_epi32(sum, 0);
 }
 
 __attribute__((target("avx512f"))) static int32_t products_avx512vnni(double *n_ops)
 {
-    __m512i sums[CHAINS], x = _mm512_set1_epi32(0x01010101);
-    for (int k = 0; k < CHAINS; k++) sums[k] = _mm512_set1_epi32(k);
-    for (int i = 0; i < ROUNDS; i++)
-#    pragma GCC unroll 12
-        for (int k = 0; k < CHAINS; k++) __asm__("vpdpbusd %1, %1, %0" : "+v"(sums[k]) : "v"(x));
-    for (int k = 1; k < CHAINS; k++) sums[0] = _mm512_add_epi32(sums[0], sums[k]);
+    __m512i x = _mm512_set1_epi32(0x01010101), sum = _mm512_setzero_si512();
+#    define X(k) __m512i s##k = _mm512_set1_epi32(k);
+    EACH(X)
+#    undef X
+    for (int i = 0; i < ROUNDS; i++) {
+#    define X(k) __asm__("vpdpbusd %1, %1, %0" : "+v"(s##k) : "v"(x));
+        EACH(X)
+#    undef X
+    }
+#    define X(k) sum = _mm512_add_epi32(sum, s##k);
+    EACH(X)
+#    undef X
     *n_ops = 2.0 * 64 * CHAINS * ROUNDS;
-    return _mm512_reduce_add_epi32(sums[0]);
+    return _mm512_reduce_add_epi32(sum);
 }
 
 /* Eight tiles of 16 rows x 64 bytes: four sums, two operands each way. */
@@ -133,19 +150,26 @@ limit_products_fn *limit_products(uint32_t cpu)
 
 #    define ROUNDS 200000
 #    define CHAINS 16
+#    define EACH(X)                                                                                \
+        X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 
 __attribute__((target("arch=armv8.2-a+dotprod"))) static int32_t products_dotprod(double *n_ops)
 {
-    int32x4_t sums[CHAINS];
     int8x16_t x = vdupq_n_s8(1);
-    for (int k = 0; k < CHAINS; k++) sums[k] = vdupq_n_s32(k);
-    for (int i = 0; i < ROUNDS; i++)
-#    pragma GCC unroll 16
-        for (int k = 0; k < CHAINS; k++)
-            __asm__("sdot %0.4s, %1.16b, %1.16b" : "+w"(sums[k]) : "w"(x));
-    for (int k = 1; k < CHAINS; k++) sums[0] = vaddq_s32(sums[0], sums[k]);
+    int32x4_t sum = vdupq_n_s32(0);
+#    define X(k) int32x4_t s##k = vdupq_n_s32(k);
+    EACH(X)
+#    undef X
+    for (int i = 0; i < ROUNDS; i++) {
+#    define X(k) __asm__("sdot %0.4s, %1.16b, %1.16b" : "+w"(s##k) : "w"(x));
+        EACH(X)
+#    undef X
+    }
+#    define X(k) sum = vaddq_s32(sum, s##k);
+    EACH(X)
+#    undef X
     *n_ops = 2.0 * 16 * CHAINS * ROUNDS;
-    return vaddvq_s32(sums[0]);
+    return vaddvq_s32(sum);
 }
 
 limit_products_fn *limit_products(uint32_t cpu)
