@@ -182,6 +182,16 @@ static const struct family families[] = {
       .config = LLAMA(" \"rms_norm_eps\": 1e-05,\n \"rope_scaling\": null,\n"
                       " \"rope_theta\": 1000042,\n \"tie_word_embeddings\": true")},
      NULL},
+    {"llama-autobitlinear",
+     "Llama with linear_class autobitlinear",
+     {.arch = CP_LLAMA,
+      .storage = CP_PACKED_MULTIPLY,
+      .untied = true,
+      .config = LLAMA(" \"rms_norm_eps\": 1e-05,\n \"rope_scaling\": null,\n"
+                      " \"rope_theta\": 500000.0,\n \"tie_word_embeddings\": false,\n"
+                      " \"quantization_config\": {\"linear_class\": \"autobitlinear\","
+                      " \"quantization_mode\": \"offline\", \"quant_method\": \"bitnet\"}")},
+     NULL},
     {"bitnet-embedding-0.6b",
      "microsoft/bitnet-embedding-0.6b",
      {.arch = CP_QWEN3,

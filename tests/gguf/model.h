@@ -27,4 +27,22 @@ struct model_change {
 /* Names without "%s." are complete keys; "llama." stands for the architecture. */
 void model_spell(struct spell *s, const struct model_change *change);
 
+/* A function for `put_key`: one key with this value. */
+#define U32(function, key, value)                                                                  \
+    static void function(struct spell *s)                                                          \
+    {                                                                                              \
+        spell_key_u32(s, key, value);                                                              \
+    }
+#define F32(function, key, bits)                                                                   \
+    static void function(struct spell *s)                                                          \
+    {                                                                                              \
+        spell_key(s, key, BITNET_GGUF_F32);                                                        \
+        spell_u32(s, bits);                                                                        \
+    }
+#define TEXT(function, key, value)                                                                 \
+    static void function(struct spell *s)                                                          \
+    {                                                                                              \
+        spell_key_text(s, key, value);                                                             \
+    }
+
 #endif
