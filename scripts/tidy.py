@@ -29,7 +29,6 @@ EXCEPTIONS = {
     ("system-call", "base/output.c"): "renameat2 exists on Linux only, as a second choice after link",
     ("system-call", "gguf/split.c"): "removes the parts it has published already, after a failure",
     ("system-call", "hub/*"): "names from outside are opened step by step with openat, in hub/disk.c's way",
-    ("file-length", "tokenizers/jinja_parse.c"): "one recursive descent from tag to operand, in the grammar's order",
     ("furniture", "runtime/session.h"): "a header of the programs, which may use those of other rooms' programs",
     ("heap", "convert/names.c"): "realpath() allocates with malloc, so its result is freed with free",
     ("untested", "kernels/*"): "every row of dtypes.def and every slot of every set goes through one list",

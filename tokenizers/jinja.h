@@ -194,6 +194,21 @@ enum bitnet_status jinja_error(struct jinja *jinja, const struct jinja_node *nod
                                enum bitnet_status status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Functions that are always there, as numbers of a value. */
+enum builtin { BUILTIN_NAMESPACE, BUILTIN_RANGE, BUILTIN_RAISE, BUILTIN_DATE, BUILTIN_DICT };
+
+/* Counts a step and a level of depth, which the caller takes back. */
+enum bitnet_status jinja_enter(struct jinja *jinja, const struct jinja_node *node);
+/* The value of a name; undefined when there is none. */
+void jinja_name(struct jinja *jinja, struct bitnet_str name, struct jinja_value *value);
+enum bitnet_status jinja_call_macro(struct jinja *jinja, const struct jinja_node *node,
+                                    const struct jinja_node *macro,
+                                    const struct jinja_arguments *arguments,
+                                    struct jinja_value *value);
+/* jinja_eval.c: the value of an expression. */
+enum bitnet_status jinja_eval(struct jinja *jinja, const struct jinja_node *node,
+                              struct jinja_value *value);
+
 /* jinja_filter.c. `result` may be `subject`. */
 enum bitnet_status jinja_filter(struct jinja *jinja, const struct jinja_node *node,
                                 struct jinja_value subject, struct bitnet_str name,
