@@ -117,8 +117,7 @@ INLINE void add_scaled(enum block_kind kind, const uint8_t *step, size_t g, size
     const size_t n_groups = kind == BLOCK_KIND_q6_k ? 1 : 2;
     struct bp_sums sums[BP_TOKENS];
     UNROLL for (size_t t = 0; t < n; t++) sums[t] = no_sums();
-    UNROLL for (size_t i = 0; i < n_groups; i++)
-    {
+    for (size_t i = 0; i < n_groups; i++) {
         bp_int codes[4];
         codes_of(kind, step, g + i, part, codes);
         UNROLL for (size_t t = 0; t < n; t++)
@@ -169,8 +168,7 @@ INLINE void block_tile(enum block_kind kind, const uint8_t *w, size_t panel_byte
                     d[p][part] = bp_load_floats(step - Q6_K_D_BYTES + part * BP_PART_BYTES);
                 }
             }
-            UNROLL for (size_t g = 0; g < BLOCK_GROUPS; g += kind == BLOCK_KIND_q6_k ? 1 : 2)
-            {
+            for (size_t g = 0; g < BLOCK_GROUPS; g += kind == BLOCK_KIND_q6_k ? 1 : 2) {
                 UNROLL for (size_t part = 0; part < BP_PARTS; part++)
                 {
                     add_scaled(kind, step, g, part, d[p][part],
