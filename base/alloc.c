@@ -125,17 +125,17 @@ void bitnet_free_pages(void *p, size_t n_bytes)
 
 /* A guest whose host must find the memory first may wait 10 us for each 4 KiB of a huge page, and a
  * gigabyte takes seconds. Small pages have often been used before. */
-void bitnet_pages_touch(void *begin, size_t n, void *block_end, atomic_uint *waited_us)
+void bitnet_pages_touch(void *begin, size_t n, void *block_end, unsigned *waited_us)
 {
     uint8_t *page = (uint8_t *)(((uintptr_t)begin + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
     for (uint8_t *end = (uint8_t *)begin + n; page < end; page += HUGE_PAGE) {
-        if (atomic_load_explicit(waited_us, memory_order_relaxed) > PATIENCE_US) return;
+        if (__atomic_load_n(waited_us, __ATOMIC_RELAXED) > PATIENCE_US) return;
         const double start = now_us();
         *(volatile uint8_t *)page = 0;
         const double us = now_us() - start;
         if (us < SLOW_PAGE_US) continue;
         const unsigned before =
-            atomic_fetch_add_explicit(waited_us, (unsigned)us, memory_order_relaxed);
+            __atomic_fetch_add(waited_us, (unsigned)us, __ATOMIC_RELAXED);
         if (before > PATIENCE_US || before + (unsigned)us <= PATIENCE_US) continue;
 #if defined(MADV_HUGEPAGE)
         if (page + HUGE_PAGE < (uint8_t *)block_end)

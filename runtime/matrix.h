@@ -11,8 +11,6 @@
 #include "bitnet/pool.h"
 #include "bitnet/quant.h"
 
-#include <stdatomic.h>
-
 /* Rows that one thread takes at a time, at most; a multiple of every set's panel_rows. */
 #define MATRIX_SLICE_ROWS 128
 
@@ -34,7 +32,7 @@ struct matrix {
 /* A block of large pages that is filled by several threads (bitnet_pages_touch()). */
 struct room {
     uint8_t *at, *end;
-    atomic_uint waited_us;
+    unsigned waited_us;
 };
 
 /* Everything bind needs beside the tensor. */

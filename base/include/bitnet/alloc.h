@@ -3,7 +3,6 @@
 #ifndef BITNET_ALLOC_H
 #define BITNET_ALLOC_H
 
-#include <stdatomic.h>
 #include <stddef.h>
 
 /* n * size zeroed bytes, or NULL when there is no memory or the product overflows. */
@@ -24,8 +23,8 @@ void bitnet_free_pages(void *p, size_t n_bytes);
 /* Makes n bytes of such a block, which ends at block_end, present before they are written. Where
  * huge pages come slowly, the rest of the block is asked for in small ones, which read a tenth
  * slower: what is to be read should be there at once. `waited_us`, 0 at first, is shared by all
- * calls for a block, from any thread. */
-void bitnet_pages_touch(void *begin, size_t n, void *block_end, atomic_uint *waited_us);
+ * calls for a block, from any thread; nobody else reads it meanwhile. */
+void bitnet_pages_touch(void *begin, size_t n, void *block_end, unsigned *waited_us);
 /* Whether asking helps on this system. */
 int bitnet_pages_are_huge(void);
 
