@@ -39,115 +39,175 @@ static __device__ __forceinline__ float *partial_of(const struct attend_job &job
 
 #define MINUS_INFINITY __uint_as_float(0xff800000u)
 
+/* What the threads of a block share. */
+template <int DIM_MAX> struct board {
+    float queries[ROWS][DIM_MAX + 1];
+    float weights[ROWS][TILE + 1];
+    uint16_t cells[TILE][DIM_MAX + 2]; /* keys, then values of a tile */
+};
+
+/* One thread's share of a query: the chunk so far. */
+template <int DIM_MAX> struct share {
+    enum { DIMS = DIM_MAX / LANES };
+    float maximum, sum, out[DIMS]; /* out: dimensions lane, lane + LANES, ... */
+};
+
+/* Which queries a block has: rows are tokens times heads of the group. */
+struct rows {
+    size_t first, n; /* n: those that exist, at most block_rows */
+};
+
+static __device__ __forceinline__ struct rows rows_of_block(const struct attend_job &job)
+{
+    const size_t first = (size_t)blockIdx.y * job.block_rows;
+    return {first, min((size_t)job.block_rows, job.n * job.group - first)};
+}
+
+static __device__ __forceinline__ size_t cells_seen(const struct attend_job &job, struct rows rows)
+{
+    size_t seen = 0;
+    for (size_t t = rows.first / job.group; t <= (rows.first + rows.n - 1) / job.group; t++)
+        seen = max(seen, (size_t)job.tokens[t].position + 1);
+    return seen;
+}
+
+template <int DIM_MAX>
+static __device__ __forceinline__ void load_queries(struct board<DIM_MAX> &board,
+                                                    const struct attend_job &job, struct rows rows)
+{
+    const size_t dim = job.shape.head_dim;
+    for (size_t i = threadIdx.x; i < rows.n * dim; i += ATTEND_THREADS) {
+        const size_t row = rows.first + i / dim;
+        const size_t head = blockIdx.z * job.group + row % job.group;
+        board.queries[i / dim][i % dim] =
+            job.q.at[row / job.group * job.q.stride + head * dim + i % dim];
+    }
+}
+
+/* All threads: n cells into shared memory, when nobody reads the last ones any more. */
+template <int DIM_MAX>
+static __device__ __forceinline__ void load_cells(struct board<DIM_MAX> &board,
+                                                  const uint16_t *from, size_t n, size_t dim)
+{
+    __syncthreads();
+    for (size_t i = threadIdx.x; i < n * dim; i += ATTEND_THREADS)
+        board.cells[i / dim][i % dim] = from[i];
+    __syncthreads();
+}
+
+/* Scores of a tile's keys for one query; returns the largest of all its lanes. */
+template <int DIM_MAX>
+static __device__ __forceinline__ float score_keys(const struct board<DIM_MAX> &board, unsigned r,
+                                                   unsigned lane, size_t n_keys, size_t dim,
+                                                   float scale, float score[KEYS_PER_LANE])
+{
+    float best = MINUS_INFINITY;
+#pragma unroll
+    for (int i = 0; i < KEYS_PER_LANE; i++) {
+        const size_t key = lane + (size_t)i * LANES;
+        float dot = 0;
+        for (size_t d = 0; key < n_keys && d < dim; d++)
+            dot = fmaf(board.queries[r][d], half_to_float(board.cells[key][d]), dot);
+        score[i] = key < n_keys ? __fmul_rn(dot, scale) : MINUS_INFINITY;
+        best = score[i] > best ? score[i] : best;
+    }
+    for (int bits = 1; bits < LANES; bits *= 2) {
+        const float other = __shfl_xor_sync(WHOLE_WARP, best, bits);
+        best = other > best ? other : best;
+    }
+    return best;
+}
+
+/* Scores into weights; returns their sum over all lanes. */
+template <int DIM_MAX>
+static __device__ __forceinline__ float weigh_keys(struct board<DIM_MAX> &board, unsigned r,
+                                                   unsigned lane, size_t n_keys, float maximum,
+                                                   const float score[KEYS_PER_LANE])
+{
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < KEYS_PER_LANE; i++) {
+        const size_t key = lane + (size_t)i * LANES;
+        const float weight = key < n_keys ? device_expf(__fadd_rn(score[i], -maximum)) : 0.0f;
+        board.weights[r][key] = weight;
+        sum = __fadd_rn(sum, weight);
+    }
+    for (int bits = 1; bits < LANES; bits *= 2)
+        sum = __fadd_rn(sum, __shfl_xor_sync(WHOLE_WARP, sum, bits));
+    return sum;
+}
+
+/* The tile's values, by their weights, into what the earlier tiles left. */
+template <int DIM_MAX>
+static __device__ __forceinline__ void
+add_values(struct share<DIM_MAX> &share, const struct board<DIM_MAX> &board, unsigned r,
+           unsigned lane, size_t n_keys, size_t dim, float shrink)
+{
+#pragma unroll
+    for (int i = 0; i < share.DIMS; i++) {
+        const size_t d = lane + (size_t)i * LANES;
+        if (d >= dim) break;
+        float acc = __fmul_rn(share.out[i], shrink);
+        for (size_t key = 0; key < n_keys; key++)
+            acc = fmaf(board.weights[r][key], half_to_float(board.cells[key][d]), acc);
+        share.out[i] = acc;
+    }
+}
+
+template <int DIM_MAX>
+static __device__ __forceinline__ void leave(const struct share<DIM_MAX> &share, float *partial,
+                                             unsigned lane, size_t dim)
+{
+#pragma unroll
+    for (int i = 0; i < share.DIMS; i++) {
+        const size_t d = lane + (size_t)i * LANES;
+        if (d < dim) partial[d] = share.out[i];
+    }
+    if (lane == 0) {
+        partial[dim] = share.maximum;
+        partial[dim + 1] = share.sum;
+    }
+}
+
 template <int DIM_MAX>
 static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struct attend_job job)
 {
-    enum { DIMS = DIM_MAX / LANES, KEY_STRIDE = DIM_MAX + 2 };
-    __shared__ float queries[ROWS][DIM_MAX + 1];
-    __shared__ uint16_t cells[TILE][KEY_STRIDE];
-    __shared__ float weights[ROWS][TILE + 1];
+    __shared__ struct board<DIM_MAX> board;
     const struct bitnet_cuda_attention &shape = job.shape;
-    const size_t dim = shape.head_dim, kv_head = blockIdx.z, chunk = blockIdx.x;
+    const size_t dim = shape.head_dim, begin = (size_t)blockIdx.x * BITNET_CUDA_CHUNK;
     const unsigned r = threadIdx.x / LANES, lane = threadIdx.x % LANES;
+    const struct rows rows = rows_of_block(job);
+    const size_t row = rows.first + r, token = row / job.group;
+    const size_t n_seen = r < rows.n ? (size_t)job.tokens[token].position + 1 : 0;
+    const size_t end = min(begin + BITNET_CUDA_CHUNK, cells_seen(job, rows));
+    if (begin >= end) return;
 
-    /* Rows are tokens times heads of the group. */
-    const size_t first_row = (size_t)blockIdx.y * job.block_rows, n_rows = job.n * job.group;
-    const size_t row = first_row + r;
-    const bool is_mine = r < job.block_rows && row < n_rows;
-    const size_t token = is_mine ? row / job.group : first_row / job.group;
-    const size_t head = kv_head * job.group + row % job.group;
-    const size_t chunk_begin = chunk * BITNET_CUDA_CHUNK;
-    const size_t n_seen = is_mine ? (size_t)job.tokens[token].position + 1 : 0;
-
-    const size_t last_row = min(first_row + job.block_rows, n_rows) - 1;
-    size_t block_seen = 0;
-    for (size_t t = first_row / job.group; t <= last_row / job.group; t++)
-        block_seen = max(block_seen, (size_t)job.tokens[t].position + 1);
-    if (chunk_begin >= block_seen) return;
-    const size_t block_end = min(chunk_begin + BITNET_CUDA_CHUNK, block_seen);
-
-    for (size_t i = threadIdx.x; i < ROWS * dim; i += ATTEND_THREADS) {
-        const size_t q_row = first_row + i / dim;
-        if (i / dim < job.block_rows && q_row < n_rows)
-            queries[i / dim][i % dim] =
-                job.q.at[q_row / job.group * job.q.stride +
-                         (kv_head * job.group + q_row % job.group) * dim + i % dim];
-    }
     const size_t plane = shape.n_kv_heads * shape.n_cells * dim;
-    const uint16_t *keys = job.tokens[first_row / job.group].cache + 2 * shape.layer * plane +
-                           kv_head * shape.n_cells * dim;
+    const uint16_t *keys = job.tokens[rows.first / job.group].cache + 2 * shape.layer * plane +
+                           blockIdx.z * shape.n_cells * dim;
     const uint16_t *values = keys + plane;
-
-    float maximum = MINUS_INFINITY, sum = 0, out[DIMS];
-#pragma unroll
-    for (int i = 0; i < DIMS; i++) out[i] = 0;
-    for (size_t tile = chunk_begin; tile < block_end; tile += TILE) {
-        const size_t n_cells = min((size_t)TILE, block_end - tile);
-        __syncthreads();
-        for (size_t i = threadIdx.x; i < n_cells * dim; i += ATTEND_THREADS)
-            cells[i / dim][i % dim] = keys[tile * dim + i];
-        __syncthreads();
-
-        /* Keys that this query sees in the tile; the same for all its lanes. */
-        const size_t n_keys = n_seen > tile ? min(n_cells, n_seen - tile) : 0;
-        float score[KEYS_PER_LANE], best = MINUS_INFINITY;
-#pragma unroll
-        for (int i = 0; i < KEYS_PER_LANE; i++) {
-            const size_t key = lane + (size_t)i * LANES;
-            float dot = 0;
-            if (key < n_keys) {
-                for (size_t d = 0; d < dim; d++)
-                    dot = fmaf(queries[r][d], half_to_float(cells[key][d]), dot);
-            }
-            score[i] = key < n_keys ? __fmul_rn(dot, shape.scale) : MINUS_INFINITY;
-            best = score[i] > best ? score[i] : best;
-        }
-        for (int bits = 1; bits < LANES; bits *= 2) {
-            const float other = __shfl_xor_sync(WHOLE_WARP, best, bits);
-            best = other > best ? other : best;
-        }
-        const float new_maximum = best > maximum ? best : maximum;
-        float tile_sum = 0;
-#pragma unroll
-        for (int i = 0; i < KEYS_PER_LANE; i++) {
-            const size_t key = lane + (size_t)i * LANES;
-            const float weight =
-                key < n_keys ? device_expf(__fadd_rn(score[i], -new_maximum)) : 0.0f;
-            weights[r][key] = weight;
-            tile_sum = __fadd_rn(tile_sum, weight);
-        }
-        for (int bits = 1; bits < LANES; bits *= 2)
-            tile_sum = __fadd_rn(tile_sum, __shfl_xor_sync(WHOLE_WARP, tile_sum, bits));
-        __syncthreads(); /* keys were read, weights are written */
-        for (size_t i = threadIdx.x; i < n_cells * dim; i += ATTEND_THREADS)
-            cells[i / dim][i % dim] = values[tile * dim + i];
-        __syncthreads();
-        if (n_keys) {
-            const float shrink = device_expf(__fadd_rn(maximum, -new_maximum));
-            maximum = new_maximum;
-            sum = fmaf(sum, shrink, tile_sum);
-#pragma unroll
-            for (int i = 0; i < DIMS; i++) {
-                const size_t d = lane + (size_t)i * LANES;
-                if (d >= dim) break;
-                float acc = __fmul_rn(out[i], shrink);
-                for (size_t key = 0; key < n_keys; key++)
-                    acc = fmaf(weights[r][key], half_to_float(cells[key][d]), acc);
-                out[i] = acc;
-            }
-        }
+    struct share<DIM_MAX> share = {
+        MINUS_INFINITY, 0, {}
+    };
+    load_queries(board, job, rows);
+    for (size_t tile = begin; tile < end; tile += TILE) {
+        const size_t n_cells = min((size_t)TILE, end - tile);
+        const size_t n_keys = n_seen > tile ? min(n_cells, n_seen - tile) : 0; /* of this query */
+        float score[KEYS_PER_LANE];
+        load_cells(board, keys + tile * dim, n_cells, dim);
+        const float best = score_keys(board, r, lane, n_keys, dim, shape.scale, score);
+        const float maximum = best > share.maximum ? best : share.maximum;
+        const float sum = weigh_keys(board, r, lane, n_keys, maximum, score);
+        load_cells(board, values + tile * dim, n_cells, dim);
+        if (n_keys == 0) continue;
+        const float shrink = device_expf(__fadd_rn(share.maximum, -maximum));
+        add_values(share, board, r, lane, n_keys, dim, shrink);
+        share.sum = fmaf(share.sum, shrink, sum);
+        share.maximum = maximum;
     }
-    if (!is_mine || n_seen <= chunk_begin) return;
-    float *partial = partial_of(job, token, head, chunk);
-#pragma unroll
-    for (int i = 0; i < DIMS; i++) {
-        const size_t d = lane + (size_t)i * LANES;
-        if (d < dim) partial[d] = out[i];
-    }
-    if (lane == 0) {
-        partial[dim] = maximum;
-        partial[dim + 1] = sum;
-    }
+    if (n_seen <= begin) return;
+    const size_t head = blockIdx.z * job.group + row % job.group;
+    leave(share, partial_of(job, token, head, blockIdx.x), lane, dim);
 }
 
 static __global__ void combine_kernel(struct attend_job job)
