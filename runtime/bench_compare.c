@@ -21,6 +21,7 @@ static bool is_same_test(const struct bench_row *r, const struct bitnet_json *ol
     uint64_t threads = 0;
     return has_text(old, "test", r->test) && has_text(old, "model", r->model) &&
            has_text(old, "kernels", r->kernels) && has_text(old, "type", r->type) &&
+           (!bitnet_json_get(old, "cache_type") || has_text(old, "cache_type", r->cache_type)) &&
            bitnet_json_u64(old, "threads", 0, UINT32_MAX, BITNET_OPTIONAL, &threads, NULL) ==
                BITNET_OK &&
            threads == r->threads;

@@ -78,6 +78,7 @@ static void add_details(cJSON *row, const struct bench_row *r)
     cJSON_AddStringToObject(row, "type", r->type);
     cJSON_AddStringToObject(row, "head_type", r->head_type);
     cJSON_AddStringToObject(row, "kernels", r->kernels);
+    cJSON_AddStringToObject(row, "cache_type", r->cache_type);
     if (r->sha256[0]) cJSON_AddStringToObject(row, "sha256", r->sha256);
     add_numbers(row, numbers, sizeof numbers / sizeof numbers[0]);
     if (r->n_prompt && !r->n_filled) cJSON_AddNumberToObject(row, "first_token_ms", t->prompt_ms);

@@ -24,6 +24,7 @@ struct bench_row {
     char sha256[65];              /* of the file; "" when nobody asked */
     char type[16], head_type[16]; /* of the linear layers; of the matrix that gives the logits */
     char arch[32], kernels[32];
+    const char *cache_type; /* of keys and values: "f16", "q8_0" */
     unsigned threads;
     uint32_t n_prompt, n_generate, n_filled, n_batch;
     struct bitnet_bench_result result;

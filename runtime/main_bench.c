@@ -258,6 +258,7 @@ static void describe_row(struct bench_row *row, const struct session *s, const c
     snprintf(row->type, sizeof row->type, "%s", shape_linear_type(&shape));
     snprintf(row->head_type, sizeof row->head_type, "%s", shape_head_type(&shape));
     snprintf(row->kernels, sizeof row->kernels, "%s", bitnet_model_kernels(model));
+    row->cache_type = s->quantized_cache ? "q8_0" : "f16";
     row->threads = bitnet_pool_threads(s->pool);
     row->parameters = bitnet_model_parameters(model);
     row->tensor_bytes = bitnet_model_tensor_bytes(model);

@@ -22,6 +22,7 @@ static struct bench_table table_of(double mean, double deviation)
                               .type = "I2_S",
                               .arch = "bitnet",
                               .kernels = "avx2",
+                              .cache_type = "f16",
                               .threads = 2,
                               .perplexity = NAN};
     row->result = (struct bitnet_bench_result){
