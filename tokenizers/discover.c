@@ -431,6 +431,14 @@ static const char *subject(const struct search *s)
     return "the model";
 }
 
+/* The reason may name the place already. */
+static void say_subject(const struct search *s, struct bitnet_error *err)
+{
+    const char *name = subject(s);
+    if (err && strncmp(err->text, name, strlen(name)) != 0)
+        bitnet_error_prefix(err, err->status, "%s", name);
+}
+
 /* Nothing was found, and nothing failed so that we had to stop. */
 static enum bitnet_status give_up(struct search *s, struct bitnet_error *err)
 {
@@ -441,7 +449,7 @@ static enum bitnet_status give_up(struct search *s, struct bitnet_error *err)
                              "%s: offline, and no usable tokenizer is on this machine", subject(s));
     } else if (status) {
         if (err) *err = s->first;
-        bitnet_error_prefix(err, status, "%s", subject(s));
+        say_subject(s, err);
         if (err && err->hint[0]) return status;
     } else {
         status =

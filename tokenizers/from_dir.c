@@ -259,11 +259,23 @@ static enum bitnet_status adopt_scores(struct bitnet_tokenizer *tokenizer,
     return status;
 }
 
+/* What a download left under the name of a tokenizer.json is said to be what it is. */
+static enum bitnet_status check_accident(const struct folder *folder, struct bitnet_error *err)
+{
+    const char *hint = NULL, *what = NULL;
+    if (!folder->vocab.n || folder->vocab.at[0] != '{')
+        what = bitnet_file_accident(bytes_of(folder->vocab), &hint);
+    if (!what) return BITNET_OK;
+    enum bitnet_status status = bitnet_fail(err, BITNET_FORMAT, "%s", what);
+    return hint ? bitnet_hint(err, status, "%s", hint) : status;
+}
+
 static enum bitnet_status make_from_json(struct bitnet_tokenizer **tokenizer,
                                          const struct folder *folder, size_t n_vocab,
                                          const struct bitnet_log *log, struct bitnet_error *err)
 {
-    enum bitnet_status status = tokenizer_read_json(tokenizer, folder->vocab, log, err);
+    enum bitnet_status status = check_accident(folder, err);
+    if (!status) status = tokenizer_read_json(tokenizer, folder->vocab, log, err);
     if (!status && !n_vocab) status = check_size(*tokenizer, folder->config.root, err);
     if (!status) status = adopt_scores(*tokenizer, folder, log, err);
     return status ? status : tokenizer_finish_json(*tokenizer, n_vocab, err);

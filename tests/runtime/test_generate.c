@@ -2,6 +2,8 @@
  * what is shown is whole characters. */
 #include "run_model.h"
 
+#include "bitnet/alloc.h"
+#include "bitnet/file.h"
 #include "bitnet/text.h"
 
 #include "context.h"
@@ -9,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct bitnet_model *model;
@@ -73,7 +76,8 @@ static struct result generate(struct bitnet_sampler_options sampling,
     struct bitnet_sampler *sampler;
     struct bitnet_context *context;
     const struct bitnet_context_options o = {.n_context = n_context, .n_batch = 3};
-    assert_int_equal(bitnet_sampler_new(&sampler, 300, &sampling, &r.err), BITNET_OK);
+    size_t n_vocab = bitnet_model_hparams(model)->n_vocab;
+    assert_int_equal(bitnet_sampler_new(&sampler, n_vocab, &sampling, &r.err), BITNET_OK);
     assert_int_equal(bitnet_context_new(&context, model, &o, &r.err), BITNET_OK);
     options.piece = take_piece;
     options.user = &r.shown;
@@ -203,6 +207,72 @@ TEST(the_same_seed_gives_the_same_text)
     bitnet_tokens_free(&b.tokens);
 }
 
+/* Whatever the model is about to say is named as an end, in a document beside the tokenizer: each
+ * of several ids stops generation, not only eos. */
+static struct result generate_with_ends(const char *folder, const char *gguf, const char *ends)
+{
+    char document[300];
+    struct bitnet_error err;
+    const struct bitnet_discovery_options where = {.path = folder};
+    const struct bitnet_model_options options = {.tokenizer = &where};
+    struct bitnet_model *usual = model;
+    snprintf(document, sizeof document, "%s/generation_config.json", folder);
+    FILE *f = fopen(document, "w");
+    assert_non_null(f);
+    fprintf(f, "{\"eos_token_id\":[%s]}", ends);
+    fclose(f);
+    if (bitnet_model_open(&model, gguf, &options, &err)) fail_msg("%s", err.text);
+    struct result r = generate(greedy(), (struct bitnet_generate_options){.n_predict = 6}, 16, 0);
+    bitnet_model_close(model);
+    model = usual;
+    unlink(document);
+    return r;
+}
+
+TEST(every_id_that_ends_a_generation_stops_it)
+{
+    struct tiny_spec spec = tiny_spec_b158();
+    char folder[160], gguf[200], copy[200], ends[64];
+    struct bitnet_str json;
+    spec.vocabulary = false;
+    spec.n_vocab = 420;
+    struct tiny_model *tiny = tiny_model_new(&spec);
+    tiny_path(folder, sizeof folder, "ends");
+    tiny_path(gguf, sizeof gguf, "ends.gguf");
+    snprintf(copy, sizeof copy, "%s/tokenizer.json", folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_true(tiny_model_write(tiny, gguf,
+                                 &(struct tiny_file){.linear = BITNET_DTYPE_i2_s,
+                                                     .embed = BITNET_DTYPE_f16,
+                                                     .dialect = BITNET_DIALECT_BITNETCPP}));
+    assert_int_equal(bitnet_read_file(BITNET_SOURCE_DIR "/tests/golden/tokenizers/gpt2.json",
+                                      (size_t)1 << 24, &json, NULL),
+                     BITNET_OK);
+    FILE *f = fopen(copy, "w");
+    assert_true(f && fwrite(json.at, 1, json.n, f) == json.n);
+    fclose(f);
+    bitnet_free((void *)(uintptr_t)json.at);
+
+    struct result free_run = generate_with_ends(folder, gguf, "419");
+    assert_int_equal(free_run.status, BITNET_OK);
+    assert_true(free_run.tokens.n >= 4);
+    for (size_t i = 0; i < 4; i++) {
+        size_t first = 0; /* it stops where that id comes first */
+        while (free_run.tokens.at[first] != free_run.tokens.at[i]) first++;
+        snprintf(ends, sizeof ends, "418, %d, 417", (int)free_run.tokens.at[i]);
+        struct result r = generate_with_ends(folder, gguf, ends);
+        assert_int_equal(r.status, BITNET_OK);
+        assert_int_equal(r.finish, BITNET_FINISH_EOG);
+        assert_true(r.tokens.n == first || r.tokens.n == first + 1);
+        bitnet_tokens_free(&r.tokens);
+    }
+    bitnet_tokens_free(&free_run.tokens);
+    unlink(copy);
+    rmdir(folder);
+    unlink(gguf);
+    tiny_model_free(tiny);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +280,7 @@ int main(void)
         cmocka_unit_test(pieces_are_whole_characters_and_make_the_text),
         cmocka_unit_test(generation_ends_when_the_context_is_full),
         cmocka_unit_test(generation_ends_at_the_end_of_text_token_which_is_not_shown),
+        cmocka_unit_test(every_id_that_ends_a_generation_stops_it),
         cmocka_unit_test(the_callback_may_stop),
         cmocka_unit_test(a_request_to_stop_is_cancelled),
         cmocka_unit_test(a_prompt_that_does_not_fit_is_a_limit),

@@ -366,6 +366,10 @@ TEST(a_tokenizer_file_is_taken_for_what_it_holds)
     temp_dir_write(&scene.dir, "pointer", "version https://git-lfs.github.com/spec/v1\noid x\n",
                    49);
     must_fail(file("pointer"), BITNET_FORMAT, "Git LFS pointer");
+    temp_dir_write(&scene.dir, "tokenizer.json",
+                   "version https://git-lfs.github.com/spec/v1\noid x\n", 49);
+    must_fail(scene.dir.path, BITNET_FORMAT, "tokenizer.json: this is a Git LFS pointer");
+    assert_text_has(scene.err.hint, "git lfs pull");
     must_fail(file("absent"), BITNET_NOT_FOUND, "absent");
 }
 

@@ -128,6 +128,27 @@ TEST(offline_sends_no_request)
     tool_must(&tool, 0, "1\n", NULL);
 }
 
+/* Not only no request: no socket. Without offline the same call is killed, so the trap works. */
+TEST(offline_opens_no_socket_and_finds_what_is_cached)
+{
+    const char *model = sourced_model(420);
+    tool.no_sockets = true;
+    TOOL(&tool, "-m", model, "-p", "they", "--count");
+    if (tool.code == 126) skip(); /* this kernel has no such filter */
+    assert_true(tool.code >= 128);
+    TOOL(&tool, "-m", model, "-p", "they", "--count", "--offline");
+    tool_must(&tool, 11, "", "offline");
+    tool.no_sockets = false;
+    TOOL(&tool, "-m", model, "-p", "they", "--count");
+    tool_must(&tool, 0, "1\n", NULL);
+    tool.no_sockets = true;
+    TOOL(&tool, "-m", model, "-p", "they", "--count", "--offline");
+    tool_must(&tool, 0, "1\n", NULL);
+    TOOL(&tool, "-m", "org/model", "-p", "they", "--count"); /* nor when it is cached */
+    tool_must(&tool, 0, "1\n", NULL);
+    tool.no_sockets = false;
+}
+
 TEST(a_wrong_download_is_kept_and_refused)
 {
     TOOL(&tool, "-m", sourced_model(100), "-p", "x");
@@ -182,6 +203,7 @@ int main(int argc, char **argv)
         T(a_repository_is_fetched_once_without_its_weights),
         T(what_the_metadata_names_is_fetched_and_then_cached),
         T(offline_sends_no_request),
+        T(offline_opens_no_socket_and_finds_what_is_cached),
         T(a_wrong_download_is_kept_and_refused),
         T(a_repository_that_is_not_there_is_told),
         T(a_killed_download_goes_on_where_it_stopped),

@@ -5,6 +5,7 @@
 
 #include "temp_dir.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct tool {
@@ -12,6 +13,7 @@ struct tool {
     const char *endpoint;           /* NULL: one that nobody serves */
     const char *const *environment; /* further "NAME=value", ends with NULL; or NULL */
     struct temp_dir dir;            /* home, cache and files of one test */
+    bool no_sockets;                /* a call of socket() kills the program */
     const char *input;              /* standard input; NULL: empty */
     int code;                       /* of the last call; 128 + n: ended by signal n */
     char out[262144], err[65536];
