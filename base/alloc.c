@@ -13,6 +13,8 @@
 
 #include "bitnet/bytes.h"
 
+#include "io.h"
+
 enum { ALIGNMENT = 64, HUGE_PAGE = 2 * 1024 * 1024 };
 enum {
     SLOW_PAGE_US = 1500, /* to clear 2 MiB takes 100 to 300 */
@@ -104,7 +106,7 @@ void *bitnet_alloc_pages(size_t n_bytes)
     size_t n_mapped;
     if (!mapped_bytes(n_bytes, &n_mapped) || must_fail()) return NULL;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    uint8_t *map = mmap(NULL, n_mapped, PROT_READ | PROT_WRITE, flags, -1, 0);
+    uint8_t *map = bitnet_io()->mmap(NULL, n_mapped, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (map == MAP_FAILED) return NULL;
     const size_t used = whole_pages(n_bytes ? n_bytes : 1);
     const size_t before = (HUGE_PAGE - (uintptr_t)map % HUGE_PAGE) % HUGE_PAGE;
@@ -149,10 +151,10 @@ void bitnet_pages_touch(void *begin, size_t n, void *block_end, unsigned *waited
 int bitnet_pages_are_huge(void)
 {
     char text[64] = "";
-    const int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+    const int fd = bitnet_io_open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY, 0);
     if (fd < 0) return 0;
-    const ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
+    const ssize_t n = bitnet_io()->pread(fd, text, sizeof text - 1, 0);
+    bitnet_io()->close(fd);
     return n > 0 && !strstr(text, "[never]");
 }
 
