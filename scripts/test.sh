@@ -85,7 +85,7 @@ stage_arm() { # cross-built, run under emulation: every NEON set, and the same f
     ninja -C "$out/test" -j "$jobs" --quiet bitnet make_model
     run_tests "$out/arm" -R '^kernels|gguf.test_reader|gguf.test_writer'
     local type
-    for type in f16 i2_s tl1 tl2 tq1_0 tq2_0 iq2_bn q8_0 q6_k; do
+    for type in f32 f16 bf16 i2_s tl1 tl2 tq1_0 tq2_0 iq2_bn iq2_bn_r4 iq2_s q8_0 q6_k q4_0; do
         "$out/test/bitnet" convert models/tiny --qtype $type --allow-lossy --force \
             -o "$out/host.gguf" >/dev/null 2>&1
         qemu-aarch64 -cpu max "$out/arm/bitnet" convert models/tiny --qtype $type --allow-lossy \

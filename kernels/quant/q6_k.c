@@ -96,10 +96,11 @@ static void decode_rows(const struct bitnet_layout *layout, const uint8_t *in, s
                         float *out)
 {
     const struct block *blocks = (const struct block *)in;
-    for (size_t i = 0; i < n_rows * layout->cols; i++) {
-        const struct block *b = blocks + i / 256;
-        const size_t e = i % 256;
-        out[i] = codec_f16(b->d) * (float)(int8_t)b->scales[e / 16] * (float)level_at(b, e);
+    for (size_t i = 0; i < n_rows * layout->cols / 256; i++) {
+        const struct block *b = blocks + i;
+        const float d = codec_f16(b->d);
+        for (size_t e = 0; e < 256; e++)
+            out[256 * i + e] = d * (float)(int8_t)b->scales[e / 16] * (float)level_at(b, e);
     }
 }
 

@@ -213,6 +213,32 @@ static void halves_are_rounded_as_base_defines_it(void **state)
     }
 }
 
+/* Levels by the definition: x / (max / 127), half away from zero. */
+static void levels_of_q8_0_are_rounded_half_away_from_zero(void **state)
+{
+    const struct bitnet_codec *codec = bitnet_codec(BITNET_DTYPE_q8_0);
+    const struct bitnet_layout l = shape(BITNET_DTYPE_q8_0, 1, 32);
+    (void)state;
+    for (size_t n = 0; n < 20000; n++) {
+        float x[32];
+        uint8_t out[34];
+        const float unit = ldexpf(1 + (float)next_random(1000) / 1024, (int)next_random(250) - 149);
+        for (size_t i = 0; i < 32; i++) {
+            x[i] = ((float)next_random(509) / 2 - 127) * unit; /* halves in every second place */
+            if (next_random(16) == 0) x[i] = nextafterf(x[i], next_random(2) ? 1e30f : -1e30f);
+        }
+        float amax = 0;
+        for (size_t i = 0; i < 32; i++) amax = fmaxf(amax, fabsf(x[i]));
+        const float d = amax / 127.0f, id = d != 0 ? 1.0f / d : 0.0f;
+        codec->encode_rows(&l, x, 1, NULL, out);
+        assert_int_equal(bitnet_load_u16(out), bitnet_f32_to_f16(d));
+        for (size_t i = 0; i < 32; i++) {
+            const float r = roundf(x[i] * id);
+            assert_int_equal((int8_t)out[2 + i], (int)(r > 127 ? 127 : r > -127 ? r : -127));
+        }
+    }
+}
+
 static void tl2_takes_every_legal_tile(void **state)
 {
     (void)state;
@@ -484,6 +510,7 @@ int main(void)
         cmocka_unit_test(rows_can_be_encoded_in_pieces),
         cmocka_unit_test(random_bytes_decode_without_a_fault),
         cmocka_unit_test(extreme_numbers_encode_without_a_fault),
+        cmocka_unit_test(levels_of_q8_0_are_rounded_half_away_from_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
