@@ -3,7 +3,7 @@
 # newcomer runs. With stage names: those stages; CI runs them all.
 #
 #   scripts/test.sh                 quick
-#   scripts/test.sh STAGE...        quick clang sanitize thread hostile arm oracle fuzz cuda
+#   scripts/test.sh STAGE...        quick clang sanitize thread hostile arm cuda long oracle fuzz
 #
 # Each stage has its own build folder under $BITNET_BUILD (default: build/ in the repository).
 set -eu
@@ -12,10 +12,10 @@ out=${BITNET_BUILD:-$PWD/build}
 jobs=$(nproc)
 not_quick='oracle|long|gpu'
 
-configure() { # folder, then CMake options
+configure() { # folder, then CMake options; the CUDA plug-in has a stage of its own
     local folder=$1
     shift
-    cmake -S . -B "$folder" -G Ninja -DBITNET_WERROR=ON "$@" >"$out/configure.log" 2>&1 ||
+    cmake -S . -B "$folder" -G Ninja -DBITNET_WERROR=ON -DBITNET_CUDA=OFF "$@" >"$out/configure.log" 2>&1 ||
         { cat "$out/configure.log"; exit 1; }
 }
 build() { ninja -C "$1" -j "$jobs" --quiet; }
@@ -27,7 +27,7 @@ run_tests() { # folder, then ctest options
 
 stage_quick() {
     scripts/packages.sh build test
-    configure "$out/test" -DBITNET_CUDA=OFF # the plug-in has its own stage
+    configure "$out/test"
     build "$out/test"
     run_tests "$out/test" -LE "$not_quick"
 }
@@ -108,6 +108,13 @@ stage_oracle() { # other people's programs, live
     build "$out/test"
     ninja -C "$out/test" --quiet logit-difference
     run_tests "$out/test" -L oracle
+}
+
+stage_long() { # kills, gigabytes, minutes
+    scripts/packages.sh build test
+    configure "$out/test"
+    build "$out/test"
+    run_tests "$out/test" -L long
 }
 
 stage_cuda() { # the plug-in for every chip: no spilled register, no driver linked, opens without one
