@@ -48,6 +48,17 @@ static uint64_t of_activations(struct check *c, const struct bitnet_kernel_set *
     return hash_of(hash_of(hash, y, sizeof y), h, sizeof h);
 }
 
+static uint64_t of_gelu(struct check *c, const struct bitnet_kernel_set *set)
+{
+    float x[N], up[N];
+    for (size_t i = 0; i < N; i++) {
+        x[i] = check_float(c, 6);
+        up[i] = check_float(c, 2);
+    }
+    set->gate_gelu(x, up, N);
+    return seeded(x, sizeof x);
+}
+
 static uint64_t of_attention(struct check *c, const struct bitnet_kernel_set *set)
 {
     enum { KV = KEYS + TOKENS - 1 };
@@ -143,6 +154,7 @@ void check_recorded(struct check *c)
     const struct bitnet_kernel_set *const sets[] = {bitnet_kernels_at(0), &best};
     for (size_t i = 0; i < 2; i++) {
         compare(c, sets[i], "activations", of_activations, 0x7680764ac9373ce9u);
+        compare(c, sets[i], "gelu", of_gelu, 0x0b97c3867a61f78bu);
         compare(c, sets[i], "attention", of_attention, 0x6f8d0010d990bcd1u);
         compare(c, sets[i], "dense", of_dense, 0x5e5e83d4fc679cbbu);
         compare(c, sets[i], "blocks", of_blocks, 0xa4bf070fcd9942ecu);
