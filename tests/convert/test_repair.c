@@ -242,8 +242,7 @@ TEST(a_wrong_file_type_is_mended)
     struct zoo zoo = sound;
     const struct bitnet_repair_options fix = {.file_type = true};
     zoo.file_type = 38;
-    cure(zoo, " --fix filetype", fix,
-         "general.file_type becomes 40: most weights are I2_S");
+    cure(zoo, " --fix filetype", fix, "general.file_type becomes 40: most weights are I2_S");
     zoo.type = BITNET_DTYPE_f16; /* F16 disguised as I2_S */
     zoo.file_type = 40;
     cure(zoo, "general.file_type is 40, but most weights are F16", fix,
