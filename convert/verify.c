@@ -16,8 +16,10 @@ struct check {
     const struct plan_item *item;
     const struct workspace *space;
     struct bitnet_layout layout; /* with the tile that the file says */
-    const struct bitnet_tensor *written;
+    const struct bitnet_gguf *gguf;
+    const struct bitnet_tensor *written; /* in it */
     size_t band_rows;
+    size_t first_band;          /* of those that are looked at now */
     _Atomic size_t first_bad;   /* lowest row of a band that differs; SIZE_MAX: none */
     _Atomic uint64_t deviation; /* largest |written - source|, as bits */
 };
@@ -274,9 +276,22 @@ static enum bitnet_status check_band(struct check *k, size_t row, const struct b
 static void check_bands(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     struct check *k = ctx;
-    for (size_t b = begin; b < end; b++)
+    for (size_t b = k->first_band + begin; b < k->first_band + end; b++)
         if (check_band(k, b * k->band_rows, &k->space->benches[thread], NULL))
             lower_to(&k->first_bad, b * k->band_rows);
+}
+
+/* All bands, some at a time; what was looked at need not stay in memory. */
+static void run_bands(struct bitnet_plan *plan, struct check *k, bitnet_work_fn *work)
+{
+    enum { AT_ONCE = 256 };
+    size_t n = (k->layout.rows + k->band_rows - 1) / k->band_rows;
+    for (k->first_band = 0; k->first_band < n; k->first_band += AT_ONCE) {
+        size_t rest = n - k->first_band;
+        bitnet_pool_run(plan->pool, rest < AT_ONCE ? rest : AT_ONCE, 1, work, k);
+        bitnet_gguf_release(k->gguf, k->written);
+        plan_release(plan, (size_t)(k->item - plan->items));
+    }
 }
 
 /* Threads only tell which band is wrong; the lowest one is looked at again, for its words. */
@@ -285,7 +300,7 @@ static enum bitnet_status verify_trits(struct bitnet_plan *plan, struct check *k
 {
     const struct weight *w = &k->item->weight;
     for (size_t r = 0; r < w->rows; r++) k->space->source_rows[target_row(w, r)] = r;
-    bitnet_pool_run(plan->pool, (w->rows + k->band_rows - 1) / k->band_rows, 1, check_bands, k);
+    run_bands(plan, k, check_bands);
     size_t bad = atomic_load(&k->first_bad);
     if (bad != SIZE_MAX) return check_band(k, bad, &k->space->benches[0], err);
     row->max_deviation = largest_deviation(k);
@@ -370,7 +385,7 @@ static enum bitnet_status check_rows(struct check *k, size_t row, const struct b
 static void check_bands_of_rows(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     struct check *k = ctx;
-    for (size_t b = begin; b < end; b++)
+    for (size_t b = k->first_band + begin; b < k->first_band + end; b++)
         if (check_rows(k, b * k->band_rows, &k->space->benches[thread], NULL))
             lower_to(&k->first_bad, b * k->band_rows);
 }
@@ -378,8 +393,7 @@ static void check_bands_of_rows(void *ctx, size_t begin, size_t end, unsigned th
 static enum bitnet_status verify_rows(struct bitnet_plan *plan, struct check *k,
                                       struct bitnet_plan_row *row, struct bitnet_error *err)
 {
-    size_t n_bands = (k->layout.rows + k->band_rows - 1) / k->band_rows;
-    bitnet_pool_run(plan->pool, n_bands, 1, check_bands_of_rows, k);
+    run_bands(plan, k, check_bands_of_rows);
     size_t bad = atomic_load(&k->first_bad);
     if (bad != SIZE_MAX) return check_rows(k, bad, &k->space->benches[0], err);
     row->max_deviation = largest_deviation(k);
@@ -459,6 +473,7 @@ static enum bitnet_status verify_tensor(struct bitnet_plan *plan, size_t i,
     struct check k = {.item = item,
                       .space = space,
                       .layout = item->layout,
+                      .gguf = gguf,
                       .written = bitnet_gguf_find_tensor(gguf, row->target),
                       .band_rows = plan_band_rows(plan, item),
                       .first_bad = SIZE_MAX};

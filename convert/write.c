@@ -203,6 +203,7 @@ static enum bitnet_status write_segments(const struct bitnet_plan *plan, struct 
         size_t n_bytes = bitnet_segment_begin(&block->layout, end) - begin;
         if (!status)
             status = bitnet_gguf_tensor_write(writer, block->space->bytes + begin, n_bytes, err);
+        plan_release(plan, (size_t)(block->item - plan->items)); /* what was read of it */
     }
     return status;
 }
