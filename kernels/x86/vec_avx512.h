@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum { VEC_LANES = 16, VEC_REGS = 2 /* that make 32 lanes */ };
-enum { DENSE_ROWS = 2, DENSE_TILE_ROWS = 2, DENSE_TILE_TOKENS = 4 }; /* 16 sums of 32 registers */
+enum { DENSE_ROWS = 4, DENSE_TILE_ROWS = 2, DENSE_TILE_TOKENS = 4 }; /* 16 sums of 32 registers */
 enum { ATTENTION_KEYS = 8 }; /* that share the loads of a query */
 
 typedef __m512 vec;
