@@ -658,6 +658,20 @@ static void send_resolved(struct answer *a, const char *commit, const char *path
     send_contents(a, f, etag, common);
 }
 
+static void send_xet_token(struct answer *a)
+{
+    struct fake_hub *h = a->hub;
+    char body[300], headers[500];
+    long long expiry = (long long)time(NULL) + (h->xet.token_life ? h->xet.token_life : 3600);
+    snprintf(body, sizeof body, "{\"accessToken\":\"xet_t0ken_%u\",\"exp\":%lld,\"casUrl\":\"%s\"}",
+             h->xet_generation, expiry, h->url[FAKE_CAS]);
+    snprintf(headers, sizeof headers,
+             "Content-Type: application/json\r\nX-Xet-Access-Token: xet_t0ken_%u\r\n"
+             "X-Xet-Token-Expiration: %lld\r\nX-Xet-Cas-Url: %s\r\n",
+             h->xet_generation, expiry, h->url[FAKE_CAS]);
+    send_text(a, 200, headers, body);
+}
+
 static void serve_hub(struct answer *a)
 {
     struct fake_hub *h = a->hub;
@@ -716,16 +730,7 @@ static void serve_hub(struct answer *a)
     if (revision) *revision++ = 0;
     if (revision) unquote(revision);
     if (strcmp(rest, "xet-read-token") == 0 && h->cas) {
-        char body[300], headers[500];
-        long long expiry = (long long)time(NULL) + (h->xet.token_life ? h->xet.token_life : 3600);
-        snprintf(body, sizeof body,
-                 "{\"accessToken\":\"xet_t0ken_%u\",\"exp\":%lld,\"casUrl\":\"%s\"}",
-                 h->xet_generation, expiry, h->url[FAKE_CAS]);
-        snprintf(headers, sizeof headers,
-                 "Content-Type: application/json\r\nX-Xet-Access-Token: xet_t0ken_%u\r\n"
-                 "X-Xet-Token-Expiration: %lld\r\nX-Xet-Cas-Url: %s\r\n",
-                 h->xet_generation, expiry, h->url[FAKE_CAS]);
-        send_text(a, 200, headers, body);
+        send_xet_token(a);
         return;
     }
     if (strcmp(rest, "refs") == 0) {
