@@ -37,11 +37,13 @@ enum colour { WHITE, GREY, BLACK };
 struct visit {
     uint32_t place;
     unsigned next_byte;
+    uint32_t most; /* values on the way down that has most of them */
 };
 
 struct check {
-    const struct charsmap *map;
+    struct charsmap *map;
     uint8_t *colours; /* by place */
+    uint8_t *most;    /* by place: values on the way from it that has most of them */
     struct visit *stack;
     size_t n, cap;
     struct bitnet_error *err;
@@ -63,15 +65,26 @@ static enum bitnet_status check_value(struct check *check, uint32_t node, uint32
     return BITNET_OK;
 }
 
+/* A way on from the node on top of the stack has so many values. */
+static void count_values(struct check *check, uint32_t n)
+{
+    if (n > CHARSMAP_MAX_MATCHES) check->map->is_closed = false;
+    if (check->n && n > check->stack[check->n - 1].most) check->stack[check->n - 1].most = n;
+}
+
 static enum bitnet_status enter(struct check *check, uint32_t place)
 {
     uint32_t unit = unit_at(check->map, place), base = place ^ offset_of(unit);
     if (check->colours[place] == GREY) return wrong(check, place, "leads in a circle");
-    if (check->colours[place] == BLACK) return BITNET_OK;
+    if (check->colours[place] == BLACK) { /* endings are shared */
+        count_values(check, check->most[place]);
+        return BITNET_OK;
+    }
     if (!BITNET_GROW(check->stack, check->n, check->cap, MAX_BYTES))
         return bitnet_fail(check->err, BITNET_MEMORY, "out of memory for a character map");
     check->colours[place] = GREY;
-    check->stack[check->n++] = (struct visit){place, 0};
+    check->stack[check->n++] = (struct visit){place, 0, 0};
+    if (base >= n_units(check->map)) check->map->is_closed = false;
     if (unit >> 8 & 1) return check_value(check, place, base);
     return base < n_units(check->map) || place ? BITNET_OK
                                                : wrong(check, place, "leads outside the index");
@@ -84,8 +97,11 @@ static enum bitnet_status walk(struct check *check)
     while (!status && check->n) {
         struct visit *top = &check->stack[check->n - 1];
         if (top->next_byte == 256) {
+            uint32_t most = top->most + (unit_at(check->map, top->place) >> 8 & 1);
             check->colours[top->place] = BLACK;
+            check->most[top->place] = (uint8_t)(most > UINT8_MAX ? UINT8_MAX : most);
             check->n--;
+            count_values(check, most);
             continue;
         }
         uint8_t byte = (uint8_t)top->next_byte++;
@@ -115,11 +131,15 @@ enum bitnet_status charsmap_open(struct charsmap *map, struct bitnet_bytes blob,
                            n);
     map->trie = (struct bitnet_bytes){blob.at + 4, n};
     map->texts = (struct bitnet_str){(const char *)blob.at + 4 + n, blob.n - 4 - n};
-    struct check check = {.map = map, .err = err, .colours = bitnet_alloc(n / 4, 1)};
+    map->is_closed = n / 4 % 256 == 0; /* a step stays in its block of 256 units */
+    struct check check = {
+        .map = map, .err = err, .colours = bitnet_alloc(n / 4, 1), .most = bitnet_alloc(n / 4, 1)};
     enum bitnet_status status =
-        check.colours ? walk(&check)
-                      : bitnet_fail(err, BITNET_MEMORY, "out of memory for a character map");
+        check.colours && check.most
+            ? walk(&check)
+            : bitnet_fail(err, BITNET_MEMORY, "out of memory for a character map");
     bitnet_free(check.colours);
+    bitnet_free(check.most);
     bitnet_free(check.stack);
     if (status) *map = (struct charsmap){0};
     return status;

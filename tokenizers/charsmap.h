@@ -16,7 +16,11 @@
 struct charsmap {
     struct bitnet_bytes trie; /* whole units */
     struct bitnet_str texts;  /* replacements */
+    bool is_closed; /* no step from any node leads outside the trie, and no text has more than
+                     * CHARSMAP_MAX_MATCHES prefixes: safe for a reader that does not look */
 };
+
+#define CHARSMAP_MAX_MATCHES 32 /* libsentencepiece's */
 
 /* Views `blob`, which must outlive the map. FORMAT: lengths that lie, a trie that leads outside, in
  * circles, or to a text that is not there. An empty blob is an empty map. */

@@ -30,6 +30,40 @@ static enum bitnet_status keep_charsmap(struct bitnet_tokenizer *tokenizer,
                          (struct bitnet_bytes){(const uint8_t *)kept.at, kept.n}, err);
 }
 
+#define MAX_NESTED                                                                                 \
+    64 /* user-defined pieces that begin one another, as the library expects them                  \
+        */
+
+/* libsentencepiece follows a character map and its own tables without looking where they end, so a
+ * file that would lead it outside is refused before it sees any text. */
+static enum bitnet_status check_for_library(const struct bitnet_tokenizer *tokenizer,
+                                            const struct spm_model *model, struct bitnet_error *err)
+{
+    struct charsmap back;
+    enum bitnet_status status = charsmap_open(&back, model->denormalizer, err);
+    if (status) return bitnet_error_prefix(err, status, "denormalizer");
+    if ((tokenizer->words.map.trie.n && !tokenizer->words.map.is_closed) ||
+        (back.trie.n && !back.is_closed))
+        return bitnet_fail(err, BITNET_FORMAT, "normalizer character map: leads outside the index");
+    for (size_t id = 0; id < model->n; id++) {
+        struct bitnet_str text = model->pieces[id].text;
+        const struct trie *trie = &tokenizer->words.user;
+        uint32_t node = 0;
+        size_t n_nested = 0;
+        if (model->pieces[id].type != BITNET_TOKEN_USER) continue;
+        for (size_t i = 0; i < text.n; i++) {
+            node = trie_step(trie, node, (uint8_t)text.at[i]);
+            if (!node) break;
+            n_nested += trie->nodes[node].value_plus_1 != 0;
+        }
+        if (n_nested > MAX_NESTED)
+            return bitnet_fail(err, BITNET_LIMIT,
+                               "piece %zu: %zu user-defined pieces begin it (limit %d)", id,
+                               n_nested, MAX_NESTED);
+    }
+    return BITNET_OK;
+}
+
 static enum bitnet_status fill(struct bitnet_tokenizer *tokenizer, const struct spm_model *model,
                                struct bitnet_error *err)
 {
@@ -86,6 +120,7 @@ enum bitnet_status tokenizer_read_spm(struct bitnet_tokenizer **tokenizer, struc
         *tokenizer = tokenizer_new(kind_of(&model));
         status = *tokenizer ? fill(*tokenizer, &model, err)
                             : bitnet_fail(err, BITNET_MEMORY, "out of memory");
+        if (!status && shim) status = check_for_library(*tokenizer, &model, err);
     }
     spm_model_free(&model);
     if (!status) {

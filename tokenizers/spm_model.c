@@ -208,6 +208,7 @@ static enum bitnet_status read_denormalizer(struct spm_model *model, struct bitn
     struct spm_model settings = {0};
     enum bitnet_status status = read_normalizer(&settings, bytes, err);
     model->has_denormalizer = settings.charsmap.n > 0;
+    model->denormalizer = settings.charsmap;
     return status;
 }
 

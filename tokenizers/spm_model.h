@@ -23,7 +23,7 @@ struct spm_model {
     bool byte_fallback, suffix_spaces;
     int32_t unk, bos, eos, pad; /* BITNET_NO_TOKEN: none */
     struct bitnet_str unk_surface;
-    struct bitnet_bytes charsmap;
+    struct bitnet_bytes charsmap, denormalizer;
     bool add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces;
     bool has_denormalizer;
 };
