@@ -130,8 +130,11 @@ static void pull_zeros(struct rig *rig, uint64_t bytes)
         assert_int_equal(r.status, 206);
         n_ranges++;
     }
-    assert_int_equal(n_ranges, (bytes + (16 << 20) - 1) / (16 << 20)); /* each asked for once */
-    assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), bytes);
+    /* Each is asked for once; on a busy machine a connection that stood still is replaced now and
+     * then. */
+    uint64_t want = (bytes + (16 << 20) - 1) / (16 << 20);
+    assert_true(n_ranges >= want && n_ranges <= want + want / 10 + 4);
+    assert_true(fake_hub_bytes(rig->fake, FAKE_CDN, NULL) <= bytes + bytes / 10);
     print_message("%" PRIu64 " MB: peak memory %ld KiB\n", bytes / 1000000, peak);
     assert_true(peak > 0 && peak < 48 * 1024);
 }
@@ -146,6 +149,33 @@ TEST(four_gibibytes_are_pulled_in_less_than_48_mebibytes_of_memory)
 TEST(a_file_of_sixty_gigabytes_is_asked_for_in_ranges_only)
 {
     pull_zeros(*state, largest_gb * 1000000000 + 1);
+}
+
+/* A server that gives each connection little gives many of them much: four at first, then one more
+ * each second while that helps, and never more than sixteen. */
+TEST(connections_are_added_while_that_makes_it_faster)
+{
+    struct rig *rig = *state;
+    const uint64_t bytes = 512u << 20;
+    char sha[65];
+    long peak;
+    hash_zeros(bytes, sha);
+    fake_hub_put_zeros(rig->fake, "huge.gguf", bytes, sha);
+    snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "huge.gguf");
+    fake_hub_set_rate(rig->fake, 8 << 20);
+    assert_int_equal(pull_in_child(rig, &peak), 0);
+    unsigned most = fake_hub_most_at_once(rig->fake, FAKE_CDN);
+    print_message("%u connections\n", most);
+    assert_true(most > 4 && most <= 16);
+    void *fresh;
+    rig_setup(&fresh);
+    rig = fresh;
+    fake_hub_put_zeros(rig->fake, "huge.gguf", bytes, sha);
+    snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "huge.gguf");
+    rig->settings.connections = 2;
+    assert_int_equal(pull_in_child(rig, &peak), 0);
+    assert_true(fake_hub_most_at_once(rig->fake, FAKE_CDN) <= 2);
+    assert_int_equal(rig_teardown(&fresh), 0);
 }
 
 /* 88 */
@@ -177,6 +207,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         CASE(four_gibibytes_are_pulled_in_less_than_48_mebibytes_of_memory),
+        CASE(connections_are_added_while_that_makes_it_faster),
         CASE(ten_thousand_small_files_cost_a_request_each),
         CASE(a_file_of_sixty_gigabytes_is_asked_for_in_ranges_only),
     };
