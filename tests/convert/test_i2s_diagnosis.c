@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "bitnet/alloc.h"
 #include "bitnet/convert.h"
 #include "bitnet/file.h"
 #include "bitnet/text.h"
@@ -55,6 +56,7 @@ static struct bitnet_gguf *make(const char *model, char letter)
     }
     bitnet_gguf_close(gguf);
     temp_dir_write(&dir, "b.gguf", text.at, text.n);
+    bitnet_free((void *)(uintptr_t)text.at);
     MUST(bitnet_gguf_open(&gguf, temp_dir_file(&dir, "b.gguf"), NULL, &err));
     return gguf;
 }

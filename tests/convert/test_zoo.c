@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bitnet/alloc.h"
 #include "bitnet/convert.h"
 #include "bitnet/doctor.h"
 #include "bitnet/file.h"
@@ -156,6 +157,7 @@ static void append(const char *in, const char *out, const void *bytes, size_t n)
     memcpy(longer, text.at, text.n);
     memcpy(longer + text.n, bytes, n);
     temp_dir_write(&dir, out, longer, text.n + n);
+    bitnet_free((void *)(uintptr_t)text.at);
     free(longer);
 }
 
@@ -339,6 +341,7 @@ TEST(what_is_lost_is_told_and_nothing_is_promised)
     convert("a.gguf", BITNET_DTYPE_i2_s, NULL);
     MUST(bitnet_read_file(file("a.gguf"), 64u << 20, &text, &err));
     temp_dir_write(&dir, "x.gguf", text.at, text.n / 2);
+    bitnet_free((void *)(uintptr_t)text.at);
     assert_int_not_equal(run(command), 0);
     assert_text_has(heard, "incomplete download or copy");
 }
