@@ -290,7 +290,8 @@ static bool ends_texts(const struct bitnet_tokenizer *tokenizer)
 {
     bool is_added =
         tokenizer->add_eos_is_given ? tokenizer->add_eos_token : tokenizer->special.add_eos;
-    return is_added && tokenizer->hf && tokenizer->hf->after.n == 1;
+    bool is_bert = tokenizer->kind == BITNET_TOKENIZER_WORDPIECE; /* appends sep, whatever eos is */
+    return is_added && !is_bert && tokenizer->hf && tokenizer->hf->after.n == 1;
 }
 
 static int32_t final_token(const struct bitnet_tokenizer *tokenizer)
