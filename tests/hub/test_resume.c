@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <bitnet/alloc.h>
+
 #include "disk.h"
 #include "partial.h"
 #include "transport.h"
@@ -128,12 +130,31 @@ static unsigned each_partial(const struct rig *rig,
     return v.n;
 }
 
+static bool has_bytes;
+static char large_etag[65];
+
+/* The journal of the large file speaks of a range that was written. */
+static void look_for_bytes(const struct hub_partial_place *place,
+                           const struct hub_partial_found *found)
+{
+    struct bitnet_str text;
+    if (strncmp(found->name, large_etag, 64) != 0) return;
+    if (!hub_read_small(place->dir, found->journal_name, 1 << 20, &text)) return;
+    has_bytes |= strstr(text.at, "\n+ ") != NULL;
+    bitnet_free((void *)(uintptr_t)text.at);
+}
+
 /* Kills a pull when a part of the large file is there. */
 static void leave_partial(struct rig *rig)
 {
     fake_hub_set_rate(rig->fake, 4 << 20);
+    snprintf(large_etag, sizeof large_etag, "%s", fake_hub_etag(rig->fake, "model.safetensors"));
+    has_bytes = false;
     int pid = rig_spawn_pull(rig);
-    sleep_ms(550);
+    for (int i = 0; i < 1000 && !has_bytes; i++) {
+        sleep_ms(10);
+        if (rig_exists(rig, ".bitnet-hub/partial")) each_partial(rig, look_for_bytes);
+    }
     kill(pid, SIGKILL);
     assert_int_equal(wait_for(pid), 128 + SIGKILL);
     fake_hub_set_rate(rig->fake, 0);
