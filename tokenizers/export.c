@@ -212,6 +212,23 @@ static enum bitnet_status add_vocab(struct export *export)
     return ok ? BITNET_OK : export_no_memory(export);
 }
 
+/* The fewest digits that give the number back: readers that round differently in the last of
+ * seventeen read what they read in the file it came from. */
+static bool add_score(struct bitnet_buf *out, double score)
+{
+    for (int digits = 1; digits <= 17; digits++) {
+        size_t begin = out->n;
+        double back = 0;
+        if (!bitnet_buf_printf(out, "%.*g", digits, score)) return false;
+        if (digits == 17 ||
+            (bitnet_parse_f64((struct bitnet_str){out->at + begin, out->n - begin}, &back) &&
+             back == score))
+            return true;
+        out->n = begin;
+    }
+    return true;
+}
+
 static enum bitnet_status add_scored_vocab(struct export *export)
 {
     const struct bitnet_tokenizer *tokenizer = export->tokenizer;
@@ -221,7 +238,8 @@ static enum bitnet_status add_scored_vocab(struct export *export)
                                                     : (double)tokenizer->vocab.score[id];
         ok = (!id || bitnet_buf_add(export->out, ",", 1)) && bitnet_buf_add(export->out, "[", 1) &&
              json_text_quote(export->out, vocab_text(&tokenizer->vocab, id)) &&
-             bitnet_buf_printf(export->out, ",%.17g]", score);
+             bitnet_buf_add(export->out, ",", 1) && add_score(export->out, score) &&
+             bitnet_buf_add(export->out, "]", 1);
     }
     ok = ok && bitnet_buf_add(export->out, "]", 1);
     return ok ? BITNET_OK : export_no_memory(export);
