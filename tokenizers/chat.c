@@ -97,6 +97,10 @@ enum bitnet_status bitnet_chat_prompt(const struct bitnet_tokenizer *tokenizer,
                                .bos_token = bitnet_token_text(tokenizer, special->bos),
                                .eos_token = bitnet_token_text(tokenizer, special->eos)};
     if (!text.n) return bitnet_fail(err, BITNET_UNSUPPORTED, "the model has no chat template");
+    if (bitnet_str_is(text,
+                      "rwkv-world")) /* a name of llama.cpp's, no template: as text, a prompt */
+        return bitnet_fail(err, BITNET_UNSUPPORTED,
+                           "the chat template 'rwkv-world' is not supported");
     bool is_converters = memmem(text.at, text.n, "BITNETAssistant", 15) != NULL &&
                          vocab_find_token(&tokenizer->vocab, BITNET_STR("<|eot_id|>")) >= 0;
     chat.text = is_converters ? BITNET_STR(bitnet_template) : text;

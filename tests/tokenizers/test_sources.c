@@ -349,6 +349,10 @@ TEST(rwkv_world_equals_llama_cpp)
     struct bitnet_tokenizer *tokenizer = open_dir(&dir, 65536);
     assert_int_equal(bitnet_tokenizer_size(tokenizer), 65536);
     assert_int_equal(bitnet_tokenizer_special(tokenizer)->eot, 261);
+    struct bitnet_buf prompt = {.max = 4096};
+    assert_int_equal(bitnet_chat_prompt(tokenizer, NULL, 0, true, &prompt, NULL),
+                     BITNET_UNSUPPORTED);
+    assert_int_equal(prompt.n, 0);
     must_be_equal(cases_compare(tokenizer, "expected/rwkv-world.llamacpp.tsv", &plain), 800,
                   "rwkv");
     bitnet_tokenizer_free(tokenizer);
