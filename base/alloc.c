@@ -136,8 +136,7 @@ void bitnet_pages_touch(void *begin, size_t n, void *block_end, unsigned *waited
         *(volatile uint8_t *)page = 0;
         const double us = now_us() - start;
         if (us < SLOW_PAGE_US) continue;
-        const unsigned before =
-            __atomic_fetch_add(waited_us, (unsigned)us, __ATOMIC_RELAXED);
+        const unsigned before = __atomic_fetch_add(waited_us, (unsigned)us, __ATOMIC_RELAXED);
         if (before > PATIENCE_US || before + (unsigned)us <= PATIENCE_US) continue;
 #if defined(MADV_HUGEPAGE)
         if (page + HUGE_PAGE < (uint8_t *)block_end)

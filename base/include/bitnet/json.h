@@ -38,8 +38,8 @@ struct bitnet_json_limits {
 };
 
 /* Parses all of `text` (only white space may follow the value). The tree lives in `arena`; strings
- * without escapes point into `text`, which must outlive it. Parsing takes at most 64 MiB and 16 times
- * the text. Fails with FORMAT ("line 3 column 18: ..."), LIMIT, MEMORY. */
+ * without escapes point into `text`, which must outlive it. Parsing takes at most 64 MiB and 16
+ * times the text. Fails with FORMAT ("line 3 column 18: ..."), LIMIT, MEMORY. */
 enum bitnet_status bitnet_json_parse(const struct bitnet_json **root, struct bitnet_str text,
                                      const struct bitnet_json_limits *limits,
                                      struct bitnet_arena *arena, struct bitnet_error *err);
