@@ -18,11 +18,10 @@ const char *bitnet_gguf_mend(struct bitnet_mend *out, const struct bitnet_gguf *
                              const char *command, const char *options)
 {
     const char *path = gguf->path[0] ? gguf->path : "model.gguf";
-    struct bitnet_str stem = bitnet_str_of(path);
+    size_t stem = strlen(path);
     char mended[600];
-    if (bitnet_str_ends(stem, ".gguf")) stem.n -= strlen(".gguf");
-    snprintf(mended, sizeof mended, "%.*s.mended.gguf", (int)(stem.n < 512 ? stem.n : 512),
-             stem.at);
+    if (bitnet_str_ends(bitnet_str_of(path), ".gguf")) stem -= strlen(".gguf");
+    snprintf(mended, sizeof mended, "%.*s.mended.gguf", (int)(stem < 512 ? stem : 512), path);
     bool is_quantize = strcmp(command, "quantize") == 0;
     snprintf(out->text, sizeof out->text, "mend: bitnet %s %s %s%s%s%s", command,
              BITNET_QUOTE(bitnet_str_of(path)), is_quantize ? "" : "-o ",
