@@ -18,10 +18,13 @@ const char *bitnet_gguf_mend(struct bitnet_mend *out, const struct bitnet_gguf *
                              const char *command, const char *options)
 {
     const char *path = gguf->path[0] ? gguf->path : "model.gguf";
+    static const char ending[] = ".mended.gguf";
+    char mended[512 + sizeof ending];
     size_t stem = strlen(path);
-    char mended[600];
     if (bitnet_str_ends(bitnet_str_of(path), ".gguf")) stem -= strlen(".gguf");
-    snprintf(mended, sizeof mended, "%.*s.mended.gguf", (int)(stem < 512 ? stem : 512), path);
+    if (stem > 512) stem = 512;
+    memcpy(mended, path, stem);
+    memcpy(mended + stem, ending, sizeof ending);
     bool is_quantize = strcmp(command, "quantize") == 0;
     snprintf(out->text, sizeof out->text, "mend: bitnet %s %s %s%s%s%s", command,
              BITNET_QUOTE(bitnet_str_of(path)), is_quantize ? "" : "-o ",
