@@ -11,7 +11,7 @@ struct bitnet_gguf *same_keys_written(const struct bitnet_tokenizer *tokenizer)
 {
     struct temp_dir dir;
     struct bitnet_gguf_writer *writer;
-    struct bitnet_gguf *gguf;
+    struct bitnet_gguf *gguf = NULL;
     struct bitnet_error err = {0};
     temp_dir_make(&dir);
     const char *path = temp_dir_file(&dir, "vocabulary.gguf");
