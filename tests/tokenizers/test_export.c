@@ -25,7 +25,7 @@ static void skip_without_data(const char *name)
 static struct bitnet_tokenizer *through_export(const struct bitnet_tokenizer *tokenizer)
 {
     struct bitnet_buf json = {.max = (size_t)1 << 30};
-    struct bitnet_tokenizer *again;
+    struct bitnet_tokenizer *again = NULL;
     struct bitnet_error err;
     if (bitnet_tokenizer_export_json(tokenizer, &json, &err) ||
         bitnet_tokenizer_from_json(&again, (struct bitnet_str){json.at, json.n}, NULL, &err))
@@ -64,7 +64,7 @@ static struct bitnet_tokenizer *open_golden(const char *name)
 {
     char path[512];
     struct bitnet_str json;
-    struct bitnet_tokenizer *tokenizer;
+    struct bitnet_tokenizer *tokenizer = NULL;
     struct bitnet_error err;
     snprintf(path, sizeof path, GOLDEN "%s.json", name);
     if (bitnet_read_file(path, (size_t)1 << 24, &json, &err) ||

@@ -159,7 +159,7 @@ TEST(a_known_vocabulary_is_proved_by_its_ids)
     for (int32_t id = 0; id < 50256; id++) {
         struct bitnet_str text = bitnet_token_text(gguf, id);
         char bytes[1024];
-        size_t n;
+        size_t n = 0;
         assert_true(text.n < sizeof bytes && alphabet_unspell(text, bytes, &n));
         add_line(&file, (struct bitnet_str){bytes, n}, (size_t)id);
         add_line(&changed, (struct bitnet_str){bytes, n}, (size_t)(id < 256 ? id : 50511 - id));
