@@ -83,6 +83,7 @@ struct best {
     char stem[80];
     struct hub_ranges ranges;
     uint64_t bytes;
+    unsigned n_damaged; /* journals that say nothing */
 };
 
 /* The bytes of a partial that may be used: its owner is dead, the data file is the one the journal
@@ -109,8 +110,12 @@ static bool consider(void *user, const char *stem)
     struct best *best = user;
     struct hub_journal j;
     char name[HUB_NAME_MAX];
-    if (!journal_name(name, sizeof name, best->place, stem) || !read_journal(best->place, name, &j))
+    struct stat st;
+    if (!journal_name(name, sizeof name, best->place, stem)) return true;
+    if (!read_journal(best->place, name, &j)) {
+        best->n_damaged += hub_stat(best->place->dir, name, &st) == 0; /* else gone meanwhile */
         return true;
+    }
     const struct hub_ranges *r = usable(best, stem, &j);
     uint64_t bytes = r ? hub_ranges_total(r) : 0;
     if (bytes > best->bytes) {
@@ -215,6 +220,7 @@ static void take_over(struct hub_partial *p, const struct hub_partial_place *pla
         move_all(p, &best, punch, have);
         if (punch || hub_ranges_total(have) == best.bytes) remove_old(&best);
     }
+    p->n_damaged = best.n_damaged;
     hub_ranges_clear(&best.ranges);
 }
 

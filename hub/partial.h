@@ -22,6 +22,7 @@ struct hub_partial {
     uint64_t journal_bytes, n_lines;
     char name[HUB_PARTIAL_NAME_MAX];         /* of the data, below the place's folder */
     char journal_name[HUB_PARTIAL_NAME_MAX]; /* of the journal */
+    unsigned n_damaged; /* journals of earlier partials of this file that could not be read */
 };
 
 /* A new partial for the file with this hash and size, its space reserved. What a dead process left

@@ -63,6 +63,11 @@ static bool open_partial(struct hub_download *d, struct hub_transfer *t, bool ta
         hub_download_fail(d, &error);
         return false;
     }
+    if (t->partial.n_damaged)
+        hub_notice(d->hub, BITNET_HUB_NOTICE,
+                   "%s: the journal of an interrupted download is damaged; what it had is fetched "
+                   "again",
+                   BITNET_QUOTE(bitnet_str_of(t->file->path)));
     t->hashing =
         (struct hub_hashing){.fd = t->partial.fd, .etag = t->file->etag, .size = t->file->size};
     hub_hasher_add(d->hasher, &t->hashing);

@@ -227,6 +227,9 @@ TEST(a_journal_that_cannot_be_right_is_not_believed)
             assert_true(rig->fetched < RIG_LARGE); /* whole lines before count */
         else
             assert_true(rig->fetched >= RIG_LARGE);
+        const char *told =
+            strstr(rig->notices, "the journal of an interrupted download is damaged");
+        assert_true((told != NULL) == (changes[i] == spoil_journal));
         assert_int_equal(rig_teardown(&fresh), 0);
     }
 }
