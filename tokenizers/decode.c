@@ -58,7 +58,7 @@ bool bitnet_token_piece(const struct bitnet_tokenizer *tokenizer, int32_t id, bo
                         struct bitnet_buf *out)
 {
     struct bitnet_str text = bitnet_token_text(tokenizer, id);
-    bool is_spm = tokenizer->kind != BITNET_TOKENIZER_BPE;
+    bool is_spm = tokenizer->kind != BITNET_TOKENIZER_BPE || tokenizer->by_chars;
     if (tokenizer->kind == BITNET_TOKENIZER_RWKV) return add_rwkv(tokenizer, id, with_special, out);
     switch (bitnet_token_type(tokenizer, id)) {
     case BITNET_TOKEN_UNKNOWN:

@@ -364,7 +364,7 @@ static const char *kind_name(const struct bitnet_tokenizer *tokenizer)
 {
     static const char *const names[] = {
         "byte-level BPE", "SentencePiece BPE", "Unigram", "WordPiece", "RWKV", "whole words"};
-    return names[tokenizer->kind];
+    return tokenizer->by_chars ? "BPE" : names[tokenizer->kind];
 }
 
 static const char *rules_name(const struct bitnet_tokenizer *tokenizer)

@@ -50,6 +50,21 @@ static enum bitnet_status encode_bpe_text(struct encoder *encoder, struct bitnet
     return bpe_encode(encoder, repaired);
 }
 
+static enum bitnet_status encode_chars_text(struct encoder *encoder, struct bitnet_str text)
+{
+    struct bitnet_str repaired;
+    struct bitnet_buf mended = {.max = 8 * MAX_TEXT_BYTES};
+    encoder->text.n = 0;
+    enum bitnet_status status = BITNET_OK;
+    if (!spm_escape_spaces(&encoder->text, text) ||
+        !repair((struct bitnet_str){encoder->text.at, encoder->text.n}, &mended, &repaired))
+        status =
+            bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for %zu bytes of text", text.n);
+    if (!status) status = bpe_chars_encode(encoder, repaired);
+    bitnet_buf_free(&mended);
+    return status;
+}
+
 static enum bitnet_status encode_raw(struct encoder *encoder, struct bitnet_str text,
                                      bool after_special)
 {
@@ -68,7 +83,7 @@ static enum bitnet_status encode_raw(struct encoder *encoder, struct bitnet_str 
     case BITNET_TOKENIZER_WORDS:
         break;
     }
-    return encode_bpe_text(encoder, text);
+    return tokenizer->by_chars ? encode_chars_text(encoder, text) : encode_bpe_text(encoder, text);
 }
 
 /* SPM puts a space before every text that follows a special token, or nothing. */

@@ -74,6 +74,8 @@ static enum bitnet_status check(struct export *export)
         return export_refuse(export, "RWKV's vocabulary, which always takes the longest token");
     if (tokenizer->kind == BITNET_TOKENIZER_WORDS)
         return export_refuse(export, "a SentencePiece model of words or characters");
+    if (tokenizer->by_chars)
+        return export_refuse(export, "merges by rank over characters, cut at newlines");
     if (tokenizer->words.is_sentencepiece) status = check_sentencepiece(export);
     if (!status && tokenizer->kind == BITNET_TOKENIZER_BPE) status = check_merges(export);
     return status;

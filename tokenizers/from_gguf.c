@@ -14,6 +14,7 @@ struct source {
     struct bitnet_tokenizer *tokenizer;
     const char *forced_pre; /* instead of what the file says; NULL: its word counts */
     bool pre_is_missing;
+    bool is_gemma4;       /* the model is named so: it has one pre-tokenizer and no default ids */
     uint32_t last_result; /* of the merge before */
     struct bitnet_error *err;
 };
@@ -75,8 +76,8 @@ static enum bitnet_status add_token(struct source *source, struct bitnet_str tex
     }
     enum bitnet_status status =
         name.failed ? bitnet_fail(source->err, BITNET_MEMORY, "out of memory") : BITNET_OK;
-    if (!status && type == BITNET_TOKEN_BYTE && tokenizer->kind == BITNET_TOKENIZER_SPM &&
-        byte_of_token(text) < 0)
+    if (!status && type == BITNET_TOKEN_BYTE &&
+        (tokenizer->kind == BITNET_TOKENIZER_SPM || tokenizer->by_chars) && byte_of_token(text) < 0)
         status = bitnet_fail(source->err, BITNET_FORMAT,
                              "token %u is a byte token but spelled %s, not '<0xHH>'",
                              tokenizer->vocab.n, BITNET_QUOTE(text));
@@ -240,11 +241,10 @@ static enum bitnet_status read_kind(struct source *source, enum bitnet_tokenizer
     static const struct {
         const char *name;
         enum bitnet_tokenizer_kind kind;
-    } kinds[] = {{"gpt2", BITNET_TOKENIZER_BPE},
-                 {"llama", BITNET_TOKENIZER_SPM},
-                 {"t5", BITNET_TOKENIZER_UNIGRAM},
-                 {"bert", BITNET_TOKENIZER_WORDPIECE},
-                 {"rwkv", BITNET_TOKENIZER_RWKV}};
+    } kinds[] = {{"gpt2", BITNET_TOKENIZER_BPE},   {"llama", BITNET_TOKENIZER_SPM},
+                 {"t5", BITNET_TOKENIZER_UNIGRAM}, {"bert", BITNET_TOKENIZER_WORDPIECE},
+                 {"rwkv", BITNET_TOKENIZER_RWKV},  {"gemma4", BITNET_TOKENIZER_BPE}};
+    source->is_gemma4 = bitnet_str_is(model, "gemma4");
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (bitnet_str_is(model, kinds[i].name)) {
             *kind = kinds[i].kind;
@@ -252,7 +252,7 @@ static enum bitnet_status read_kind(struct source *source, enum bitnet_tokenizer
         }
     return bitnet_fail(
         source->err, BITNET_UNSUPPORTED,
-        "key 'tokenizer.ggml.model': %s is not supported (gpt2, llama, t5, bert, rwkv)",
+        "key 'tokenizer.ggml.model': %s is not supported (gpt2, llama, t5, bert, rwkv, gemma4)",
         BITNET_QUOTE(model));
 }
 
@@ -263,14 +263,16 @@ static enum bitnet_status read_pre(struct source *source)
     enum bitnet_status status = bitnet_gguf_str(source->gguf, "tokenizer.ggml.pre",
                                                 BITNET_GGUF_OPTIONAL, &name, source->err);
     if (status || tokenizer->kind != BITNET_TOKENIZER_BPE) return status;
-    source->pre_is_missing = !name.n;
+    source->pre_is_missing = !name.n && !source->is_gemma4;
     if (!name.n) name = BITNET_STR("default");
+    if (source->is_gemma4) name = BITNET_STR("gemma4");
     if (source->forced_pre) name = bitnet_str_of(source->forced_pre);
     tokenizer->pre = pre_find(name);
     if (!tokenizer->pre)
         return bitnet_fail(source->err, BITNET_UNSUPPORTED,
                            "key 'tokenizer.ggml.pre': pre-tokenizer %s is not supported",
                            BITNET_QUOTE(name));
+    tokenizer->by_chars = pre_is_by_chars(tokenizer->pre);
     tokenizer->ignore_merges = tokenizer->pre->ignore_merges;
     tokenizer->clean_spaces = tokenizer->pre->clean_spaces;
     return BITNET_OK;
@@ -311,9 +313,9 @@ static int32_t if_there(const struct bitnet_tokenizer *tokenizer, int32_t id)
     return id < (int32_t)tokenizer->vocab.n_tokens ? id : BITNET_NO_TOKEN;
 }
 
-static void set_default_ids(struct bitnet_tokenizer *tokenizer)
+static void set_default_ids(struct bitnet_tokenizer *tokenizer, bool has_none)
 {
-    const struct defaults *from = &defaults[tokenizer->kind];
+    const struct defaults *from = &defaults[has_none ? BITNET_TOKENIZER_RWKV : tokenizer->kind];
     struct bitnet_special_tokens *special = &tokenizer->special;
     special->bos = if_there(tokenizer, from->bos);
     special->eos = if_there(tokenizer, from->eos);
@@ -321,7 +323,8 @@ static void set_default_ids(struct bitnet_tokenizer *tokenizer)
     special->sep = if_there(tokenizer, from->sep);
     special->pad = if_there(tokenizer, from->pad);
     tokenizer->mask = if_there(tokenizer, from->mask);
-    special->add_bos = from->add_bos || tokenizer->pre->bos == PRE_BOS_ADD;
+    special->add_bos =
+        from->add_bos || tokenizer->pre->bos == PRE_BOS_ADD || tokenizer->pre->bos == PRE_BOS_FORCE;
     special->add_eos = from->add_eos;
     special->add_space_prefix = from->add_space_prefix;
     if (tokenizer->kind != BITNET_TOKENIZER_BPE) tokenizer->clean_spaces = from->clean_spaces;
@@ -347,7 +350,7 @@ static enum bitnet_status read_special(struct source *source)
         {"tokenizer.ggml.fim_sep_token_id", &source->tokenizer->ends[3]},
     };
     enum bitnet_status status = BITNET_OK;
-    set_default_ids(source->tokenizer);
+    set_default_ids(source->tokenizer, source->is_gemma4);
     for (size_t i = 0; i < sizeof ids / sizeof ids[0] && !status; i++)
         status = read_id(source, ids[i].key, ids[i].id);
     if (source->tokenizer->kind == BITNET_TOKENIZER_BPE &&
@@ -377,6 +380,7 @@ static enum bitnet_status read_flags(struct source *source)
                            &tokenizer->add_space_prefix_is_given);
     tokenizer->add_bos_token = special->add_bos;
     tokenizer->add_eos_token = special->add_eos;
+    if (tokenizer->pre->bos == PRE_BOS_FORCE) special->add_bos = true;
     uint64_t n_segments = 0;
     if (!status)
         status = bitnet_gguf_u64(source->gguf, "tokenizer.ggml.token_type_count", 0, UINT32_MAX,
@@ -478,9 +482,9 @@ static enum bitnet_status repair_pre(struct source *source)
 static enum bitnet_status read_all(struct source *source)
 {
     enum bitnet_tokenizer_kind kind = source->tokenizer->kind;
-    enum bitnet_status status = read_tokens(source);
+    enum bitnet_status status = read_pre(source);
+    if (!status) status = read_tokens(source);
     if (!status && kind == BITNET_TOKENIZER_BPE) status = read_merges(source);
-    if (!status) status = read_pre(source);
     if (!status) status = read_special(source);
     if (!status) status = read_flags(source);
     if (!status) status = read_strip_rule(source);

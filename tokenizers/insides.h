@@ -40,7 +40,8 @@ struct bitnet_tokenizer {
     const struct pre *pre;     /* NULL: llama.cpp has no name for it (from a tokenizer.json only) */
     bool ignore_merges;
     bool clean_spaces;
-    uint32_t byte_symbol[256]; /* BPE: symbol that spells the byte. SPM: token of the byte.
+    bool by_chars;             /* BPE by rank over characters, not bytes: see pre_is_by_chars() */
+    uint32_t byte_symbol[256]; /* BPE: symbol that spells the byte. SPM, by_chars: its token.
                                 * MERGE_NO_ID: there is none */
     uint8_t *reach;            /* [n_tokens] enum reach, read and written with relaxed atomics */
     bool space_joins[256];     /* this byte stands before U+2581 inside some token */
@@ -146,12 +147,21 @@ struct encoder {
 enum bitnet_status bpe_encode(struct encoder *encoder, struct bitnet_str text);
 /* The same for one word of it. */
 enum bitnet_status bpe_encode_word(struct encoder *encoder, struct bitnet_str word);
+/* bpe_chars.c: text whose spaces are U+2581 already, well-formed as encode.c makes it. */
+enum bitnet_status bpe_chars_encode(struct encoder *encoder, struct bitnet_str text);
 enum bitnet_status spm_encode(struct encoder *encoder, struct bitnet_str text, bool with_prefix);
 /* The same for text whose spaces are U+2581 already. It may lie in encoder->text. */
 enum bitnet_status spm_encode_normal(struct encoder *encoder, struct bitnet_str text);
 /* The token of this spelling; bytes, or the unknown token, when there is none but a control token.
  */
 enum bitnet_status spm_emit(struct encoder *encoder, struct bitnet_str spelling);
+/* What BPE over characters shares with it. Spaces become U+2581; false: out of memory. */
+bool spm_escape_spaces(struct bitnet_buf *out, struct bitnet_str text);
+/* The end of the piece that begins at `begin`: no merge joins what is on both sides of it. */
+size_t spm_piece_end(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text,
+                     size_t begin);
+/* A token per byte. FORMAT: the vocabulary has none for one of them. */
+enum bitnet_status spm_emit_bytes(struct encoder *encoder, const char *bytes, size_t n);
 enum bitnet_status sentencepiece_encode_text(struct encoder *encoder, struct bitnet_str text);
 enum bitnet_status sentencepiece_decode(const struct bitnet_tokenizer *tokenizer,
                                         const int32_t *ids, size_t n, bool with_special,

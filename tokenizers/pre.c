@@ -117,6 +117,7 @@ static const struct pre_pass laguna_passes[] = {
     REGEX("[^\\n]+|[\\n]+"),
     HAND(QWEN2),
 };
+static const struct pre_pass newlines_passes[] = {REGEX("[^\\n]+|[\\n]+")};
 static const struct pre_pass jais2_passes[] = {
     REGEX(CONTRACTION
           "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*"
@@ -160,4 +161,9 @@ const struct pre *pre_find(struct bitnet_str name)
     for (size_t i = 0; i < sizeof pres / sizeof pres[0]; i++)
         if (bitnet_str_is(name, pres[i].name)) return &pres[i];
     return NULL;
+}
+
+bool pre_is_by_chars(const struct pre *pre)
+{
+    return pre->passes == newlines_passes;
 }

@@ -18,7 +18,7 @@ static enum bitnet_status no_memory(struct encoder *encoder)
     return bitnet_fail(encoder->err, BITNET_MEMORY, "out of memory for the tokens of a text");
 }
 
-static bool escape_spaces(struct bitnet_buf *out, struct bitnet_str text)
+bool spm_escape_spaces(struct bitnet_buf *out, struct bitnet_str text)
 {
     size_t raw = 0;
     for (size_t i = 0; i < text.n; i++) {
@@ -35,9 +35,7 @@ static bool is_space(const char *at, size_t length)
     return length == 3 && memcmp(at, SPACE, 3) == 0;
 }
 
-/* The end of the piece that begins at `begin`. */
-static size_t piece_end(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text,
-                        size_t begin)
+size_t spm_piece_end(const struct bitnet_tokenizer *tokenizer, struct bitnet_str text, size_t begin)
 {
     size_t at = begin;
     while (at < text.n) {
@@ -64,7 +62,7 @@ static enum bitnet_status merge_piece(struct encoder *encoder, struct merge_work
     return merge_run(merge, NULL, vocab, piece.at) ? BITNET_OK : no_memory(encoder);
 }
 
-static enum bitnet_status emit_bytes(struct encoder *encoder, const char *bytes, size_t n)
+enum bitnet_status spm_emit_bytes(struct encoder *encoder, const char *bytes, size_t n)
 {
     enum bitnet_status status = BITNET_OK;
     for (size_t i = 0; i < n && !status; i++) {
@@ -84,7 +82,7 @@ static enum bitnet_status emit_unspelled(struct encoder *encoder, struct bitnet_
 {
     const struct words *words = &encoder->tokenizer->words;
     if (!words->is_sentencepiece || words->byte_fallback)
-        return emit_bytes(encoder, bytes.at, bytes.n);
+        return spm_emit_bytes(encoder, bytes.at, bytes.n);
     bool joins = encoder->after_unknown;
     encoder->after_unknown = true;
     return joins ? BITNET_OK : encoder_emit(encoder, (uint32_t)encoder->tokenizer->special.unk);
@@ -183,7 +181,7 @@ enum bitnet_status spm_encode_normal(struct encoder *encoder, struct bitnet_str 
 {
     enum bitnet_status status = BITNET_OK;
     for (size_t begin = 0, end; begin < text.n && !status; begin = end) {
-        end = piece_end(encoder->tokenizer, text, begin);
+        end = spm_piece_end(encoder->tokenizer, text, begin);
         status = encode_piece(encoder, (struct bitnet_str){text.at + begin, end - begin});
     }
     return status;
@@ -193,7 +191,7 @@ enum bitnet_status spm_encode(struct encoder *encoder, struct bitnet_str text, b
 {
     encoder->text.n = 0;
     if ((with_prefix && !bitnet_buf_add(&encoder->text, SPACE, 3)) ||
-        !escape_spaces(&encoder->text, text))
+        !spm_escape_spaces(&encoder->text, text))
         return no_memory(encoder);
     return spm_encode_normal(encoder, (struct bitnet_str){encoder->text.at, encoder->text.n});
 }

@@ -338,7 +338,8 @@ static void put_flags(const struct bitnet_tokenizer *tokenizer, struct bitnet_gg
     const struct bitnet_special_tokens *special = &tokenizer->special;
     bool is_spm = tokenizer->kind == BITNET_TOKENIZER_SPM;
     bool is_bpe = tokenizer->kind == BITNET_TOKENIZER_BPE;
-    bool default_bos = is_spm || (is_bpe && tokenizer->pre->bos == PRE_BOS_ADD);
+    enum pre_bos bos = is_bpe ? tokenizer->pre->bos : PRE_BOS_KEEP;
+    bool default_bos = is_spm || bos == PRE_BOS_ADD || bos == PRE_BOS_FORCE;
     if (tokenizer->kind == BITNET_TOKENIZER_RWKV) return;
     if (tokenizer->kind == BITNET_TOKENIZER_WORDPIECE) default_bos = special->add_bos;
     if (tokenizer->add_bos_is_given)
@@ -458,7 +459,9 @@ static enum bitnet_status put_head(const struct bitnet_tokenizer *tokenizer,
         bitnet_gguf_put_u32(writer, "tokenizer.ggml.token_type_count",
                             tokenizer->n_segments ? tokenizer->n_segments : 1);
     }
-    bitnet_gguf_put_str(writer, "tokenizer.ggml.model", bitnet_str_of(models[kind]));
+    bool is_gemma4 = strcmp(pre, "gemma4") == 0;
+    bitnet_gguf_put_str(writer, "tokenizer.ggml.model",
+                        bitnet_str_of(is_gemma4 ? "gemma4" : models[kind]));
     if (kind != BITNET_TOKENIZER_RWKV)
         bitnet_gguf_put_str(writer, "tokenizer.ggml.pre",
                             bitnet_str_of(pre_for(pre, bitnet_gguf_writer_dialect(writer))));

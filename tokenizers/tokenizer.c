@@ -91,7 +91,7 @@ int byte_of_token(struct bitnet_str text)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/* SPM: "<0x0A>", else the byte as a token of its own. */
+/* SPM, by_chars: "<0x0A>", else the byte as a token of its own. */
 static uint32_t token_of_byte(const struct vocab *vocab, unsigned byte)
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -104,12 +104,12 @@ static uint32_t token_of_byte(const struct vocab *vocab, unsigned byte)
 
 static void find_byte_symbols(struct bitnet_tokenizer *tokenizer)
 {
+    bool is_spelled = tokenizer->kind == BITNET_TOKENIZER_BPE && !tokenizer->by_chars;
     for (unsigned byte = 0; byte < 256; byte++) {
         char raw = (char)byte, letter[2];
         struct bitnet_str spelled = {letter, alphabet_spell(&raw, 1, letter)};
-        tokenizer->byte_symbol[byte] = tokenizer->kind != BITNET_TOKENIZER_BPE
-                                           ? token_of_byte(&tokenizer->vocab, byte)
-                                           : (uint32_t)vocab_find(&tokenizer->vocab, spelled);
+        tokenizer->byte_symbol[byte] = is_spelled ? (uint32_t)vocab_find(&tokenizer->vocab, spelled)
+                                                  : token_of_byte(&tokenizer->vocab, byte);
     }
 }
 
@@ -348,7 +348,7 @@ enum bitnet_status tokenizer_finish(struct bitnet_tokenizer *tokenizer, struct b
     }
     find_byte_symbols(tokenizer);
     find_space_joins(tokenizer);
-    if (tokenizer->kind == BITNET_TOKENIZER_BPE &&
+    if (tokenizer->kind == BITNET_TOKENIZER_BPE && !tokenizer->by_chars &&
         !merge_table_index_bytes(&tokenizer->merges, tokenizer->byte_symbol))
         return bitnet_fail(err, BITNET_MEMORY, "out of memory for the merges");
     bool merges =

@@ -26,9 +26,9 @@ static const struct kind {
     const char *name;
     bool has_tokens, has_scores, has_merges;
 } kinds[] = {
-    {"llama", true, true, false},      {"gpt2", true, false, true},  {"bert", true, false, false},
-    {"t5", true, true, false},         {"rwkv", true, false, false}, {"none", false, false, false},
-    {"no_vocab", false, false, false},
+    {"llama", true, true, false},      {"gpt2", true, false, true},   {"bert", true, false, false},
+    {"t5", true, true, false},         {"rwkv", true, false, false},  {"none", false, false, false},
+    {"no_vocab", false, false, false}, {"gemma4", true, false, true},
 };
 
 static enum bitnet_status read_kind(const struct bitnet_gguf *gguf, const struct kind **kind,

@@ -10,7 +10,7 @@
 struct bitnet_tokenizer;
 
 enum bitnet_tokenizer_kind {
-    BITNET_TOKENIZER_BPE,       /* byte-level BPE: "gpt2" in GGUF */
+    BITNET_TOKENIZER_BPE,       /* BPE by rank: "gpt2" (over bytes), "gemma4" (characters) */
     BITNET_TOKENIZER_SPM,       /* SentencePiece-style BPE by scores: "llama" in GGUF */
     BITNET_TOKENIZER_UNIGRAM,   /* the best path by scores: "t5" in GGUF */
     BITNET_TOKENIZER_WORDPIECE, /* the longest piece first: "bert" in GGUF */
