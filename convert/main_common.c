@@ -16,6 +16,7 @@
 #include "bitnet/gguf.h"
 #include "bitnet/hub.h"
 #include "bitnet/sha.h"
+#include "bitnet/quant.h"
 #include "bitnet/text.h"
 
 #include "main_runner.h"
@@ -63,8 +64,17 @@ static enum bitnet_status parse_type(enum bitnet_dtype *type, const char *option
                                      struct bitnet_error *err)
 {
     if (bitnet_dtype_from_name(bitnet_str_of(text), type)) return BITNET_OK;
-    return bitnet_fail(err, BITNET_USAGE, "%s: there is no type %s", option,
-                       BITNET_QUOTE(bitnet_str_of(text)));
+    char names[200];
+    size_t n = 0;
+    for (int t = 0; t < BITNET_DTYPE_COUNT && n < sizeof names; t++) {
+        const struct bitnet_codec *codec = bitnet_codec((enum bitnet_dtype)t);
+        if (codec && (codec->encode_rows || codec->encode_trits))
+            n += (size_t)snprintf(names + n, sizeof names - n, n ? ", %s" : "%s",
+                                  bitnet_dtype_info((enum bitnet_dtype)t)->name);
+    }
+    bitnet_fail(err, BITNET_USAGE, "%s: there is no type %s", option,
+                BITNET_QUOTE(bitnet_str_of(text)));
+    return bitnet_hint(err, BITNET_USAGE, "types that can be written: %s", names);
 }
 
 /* "256,96,32" */

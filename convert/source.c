@@ -288,8 +288,10 @@ static enum bitnet_status nothing_found(const char *dir, struct bitnet_error *er
                     dir, pickles[i]);
         return bitnet_hint(err, BITNET_POLICY, "use a revision with %s", SINGLE_NAME);
     }
-    return bitnet_fail(err, BITNET_NOT_FOUND, "%s: neither %s nor %s is there", dir, SINGLE_NAME,
-                       INDEX_NAME);
+    bitnet_fail(err, BITNET_NOT_FOUND, "%s: neither %s nor %s is there", dir, SINGLE_NAME,
+                INDEX_NAME);
+    return bitnet_hint(err, BITNET_NOT_FOUND,
+                       "name the folder that holds the checkpoint; `bitnet hub pull` fetches one");
 }
 
 enum bitnet_status source_open(struct source *source, const char *dir, struct bitnet_error *err)

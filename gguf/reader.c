@@ -219,8 +219,9 @@ static enum bitnet_status refuse_other_format(struct bitnet_bytes head, struct b
         return bitnet_fail(err, BITNET_FORMAT,
                            "byte 0: file ends inside the header (%zu bytes, at least %d needed)",
                            head.n, HEADER_BYTES);
-    return bitnet_fail(err, BITNET_FORMAT, "not a GGUF file (starts with %02x %02x %02x %02x)",
-                       head.at[0], head.at[1], head.at[2], head.at[3]);
+    bitnet_fail(err, BITNET_FORMAT, "not a GGUF file (starts with %02x %02x %02x %02x)", head.at[0],
+                head.at[1], head.at[2], head.at[3]);
+    return bitnet_hint(err, BITNET_FORMAT, "`bitnet convert` makes one from a checkpoint's folder");
 }
 
 static enum bitnet_status check_version(uint32_t version, struct bitnet_error *err)

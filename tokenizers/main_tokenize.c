@@ -87,9 +87,12 @@ static enum bitnet_status parse_ids(struct call *call, struct bitnet_error *err)
         size_t n = strcspn(at, " ,[]\n\t");
         uint64_t id;
         if (n && (!bitnet_parse_u64((struct bitnet_str){at, n}, &id) || id > INT32_MAX ||
-                  id >= bitnet_tokenizer_size(call->tokenizer)))
-            return bitnet_fail(err, BITNET_USAGE, "--decode: %s is no token id",
-                               BITNET_QUOTE(((struct bitnet_str){at, n})));
+                  id >= bitnet_tokenizer_size(call->tokenizer))) {
+            bitnet_fail(err, BITNET_USAGE, "--decode: %s is no token id",
+                        BITNET_QUOTE(((struct bitnet_str){at, n})));
+            return bitnet_hint(err, BITNET_USAGE, "this vocabulary has ids 0 to %zu",
+                               bitnet_tokenizer_size(call->tokenizer) - 1);
+        }
         if (n && !bitnet_tokens_add(&call->tokens, (int32_t)id))
             return bitnet_fail(err, BITNET_MEMORY, "out of memory");
         at += n + (at[n] != '\0');
