@@ -149,14 +149,8 @@ static int remove_dir(void **state)
     return 0;
 }
 
-/* Writes root/path and makes the folders on the way. */
 static void put(const char *path, const char *text)
 {
-    char folder[300];
-    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-        snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-        mkdir(temp_dir_file(&dir, folder), 0700);
-    }
     temp_dir_write(&dir, path, text, strlen(text));
 }
 

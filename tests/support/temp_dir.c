@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void stop(const char *what)
 {
@@ -41,8 +42,18 @@ const char *temp_dir_file(const struct temp_dir *dir, const char *name)
     return path;
 }
 
+static void make_folders(const struct temp_dir *dir, const char *name)
+{
+    char folder[300];
+    for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
+        mkdir(temp_dir_file(dir, folder), 0700); /* there already: fine; else the file tells */
+    }
+}
+
 void temp_dir_write(const struct temp_dir *dir, const char *name, const void *bytes, size_t n)
 {
+    make_folders(dir, name);
     const char *path = temp_dir_file(dir, name);
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(bytes, 1, n, file) != n || fclose(file) != 0) stop(path);

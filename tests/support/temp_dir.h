@@ -14,7 +14,7 @@ void temp_dir_make(struct temp_dir *dir);
 void temp_dir_remove(const struct temp_dir *dir);
 /* "dir/name"; the text lives in one of 64 static buffers, taken in turn. */
 const char *temp_dir_file(const struct temp_dir *dir, const char *name);
-/* Writes a file whole. Stops the test program when that fails. */
+/* Writes a file whole, with the folders on its way. Stops the test program when that fails. */
 void temp_dir_write(const struct temp_dir *dir, const char *name, const void *bytes, size_t n);
 /* Entries in the folder, hidden ones included. */
 size_t temp_dir_count(const struct temp_dir *dir);
