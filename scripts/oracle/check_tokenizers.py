@@ -343,7 +343,8 @@ def added_ids(ids, scores):
 
 
 def has_marks(text):
-    return any(unicodedata.category(c).startswith("M") for c in text)
+    """Characters that join a cluster: marks, and the halfwidth forms of two of them."""
+    return any(unicodedata.category(c).startswith("M") or c in "\uff9e\uff9f" for c in text)
 
 
 def check_exports(run, rng, data, folder, corpus):
