@@ -1,6 +1,6 @@
-/* The verbs that forward.c is written in, each over a batch of tokens. They are the border to a
- * device: forward.c never touches an activation itself. One device exists today, the CPU, so they
- * are plain functions; the pool inside splits them by rows, tokens or heads, and no result depends
+/* The verbs that forward.c is written in, each over a batch of tokens: a table for each device, and
+ * each context has one. They are the border to the device: forward.c never touches an activation
+ * itself. On the CPU the pool inside splits them by rows, tokens or heads, and no result depends
  * on how.
  *
  * Every verb may be called by the thread that owns the context only. `n` counts tokens. */
@@ -18,36 +18,45 @@ struct product {
     const struct vectors *y;
 };
 
-/* x[t] = row tokens[t] of the token embedding, times its scale. */
-void backend_embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                   const struct vectors *x);
-/* The angles of the tokens in cells n_used .. n_used + n - 1, by their positions in their texts; of
- * local layers too where there are some. */
-void backend_angles(struct bitnet_context *c, size_t n);
-/* y[t] = RMS norm of x[t] by `weight`. x and y may be the same. */
-void backend_norm(struct bitnet_context *c, const struct vectors *x, const float *weight, size_t n,
-                  const struct vectors *y);
-/* Each of the n_heads heads of x[t], normed by the same `weight`, in place. */
-void backend_norm_heads(struct bitnet_context *c, const struct vectors *x, size_t n_heads,
-                        const float *weight, size_t n);
-/* y[t] = matrix x[t] for each product; x is quantized once when one of them is ternary. */
-void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t n,
-                      const struct product *products, size_t n_products);
-/* Rotates the n_heads heads of each vector by its position's angles, a local layer's or not. */
-void backend_rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, bool is_local,
-                  size_t n);
-/* Puts keys and values into the cells n_used .. n_used + n - 1. */
-void backend_remember(struct bitnet_context *c, size_t layer, const struct vectors *k,
-                      const struct vectors *v, size_t n);
-/* q[t] = attention of q[t], in place, over the cells up to its own, position + t, that belong to
- * its text and, in a local layer, to its window. */
-void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors *q,
-                    size_t position, size_t n);
-/* gate[t] = act(gate[t]) * up[t] */
-void backend_gate(struct bitnet_context *c, const struct vectors *gate, const struct vectors *up,
-                  size_t n);
-/* x[t] += y[t] */
-void backend_add(struct bitnet_context *c, const struct vectors *x, const struct vectors *y,
+struct backend {
+    const char *name; /* "cpu" */
+    /* Runs forward() over this batch; its results are there when it returns. */
+    enum bitnet_status (*step)(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                               size_t n_kept, float *results, struct bitnet_error *err);
+
+    /* x[t] = row tokens[t] of the token embedding, times its scale. */
+    void (*embed)(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                  const struct vectors *x);
+    /* The angles of the tokens in cells n_used .. n_used + n - 1, by their positions in their
+     * texts; of local layers too where there are some. */
+    void (*angles)(struct bitnet_context *c, size_t n);
+    /* y[t] = RMS norm of x[t] by `weight`. x and y may be the same. */
+    void (*norm)(struct bitnet_context *c, const struct vectors *x, const float *weight, size_t n,
+                 const struct vectors *y);
+    /* Each of the n_heads heads of x[t], normed by the same `weight`, in place. */
+    void (*norm_heads)(struct bitnet_context *c, const struct vectors *x, size_t n_heads,
+                       const float *weight, size_t n);
+    /* y[t] = matrix x[t] for each product; x is quantized once when one of them is ternary. */
+    void (*multiply)(struct bitnet_context *c, const struct vectors *x, size_t n,
+                     const struct product *products, size_t n_products);
+    /* Rotates the n_heads heads of each vector by its position's angles, a local layer's or not. */
+    void (*rope)(struct bitnet_context *c, const struct vectors *x, size_t n_heads, bool is_local,
                  size_t n);
+    /* Puts keys and values into the cells n_used .. n_used + n - 1. */
+    void (*remember)(struct bitnet_context *c, size_t layer, const struct vectors *k,
+                     const struct vectors *v, size_t n);
+    /* q[t] = attention of q[t], in place, over the cells up to its own, position + t, that belong
+     * to its text and, in a local layer, to its window. */
+    void (*attend)(struct bitnet_context *c, size_t layer, const struct vectors *q, size_t position,
+                   size_t n);
+    /* gate[t] = act(gate[t]) * up[t] */
+    void (*gate)(struct bitnet_context *c, const struct vectors *gate, const struct vectors *up,
+                 size_t n);
+    /* x[t] += y[t] */
+    void (*add)(struct bitnet_context *c, const struct vectors *x, const struct vectors *y,
+                size_t n);
+};
+
+extern const struct backend backend_cpu;
 
 #endif

@@ -3,6 +3,8 @@
  * the cut cannot change a bit. */
 #include "backend.h"
 
+#include "forward.h"
+
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -80,8 +82,8 @@ static void embed_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
     }
 }
 
-void backend_embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                   const struct vectors *x)
+static void embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                  const struct vectors *x)
 {
     struct token_job job = {.c = c, .tokens = tokens, .x = x};
     run(c, BITNET_OP_embed, n, token_grain(x->width), embed_tokens, &job);
@@ -104,7 +106,7 @@ static void angle_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
     }
 }
 
-void backend_angles(struct bitnet_context *c, size_t n)
+static void angles(struct bitnet_context *c, size_t n)
 {
     const struct bitnet_model *model = c->model;
     struct token_job job = {.c = c, .angles = &c->step.angles, .steps = model->rope_steps};
@@ -125,8 +127,8 @@ static void norm_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
                                 model->hparams.norm_eps, vector_at(job->y, t));
 }
 
-void backend_norm(struct bitnet_context *c, const struct vectors *x, const float *weight, size_t n,
-                  const struct vectors *y)
+static void norm(struct bitnet_context *c, const struct vectors *x, const float *weight, size_t n,
+                 const struct vectors *y)
 {
     assert(weight && x->width == y->width);
     struct token_job job = {.c = c, .x = x, .y = y, .weight = weight};
@@ -146,8 +148,8 @@ static void norm_heads_of_tokens(void *ctx, size_t begin, size_t end, unsigned t
         }
 }
 
-void backend_norm_heads(struct bitnet_context *c, const struct vectors *x, size_t n_heads,
-                        const float *weight, size_t n)
+static void norm_heads(struct bitnet_context *c, const struct vectors *x, size_t n_heads,
+                       const float *weight, size_t n)
 {
     struct token_job job = {.c = c, .x = x, .weight = weight, .n_heads = n_heads};
     run(c, BITNET_OP_norm, n, token_grain(x->width), norm_heads_of_tokens, &job);
@@ -165,8 +167,8 @@ static void rope_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
                             model->arch->rope == BITNET_ROPE_HALVES);
 }
 
-void backend_rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, bool is_local,
-                  size_t n)
+static void rope(struct bitnet_context *c, const struct vectors *x, size_t n_heads, bool is_local,
+                 size_t n)
 {
     struct token_job job = {.c = c, .x = x, .n_heads = n_heads};
     job.angles = is_local ? &c->step.local_angles : &c->step.angles;
@@ -182,8 +184,8 @@ static void remember_tokens(void *ctx, size_t begin, size_t end, unsigned thread
                        job->c->n_used + t, vector_at(job->x, t), vector_at(job->y, t));
 }
 
-void backend_remember(struct bitnet_context *c, size_t layer, const struct vectors *k,
-                      const struct vectors *v, size_t n)
+static void remember(struct bitnet_context *c, size_t layer, const struct vectors *k,
+                     const struct vectors *v, size_t n)
 {
     struct token_job job = {.c = c, .layer = layer, .x = k, .y = v};
     run(c, BITNET_OP_remember, n, token_grain(2 * k->width), remember_tokens, &job);
@@ -197,8 +199,8 @@ static void gate_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
         job->c->model->gate(vector_at(job->x, t), vector_at(job->y, t), job->x->width);
 }
 
-void backend_gate(struct bitnet_context *c, const struct vectors *gate, const struct vectors *up,
-                  size_t n)
+static void gate(struct bitnet_context *c, const struct vectors *gate, const struct vectors *up,
+                 size_t n)
 {
     struct token_job job = {.c = c, .x = gate, .y = up};
     run(c, BITNET_OP_gate, n, token_grain(gate->width), gate_tokens, &job);
@@ -212,8 +214,8 @@ static void add_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
         job->c->model->kernels.add(vector_at(job->x, t), vector_at(job->y, t), job->x->width);
 }
 
-void backend_add(struct bitnet_context *c, const struct vectors *x, const struct vectors *y,
-                 size_t n)
+static void add(struct bitnet_context *c, const struct vectors *x, const struct vectors *y,
+                size_t n)
 {
     struct token_job job = {.c = c, .x = x, .y = y};
     run(c, BITNET_OP_add, n, token_grain(x->width), add_tokens, &job);
@@ -277,8 +279,8 @@ static size_t slice_rows(const struct bitnet_context *c, size_t n_rows)
     return rows < MATRIX_SLICE_ROWS ? rows : MATRIX_SLICE_ROWS;
 }
 
-void backend_multiply(struct bitnet_context *c, const struct vectors *x, size_t n,
-                      const struct product *products, size_t n_products)
+static void multiply(struct bitnet_context *c, const struct vectors *x, size_t n,
+                     const struct product *products, size_t n_products)
 {
     struct step *s = &c->step;
     struct multiply_job job = {.c = c, .products = products, .n_products = n_products};
@@ -388,8 +390,8 @@ static uint64_t cut_runs(struct attend_job *job, size_t n, size_t n_max)
     return n_keys;
 }
 
-void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors *q,
-                    size_t position, size_t n)
+static void attend(struct bitnet_context *c, size_t layer, const struct vectors *q, size_t position,
+                   size_t n)
 {
     const struct bitnet_hparams *hp = &c->model->hparams;
     struct attend_job job = {.c = c, .q = q, .layer = layer, .position = position};
@@ -402,3 +404,26 @@ void backend_attend(struct bitnet_context *c, size_t layer, const struct vectors
           2 * (uint64_t)(position + n) * hp->n_kv_heads * kv_cache_cell_bytes(&c->cache),
           4 * n_keys * hp->n_heads * hp->head_dim);
 }
+
+/* ------------------------------------------------------------------ the table */
+
+static enum bitnet_status step(struct bitnet_context *c, const int32_t *tokens, size_t n,
+                               size_t n_kept, float *results, struct bitnet_error *err)
+{
+    (void)err;
+    forward(c, tokens, n, n_kept, results);
+    return BITNET_OK;
+}
+
+const struct backend backend_cpu = {.name = "cpu",
+                                    .step = step,
+                                    .embed = embed,
+                                    .angles = angles,
+                                    .norm = norm,
+                                    .norm_heads = norm_heads,
+                                    .multiply = multiply,
+                                    .rope = rope,
+                                    .remember = remember,
+                                    .attend = attend,
+                                    .gate = gate,
+                                    .add = add};

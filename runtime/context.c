@@ -5,7 +5,6 @@
 #include "bitnet/alloc.h"
 
 #include "backend.h"
-#include "forward.h"
 
 #include <inttypes.h>
 
@@ -109,6 +108,7 @@ static struct bitnet_context settle(const struct bitnet_model *model,
     const struct bitnet_hparams *hp = &model->hparams;
     struct bitnet_context c = {
         .model = model, .pool = o->pool, .all_logits = o->all_logits, .costs = o->costs};
+    c.backend = &backend_cpu;
     c.gives_vectors = gives_vectors;
     c.result_width = gives_vectors ? hp->n_embd : hp->n_vocab;
     c.n_threads = o->pool ? bitnet_pool_threads(o->pool) : 1;
@@ -234,15 +234,16 @@ static enum bitnet_status eval(struct bitnet_context *c, const int32_t *tokens,
         size_t skipped = done >= first_kept ? 0 : first_kept - done;
         size_t kept = skipped < batch ? batch - skipped : 0;
         c->first_cells = first_cells ? first_cells + done : NULL;
-        forward(c, tokens + done, batch, kept, results);
+        status = c->backend->step(c, tokens + done, batch, kept, results, err);
+        if (status) break;
         results += kept * c->result_width;
         c->n_used += (uint32_t)batch;
         done += batch;
     }
     c->first_cells = NULL;
     c->first_kept = first_kept;
-    c->n_kept = n_kept;
-    return BITNET_OK;
+    c->n_kept = status ? 0 : n_kept;
+    return status;
 }
 
 enum bitnet_status context_eval(struct bitnet_context *c, const int32_t *tokens, size_t n,

@@ -49,9 +49,12 @@ struct step {
     size_t n_scores;
 };
 
+struct backend;
+
 struct bitnet_context {
     const struct bitnet_model *model;
-    struct bitnet_pool *pool; /* borrowed; may be NULL */
+    const struct backend *backend; /* the verbs of its device */
+    struct bitnet_pool *pool;      /* borrowed; may be NULL */
     unsigned n_threads;
     uint32_t n_cells, n_batch, n_used;
     bool all_logits;
