@@ -1,12 +1,13 @@
 /* Attention in two steps, the same for one token and for thousands.
  *
- *   partial   one block: ROWS queries (heads that share keys, tokens that share a cache) times one
- *             chunk of BITNET_CUDA_CHUNK keys, by online softmax over tiles of TILE keys; leaves
- * for every query the chunk's maximum, its sum of weights and its weighted sum of values combine
- * one block per query: the chunks in order
+ *   partial   one block: ROWS queries (heads that share keys, of neighbouring tokens) times chunks
+ *             of BITNET_CUDA_CHUNK keys, by online softmax over tiles of TILE keys; leaves for
+ *             every query and chunk the maximum, the sum of weights and the weighted sum of values
+ *   combine   one block per query: the chunks in order
  *
- * A query's numbers depend on its own keys only, and tiles and chunks begin at fixed positions, so
- * a token's result has the same bits alone, in a batch, and beside other sequences. */
+ * A query's numbers depend on its own keys only, and tiles and chunks begin at fixed places of its
+ * text, so a token's result has the same bits alone, in a batch, beside other sequences, and
+ * wherever in the cache its text lies. */
 #include "device.cuh"
 #include "expf.cuh"
 
@@ -25,7 +26,7 @@ struct attend_job {
     const struct bitnet_cuda_token *tokens;
     struct bitnet_cuda_vectors q;
     size_t n, group;     /* tokens; query heads per key head */
-    unsigned n_chunks;   /* of the scratch */
+    unsigned n_chunks;   /* that a token may see: of the scratch, and of the launch */
     unsigned block_rows; /* queries of a block: ROWS, or one token's when sequences differ */
 };
 
@@ -63,12 +64,36 @@ static __device__ __forceinline__ struct rows rows_of_block(const struct attend_
     return {first, min((size_t)job.block_rows, job.n * job.group - first)};
 }
 
-static __device__ __forceinline__ size_t cells_seen(const struct attend_job &job, struct rows rows)
+/* Cells that a token sees, counted from its text's first. */
+struct sight {
+    size_t begin, end;
+};
+
+static __device__ __forceinline__ struct sight sight_of(const struct attend_job &job, size_t token)
 {
-    size_t seen = 0;
-    for (size_t t = rows.first / job.group; t <= (rows.first + rows.n - 1) / job.group; t++)
-        seen = max(seen, (size_t)job.tokens[t].position + 1);
-    return seen;
+    const size_t end = (size_t)(job.tokens[token].cell - job.tokens[token].first_cell) + 1;
+    const size_t window = job.shape.window;
+    return {window && end > window ? end - window : 0, end};
+}
+
+/* Neighbouring tokens of one text, and what they see together. */
+struct run {
+    size_t first, end; /* tokens */
+    struct sight sight;
+};
+
+static __device__ __forceinline__ struct run run_from(const struct attend_job &job, size_t first,
+                                                      size_t token_end)
+{
+    const struct bitnet_cuda_token &text = job.tokens[first];
+    struct run run = {first, first, sight_of(job, first)};
+    while (run.end < token_end && job.tokens[run.end].cache == text.cache &&
+           job.tokens[run.end].first_cell == text.first_cell) {
+        const struct sight sight = sight_of(job, run.end++);
+        run.sight.begin = min(run.sight.begin, sight.begin);
+        run.sight.end = max(run.sight.end, sight.end);
+    }
+    return run;
 }
 
 template <int DIM_MAX>
@@ -95,20 +120,22 @@ static __device__ __forceinline__ void load_cells(struct board<DIM_MAX> &board,
     __syncthreads();
 }
 
-/* Scores of a tile's keys for one query; returns the largest of all its lanes. */
+/* Scores of the tile's keys first .. n_keys - 1 for one query; returns the largest of all its
+ * lanes. */
 template <int DIM_MAX>
-static __device__ __forceinline__ float score_keys(const struct board<DIM_MAX> &board, unsigned r,
-                                                   unsigned lane, size_t n_keys, size_t dim,
-                                                   float scale, float score[KEYS_PER_LANE])
+static __device__ __forceinline__ float
+score_keys(const struct board<DIM_MAX> &board, unsigned r, unsigned lane, size_t first,
+           size_t n_keys, size_t dim, float scale, float score[KEYS_PER_LANE])
 {
     float best = MINUS_INFINITY;
 #pragma unroll
     for (int i = 0; i < KEYS_PER_LANE; i++) {
         const size_t key = lane + (size_t)i * LANES;
         float dot = 0;
-        for (size_t d = 0; key < n_keys && d < dim; d++)
+        const bool is_seen = key >= first && key < n_keys;
+        for (size_t d = 0; is_seen && d < dim; d++)
             dot = fmaf(board.queries[r][d], half_to_float(board.cells[key][d]), dot);
-        score[i] = key < n_keys ? __fmul_rn(dot, scale) : MINUS_INFINITY;
+        score[i] = is_seen ? __fmul_rn(dot, scale) : MINUS_INFINITY;
         best = score[i] > best ? score[i] : best;
     }
     for (int bits = 1; bits < LANES; bits *= 2) {
@@ -118,17 +145,17 @@ static __device__ __forceinline__ float score_keys(const struct board<DIM_MAX> &
     return best;
 }
 
-/* Scores into weights; returns their sum over all lanes. */
+/* Scores into weights, 0 where nothing is seen; returns their sum over all lanes. */
 template <int DIM_MAX>
 static __device__ __forceinline__ float weigh_keys(struct board<DIM_MAX> &board, unsigned r,
-                                                   unsigned lane, size_t n_keys, float maximum,
+                                                   unsigned lane, float maximum,
                                                    const float score[KEYS_PER_LANE])
 {
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < KEYS_PER_LANE; i++) {
         const size_t key = lane + (size_t)i * LANES;
-        const float weight = key < n_keys ? device_expf(__fadd_rn(score[i], -maximum)) : 0.0f;
+        const float weight = device_expf(__fadd_rn(score[i], -maximum));
         board.weights[r][key] = weight;
         sum = __fadd_rn(sum, weight);
     }
@@ -141,14 +168,14 @@ static __device__ __forceinline__ float weigh_keys(struct board<DIM_MAX> &board,
 template <int DIM_MAX>
 static __device__ __forceinline__ void
 add_values(struct share<DIM_MAX> &share, const struct board<DIM_MAX> &board, unsigned r,
-           unsigned lane, size_t n_keys, size_t dim, float shrink)
+           unsigned lane, size_t first, size_t n_keys, size_t dim, float shrink)
 {
 #pragma unroll
     for (int i = 0; i < share.DIMS; i++) {
         const size_t d = lane + (size_t)i * LANES;
         if (d >= dim) break;
         float acc = __fmul_rn(share.out[i], shrink);
-        for (size_t key = 0; key < n_keys; key++)
+        for (size_t key = first; key < n_keys; key++)
             acc = fmaf(board.weights[r][key], half_to_float(board.cells[key][d]), acc);
         share.out[i] = acc;
     }
@@ -169,55 +196,80 @@ static __device__ __forceinline__ void leave(const struct share<DIM_MAX> &share,
     }
 }
 
+/* One chunk of a run's keys for the block's queries; those of other runs look on. */
 template <int DIM_MAX>
-static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struct attend_job job)
+static __device__ __forceinline__ void attend_chunk(struct board<DIM_MAX> &board,
+                                                    const struct attend_job &job,
+                                                    const struct run &run, size_t row, size_t chunk)
 {
-    __shared__ struct board<DIM_MAX> board;
     const struct bitnet_cuda_attention &shape = job.shape;
-    const size_t dim = shape.head_dim, begin = (size_t)blockIdx.x * BITNET_CUDA_CHUNK;
+    const struct bitnet_cuda_token &text = job.tokens[run.first];
     const unsigned r = threadIdx.x / LANES, lane = threadIdx.x % LANES;
-    const struct rows rows = rows_of_block(job);
-    const size_t row = rows.first + r, token = row / job.group;
-    const size_t n_seen = r < rows.n ? (size_t)job.tokens[token].position + 1 : 0;
-    const size_t end = min(begin + BITNET_CUDA_CHUNK, cells_seen(job, rows));
-    if (begin >= end) return;
+    const size_t dim = shape.head_dim, token = row / job.group;
+    const size_t begin = max(chunk * BITNET_CUDA_CHUNK, run.sight.begin / TILE * TILE);
+    const size_t end = min((chunk + 1) * BITNET_CUDA_CHUNK, run.sight.end);
+    struct sight sight = {0, 0};
+    if (token >= run.first && token < run.end && row < job.n * job.group)
+        sight = sight_of(job, token);
 
     const size_t plane = shape.n_kv_heads * shape.n_cells * dim;
-    const uint16_t *keys = job.tokens[rows.first / job.group].cache + 2 * shape.layer * plane +
-                           blockIdx.z * shape.n_cells * dim;
+    const uint16_t *keys = text.cache + 2 * shape.layer * plane +
+                           (blockIdx.z * shape.n_cells + (size_t)text.first_cell) * dim;
     const uint16_t *values = keys + plane;
     struct share<DIM_MAX> share = {
         MINUS_INFINITY, 0, {}
     };
-    load_queries(board, job, rows);
     for (size_t tile = begin; tile < end; tile += TILE) {
         const size_t n_cells = min((size_t)TILE, end - tile);
-        const size_t n_keys = n_seen > tile ? min(n_cells, n_seen - tile) : 0; /* of this query */
+        const size_t first = sight.begin > tile ? sight.begin - tile : 0; /* of this query */
+        const size_t n_keys = sight.end > tile ? min(n_cells, sight.end - tile) : 0;
         float score[KEYS_PER_LANE];
         load_cells(board, keys + tile * dim, n_cells, dim);
-        const float best = score_keys(board, r, lane, n_keys, dim, shape.scale, score);
+        const float best = score_keys(board, r, lane, first, n_keys, dim, shape.scale, score);
         const float maximum = best > share.maximum ? best : share.maximum;
-        const float sum = weigh_keys(board, r, lane, n_keys, maximum, score);
+        const bool sees_some = first < n_keys;
+        const float sum = weigh_keys(board, r, lane, sees_some ? maximum : 0.0f, score);
         load_cells(board, values + tile * dim, n_cells, dim);
-        if (n_keys == 0) continue;
+        if (!sees_some) continue;
         const float shrink = device_expf(__fadd_rn(share.maximum, -maximum));
-        add_values(share, board, r, lane, n_keys, dim, shrink);
+        add_values(share, board, r, lane, first, n_keys, dim, shrink);
         share.sum = fmaf(share.sum, shrink, sum);
         share.maximum = maximum;
     }
-    if (n_seen <= begin) return;
+    const size_t first_chunk = sight.begin / BITNET_CUDA_CHUNK;
+    if (chunk < first_chunk || chunk * BITNET_CUDA_CHUNK >= sight.end) return;
     const size_t head = blockIdx.z * job.group + row % job.group;
-    leave(share, partial_of(job, token, head, blockIdx.x), lane, dim);
+    leave(share, partial_of(job, token, head, chunk - first_chunk), lane, dim);
+}
+
+template <int DIM_MAX>
+static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struct attend_job job)
+{
+    __shared__ struct board<DIM_MAX> board;
+    const struct rows rows = rows_of_block(job);
+    const unsigned r = threadIdx.x / LANES;
+    const size_t row = r < rows.n ? rows.first + r : job.n * job.group;
+    const size_t token_end = (rows.first + rows.n - 1) / job.group + 1;
+    load_queries(board, job, rows);
+    struct run run;
+    for (size_t token = rows.first / job.group; token < token_end; token = run.end) {
+        run = run_from(job, token, token_end);
+        for (size_t chunk = run.sight.begin / BITNET_CUDA_CHUNK + blockIdx.x;
+             chunk * BITNET_CUDA_CHUNK < run.sight.end; chunk += gridDim.x)
+            attend_chunk(board, job, run, row, chunk);
+    }
 }
 
 static __global__ void combine_kernel(struct attend_job job)
 {
     const size_t token = blockIdx.y, head = blockIdx.x, dim = job.shape.head_dim;
-    const unsigned n_chunks = (unsigned)(job.tokens[token].position / BITNET_CUDA_CHUNK) + 1;
+    const struct sight sight = sight_of(job, token);
+    const size_t n_chunks =
+        (sight.end - 1) / BITNET_CUDA_CHUNK - sight.begin / BITNET_CUDA_CHUNK + 1;
     for (size_t d = threadIdx.x; d < dim; d += blockDim.x) {
         const float *partial = partial_of(job, token, head, 0);
         float maximum = partial[dim], sum = partial[dim + 1], out = partial[d];
-        for (unsigned chunk = 1; chunk < n_chunks; chunk++) {
+        for (size_t chunk = 1; chunk < n_chunks; chunk++) {
             partial = partial_of(job, token, head, chunk);
             const float larger = partial[dim] > maximum ? partial[dim] : maximum;
             const float old_part = device_expf(__fadd_rn(maximum, -larger));
@@ -230,14 +282,17 @@ static __global__ void combine_kernel(struct attend_job job)
     }
 }
 
-static unsigned chunks_of(size_t n_keys)
+/* Chunks that one token may see: a window touches one more than it is long. */
+static unsigned chunks_of(const struct bitnet_cuda_attention *shape)
 {
-    return ceil_div(n_keys, BITNET_CUDA_CHUNK);
+    const unsigned all = ceil_div(shape->n_keys, BITNET_CUDA_CHUNK);
+    const unsigned in_window = ceil_div(shape->window, BITNET_CUDA_CHUNK) + 1;
+    return shape->window && in_window < all ? in_window : all;
 }
 
 static size_t floats_of_token(const struct bitnet_cuda_attention *shape)
 {
-    return shape->n_heads * chunks_of(shape->n_keys) * (shape->head_dim + 2);
+    return shape->n_heads * chunks_of(shape) * (shape->head_dim + 2);
 }
 
 /* Tokens whose partial results fit the scratch. */
@@ -256,8 +311,8 @@ bool cuda_attend(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention *s
                  const struct bitnet_cuda_token *tokens, size_t n, struct bitnet_cuda_vectors q)
 {
     if (!cuda_may_launch(cuda, "attention")) return false;
-    struct attend_job job = {
-        *shape, tokens, q, 0, shape->n_heads / shape->n_kv_heads, chunks_of(shape->n_keys), 0};
+    struct attend_job job = {*shape,           tokens, q, 0, shape->n_heads / shape->n_kv_heads,
+                             chunks_of(shape), 0};
     const size_t together = tokens_together(shape, n ? n : 1);
     for (size_t first = 0; first < n; first += together) {
         job.tokens = tokens + first;

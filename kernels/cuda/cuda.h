@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BITNET_CUDA_ABI      1
+#define BITNET_CUDA_ABI      2
 #define BITNET_CUDA_PRODUCTS 3   /* matrices that share an input, at most */
 #define BITNET_CUDA_CHUNK    256 /* keys that attention reduces before it combines */
 
@@ -44,10 +44,12 @@ struct bitnet_cuda_stats {
 enum bitnet_cuda_fault { BITNET_CUDA_FAULT_ALLOC, BITNET_CUDA_FAULT_LAUNCH };
 
 /* One token of a step. `cache` is its sequence's: [layer][key, value][kv head][cell][head_dim] of
- * binary16, so tokens of several sequences share a step. */
+ * binary16, so tokens of several sequences share a step, and several texts share a cache. */
 struct bitnet_cuda_token {
     int32_t id;
-    int32_t position; /* cell it goes to; it sees cells 0 .. position */
+    int32_t position;   /* in its text: its angles */
+    int32_t cell;       /* that it goes to */
+    int32_t first_cell; /* of its text: it sees cells first_cell .. cell, or the window's last */
     uint16_t *cache;
 };
 
@@ -88,9 +90,10 @@ struct bitnet_cuda_product {
 struct bitnet_cuda_attention {
     size_t n_heads, n_kv_heads, head_dim, n_cells;
     size_t layer;
-    size_t n_keys; /* no token sees more cells; bounds the launch */
+    size_t n_keys; /* no token's text reaches more cells; bounds the launch */
+    size_t window; /* a token sees the last `window` cells of its text at most; 0: all of them */
     float scale;
-    bool one_sequence; /* all tokens of the step have the same cache */
+    bool one_sequence; /* neighbours in the step have mostly the same cache: a hint for speed */
     float *scratch;    /* attention_scratch() floats */
 };
 
@@ -129,10 +132,12 @@ struct bitnet_cuda_api {
     bool (*pack)(struct bitnet_cuda *cuda, const int8_t *trits, size_t rows, size_t cols,
                  uint32_t *weights);
 
-    /* x[t] = row tokens[t].id of the table [.][x.width] of this type. */
+    /* x[t] = row tokens[t].id of the table [.][x.width] of this type, times `scale`. */
     bool (*embed)(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *table,
-                  const struct bitnet_cuda_token *tokens, size_t n, struct bitnet_cuda_vectors x);
-    /* cosines and sines [n][n_rot / 2] of the tokens' positions; steps [n_rot / 2] in radians. */
+                  float scale, const struct bitnet_cuda_token *tokens, size_t n,
+                  struct bitnet_cuda_vectors x);
+    /* cosines and sines [n][n_rot / 2] of the tokens' positions; steps [n_rot / 2] in radians. A
+     * model with local layers has two pairs of them, and remember() takes either. */
     bool (*angles)(struct bitnet_cuda *cuda, const struct bitnet_cuda_token *tokens, size_t n,
                    const double *steps, struct bitnet_cuda_vectors cosines,
                    struct bitnet_cuda_vectors sines);
@@ -140,6 +145,19 @@ struct bitnet_cuda_api {
      * codes.words may be NULL. Without a weight: x itself is quantized (and copied). */
     bool (*norm)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x, const float *weight,
                  float eps, size_t n, struct bitnet_cuda_vectors y, struct bitnet_cuda_codes codes);
+    /* x[t] += addend[t], then as norm() of it. */
+    bool (*add_norm)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x,
+                     struct bitnet_cuda_vectors addend, const float *weight, float eps, size_t n,
+                     struct bitnet_cuda_vectors y, struct bitnet_cuda_codes codes);
+    /* gate[t] = act(gate[t]) * up[t], then as norm() of it. */
+    bool (*gate_norm)(struct bitnet_cuda *cuda, enum bitnet_cuda_gate act,
+                      struct bitnet_cuda_vectors gate, struct bitnet_cuda_vectors up,
+                      const float *weight, float eps, size_t n, struct bitnet_cuda_vectors y,
+                      struct bitnet_cuda_codes codes);
+    /* RMS norm of each of the n_heads heads of x[t], by the same weight [x.width / n_heads], in
+     * place. */
+    bool (*norm_heads)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x, size_t n_heads,
+                       const float *weight, float eps, size_t n);
     bool (*ternary)(struct bitnet_cuda *cuda, struct bitnet_cuda_codes x, size_t cols, size_t n,
                     const struct bitnet_cuda_product *products, size_t n_products);
     bool (*dense)(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *weights,

@@ -163,17 +163,18 @@ bool cuda_dense(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const voi
 /* ------------------------------------------------------------------ embedding */
 
 template <enum bitnet_cuda_dense TYPE>
-static __global__ void embed_kernel(const uint8_t *table, size_t bytes,
+static __global__ void embed_kernel(const uint8_t *table, size_t bytes, float scale,
                                     const struct bitnet_cuda_token *tokens,
                                     struct bitnet_cuda_vectors x)
 {
     const size_t c = (size_t)blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
-    if (c < x.width)
-        x.at[token * x.stride + c] = element<TYPE>(table + (size_t)tokens[token].id * bytes, c);
+    const uint8_t *row = table + (size_t)tokens[token].id * bytes;
+    if (c < x.width) x.at[token * x.stride + c] = __fmul_rn(element<TYPE>(row, c), scale);
 }
 
 bool cuda_embed(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *table,
-                const struct bitnet_cuda_token *tokens, size_t n, struct bitnet_cuda_vectors x)
+                float scale, const struct bitnet_cuda_token *tokens, size_t n,
+                struct bitnet_cuda_vectors x)
 {
     if (!cuda_may_launch(cuda, "embed")) return false;
     if (n == 0) return true;
@@ -183,22 +184,22 @@ bool cuda_embed(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const voi
     cudaStream_t s = cuda->stream;
     switch (type) {
     case BITNET_CUDA_F32:
-        launch(embed_kernel<BITNET_CUDA_F32>, grid, block, 0, s, rows, bytes, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_F32>, grid, block, 0, s, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_F16:
-        launch(embed_kernel<BITNET_CUDA_F16>, grid, block, 0, s, rows, bytes, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_F16>, grid, block, 0, s, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_BF16:
-        launch(embed_kernel<BITNET_CUDA_BF16>, grid, block, 0, s, rows, bytes, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_BF16>, grid, block, 0, s, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_Q8_0:
-        launch(embed_kernel<BITNET_CUDA_Q8_0>, grid, block, 0, s, rows, bytes, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_Q8_0>, grid, block, 0, s, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_Q6_K:
-        launch(embed_kernel<BITNET_CUDA_Q6_K>, grid, block, 0, s, rows, bytes, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_Q6_K>, grid, block, 0, s, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_Q4_0:
-        launch(embed_kernel<BITNET_CUDA_Q4_0>, grid, block, 0, s, rows, bytes, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_Q4_0>, grid, block, 0, s, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_DENSE_COUNT:
         break;

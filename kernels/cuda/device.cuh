@@ -34,12 +34,20 @@ static inline unsigned ceil_div(size_t n, size_t d)
 
 /* The verbs, as cuda.h describes them. */
 bool cuda_pack(struct bitnet_cuda *, const int8_t *, size_t, size_t, uint32_t *);
-bool cuda_embed(struct bitnet_cuda *, enum bitnet_cuda_dense, const void *,
+bool cuda_embed(struct bitnet_cuda *, enum bitnet_cuda_dense, const void *, float,
                 const struct bitnet_cuda_token *, size_t, struct bitnet_cuda_vectors);
 bool cuda_angles(struct bitnet_cuda *, const struct bitnet_cuda_token *, size_t, const double *,
                  struct bitnet_cuda_vectors, struct bitnet_cuda_vectors);
 bool cuda_norm(struct bitnet_cuda *, struct bitnet_cuda_vectors, const float *, float, size_t,
                struct bitnet_cuda_vectors, struct bitnet_cuda_codes);
+bool cuda_add_norm(struct bitnet_cuda *, struct bitnet_cuda_vectors, struct bitnet_cuda_vectors,
+                   const float *, float, size_t, struct bitnet_cuda_vectors,
+                   struct bitnet_cuda_codes);
+bool cuda_gate_norm(struct bitnet_cuda *, enum bitnet_cuda_gate, struct bitnet_cuda_vectors,
+                    struct bitnet_cuda_vectors, const float *, float, size_t,
+                    struct bitnet_cuda_vectors, struct bitnet_cuda_codes);
+bool cuda_norm_heads(struct bitnet_cuda *, struct bitnet_cuda_vectors, size_t, const float *, float,
+                     size_t);
 bool cuda_ternary(struct bitnet_cuda *, struct bitnet_cuda_codes, size_t, size_t,
                   const struct bitnet_cuda_product *, size_t);
 bool cuda_dense(struct bitnet_cuda *, enum bitnet_cuda_dense, const void *, size_t,

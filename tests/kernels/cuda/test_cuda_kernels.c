@@ -436,7 +436,7 @@ static void dense_products_are_in_order_and_embeddings_are_the_cpus(void **unuse
         struct bitnet_cuda_token tokens[3] = {{.id = 36}, {.id = 0}, {.id = 17}};
         struct bitnet_cuda_token *dt = on_device(tokens, sizeof tokens);
         float *dy = need(api->alloc(device, 3 * c->cols * 4)), *y = need(malloc(3 * c->cols * 4));
-        good(api->embed(device, c->type, dw, dt, 3, vectors(dy, c->cols, c->cols)));
+        good(api->embed(device, c->type, dw, 1, dt, 3, vectors(dy, c->cols, c->cols)));
         read_floats(y, dy, 3 * c->cols);
         for (size_t t = 0; t < 3; t++)
             assert_same_bits(y + t * c->cols, values + (size_t)tokens[t].id * c->cols, c->cols,
@@ -505,7 +505,8 @@ static void step(const struct shape *s, struct sequence *sequences, const size_t
     bool one = true;
     for (size_t t = 0; t < n; t++) {
         struct sequence *sequence = &sequences[of[t]];
-        tokens[t] = (struct bitnet_cuda_token){.position = (int32_t)sequence->n++,
+        tokens[t] = (struct bitnet_cuda_token){.position = (int32_t)sequence->n,
+                                               .cell = (int32_t)sequence->n++,
                                                .cache = sequence->on_device};
         one = one && of[t] == of[0];
     }
@@ -631,7 +632,8 @@ static void a_token_has_the_same_bits_in_every_company(void **unused)
     for (size_t round = 0; round < 3; round++) {
         struct bitnet_cuda_token tokens[N];
         for (size_t t = 0; t < N; t++)
-            tokens[t] = (struct bitnet_cuda_token){.position = (int32_t)t, .cache = a.on_device};
+            tokens[t] = (struct bitnet_cuda_token){
+                .position = (int32_t)t, .cell = (int32_t)t, .cache = a.on_device};
         struct bitnet_cuda_token *dt = on_device(tokens, sizeof tokens);
         float *dq = floats_on_device(q, N * width);
         shape.one_sequence = round != 2; /* the third time as if sequences differed */
