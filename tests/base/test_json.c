@@ -462,6 +462,10 @@ TEST(what_is_optional_and_absent_leaves_the_default)
 
 /* --- speed --- */
 
+/* What grows with the square of the keys takes a hundred times as long as is allowed below; what we
+ * do takes a hundredth of it here. Between the two there is room for slow machines and sanitizers.
+ */
+
 static double seconds(void)
 {
     struct timespec t;
@@ -469,7 +473,7 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-TEST(a_hundred_thousand_keys_take_less_than_a_second)
+TEST(a_hundred_thousand_keys_take_a_moment)
 {
     char *text = malloc(4000000), *at = text;
     const struct bitnet_json *root;
@@ -479,7 +483,7 @@ TEST(a_hundred_thousand_keys_take_less_than_a_second)
     *at++ = '}';
     double start = seconds();
     assert_int_equal(parse_bytes(&root, text, (size_t)(at - text), NULL), BITNET_OK);
-    assert_true(seconds() - start < 1);
+    assert_true(seconds() - start < 5);
     assert_int_equal(root->n_children, 100000);
     free(text);
 }
@@ -504,7 +508,7 @@ TEST(thirty_megabytes_take_a_moment_and_few_allocations)
     double took = seconds() - start;
     print_message("%zu MB in %.3f s, %ld allocations\n", source.n / 1000000, took,
                   bitnet_alloc_count());
-    assert_true(took < 5); /* 0.25 s here; the rest is for emulators and sanitizers */
+    assert_true(took < 30);
     assert_true(bitnet_alloc_count() < 150);
     bitnet_arena_free(&arena);
     free(text);
@@ -630,7 +634,7 @@ int main(void)
         WITH_ARENA(integers_are_exact_to_their_last_bit),
         WITH_ARENA(members_are_checked_for_presence_kind_and_range),
         WITH_ARENA(what_is_optional_and_absent_leaves_the_default),
-        WITH_ARENA(a_hundred_thousand_keys_take_less_than_a_second),
+        WITH_ARENA(a_hundred_thousand_keys_take_a_moment),
         WITH_ARENA(thirty_megabytes_take_a_moment_and_few_allocations),
         WITH_ARENA(random_documents_read_as_cjson_reads_them),
     };

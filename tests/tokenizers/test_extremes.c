@@ -186,12 +186,28 @@ static void check_answer(const struct job *job, const char *name, const struct u
         fail_msg("%s, %s: comes back as no text", name, BITNET_QUOTE(raw));
 }
 
-/* Four times the text may take ten times the time, and a little. */
-static void check_time(const struct job *large, const struct job *small, const char *name,
+/* Once more, for the time it takes when the machine is not busy with something else. */
+static double again(const struct job *job)
+{
+    struct job other;
+    job_run(&other, job->tokenizer, job->text);
+    double seconds = other.seconds < job->seconds ? other.seconds : job->seconds;
+    job_free(&other);
+    return seconds;
+}
+
+/* Four times the text may take ten times as long, and a little; not sixteen times. */
+static bool is_linear(const struct job *large, const struct job *small)
+{
+    return large->seconds <= 10 * small->seconds + 0.05;
+}
+
+static void check_time(struct job *large, const struct job *small, const char *name,
                        const struct unit *unit)
 {
     struct bitnet_str raw = {unit->bytes, unit->n};
-    if (large->seconds > 10 * small->seconds + 0.05)
+    for (int i = 0; i < 5 && !is_linear(large, small); i++) large->seconds = again(large);
+    if (!is_linear(large, small))
         fail_msg("%s, %s: %.3f s for %zu bytes, %.3f s for %zu", name, BITNET_QUOTE(raw),
                  small->seconds, small->text.n, large->seconds, large->text.n);
 }
