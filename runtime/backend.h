@@ -3,6 +3,9 @@
  * itself. On the CPU the pool inside splits them by rows, tokens or heads, and no result depends
  * on how.
  *
+ * A verb gets the context whose step it works in. The tokens are those of its step, each with its
+ * place: they may be of several sequences, and only angles, remember and attend look which.
+ *
  * Every verb may be called by the thread that owns the context only. `n` counts tokens. */
 #ifndef BITNET_RUNTIME_BACKEND_H
 #define BITNET_RUNTIME_BACKEND_H
@@ -20,15 +23,15 @@ struct product {
 
 struct backend {
     const char *name; /* "cpu" */
-    /* Runs forward() over this batch; its results are there when it returns. */
-    enum bitnet_status (*step)(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                               size_t n_kept, float *results, struct bitnet_error *err);
+    /* Runs forward() over the first n tokens and places of c->step; its results are there when it
+     * returns. */
+    enum bitnet_status (*step)(struct bitnet_context *c, size_t n, size_t n_kept, float *results,
+                               struct bitnet_error *err);
 
-    /* x[t] = row tokens[t] of the token embedding, times its scale. */
-    void (*embed)(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                  const struct vectors *x);
-    /* The angles of the tokens in cells n_used .. n_used + n - 1, by their positions in their
-     * texts; of local layers too where there are some. */
+    /* x[t] = row of token t in the token embedding, times its scale. */
+    void (*embed)(struct bitnet_context *c, size_t n, const struct vectors *x);
+    /* The angles of the tokens by their positions in their texts; of local layers too where there
+     * are some. */
     void (*angles)(struct bitnet_context *c, size_t n);
     /* y[t] = RMS norm of x[t] by `weight`. x and y may be the same. */
     void (*norm)(struct bitnet_context *c, const struct vectors *x, const float *weight, size_t n,
@@ -42,12 +45,12 @@ struct backend {
     /* Rotates the n_heads heads of each vector by its position's angles, a local layer's or not. */
     void (*rope)(struct bitnet_context *c, const struct vectors *x, size_t n_heads, bool is_local,
                  size_t n);
-    /* Puts keys and values into the cells n_used .. n_used + n - 1. */
+    /* Puts keys and values into the tokens' places. */
     void (*remember)(struct bitnet_context *c, size_t layer, const struct vectors *k,
                      const struct vectors *v, size_t n);
-    /* q[t] = attention of q[t], in place, over the cells up to its own, position + t, that belong
+    /* q[t] = attention of q[t], in place, over the cells up to that of token first + t that belong
      * to its text and, in a local layer, to its window. */
-    void (*attend)(struct bitnet_context *c, size_t layer, const struct vectors *q, size_t position,
+    void (*attend)(struct bitnet_context *c, size_t layer, const struct vectors *q, size_t first,
                    size_t n);
     /* gate[t] = act(gate[t]) * up[t] */
     void (*gate)(struct bitnet_context *c, const struct vectors *gate, const struct vectors *up,

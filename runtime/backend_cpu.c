@@ -52,7 +52,6 @@ static size_t token_grain(size_t width)
 /* What the simple verbs need; each uses some of it. */
 struct token_job {
     struct bitnet_context *c;
-    const int32_t *tokens;
     const struct vectors *x, *y;
     const float *weight;
     const struct angles *angles;
@@ -60,19 +59,13 @@ struct token_job {
     size_t layer, n_heads;
 };
 
-/* The first cell of the text that token t of the batch belongs to. */
-static size_t text_begin(const struct bitnet_context *c, size_t t)
-{
-    return c->first_cells ? c->first_cells[t] : 0;
-}
-
 static void embed_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     (void)thread;
     struct token_job *job = ctx;
     const struct embedding *e = &job->c->model->embedding;
     for (size_t t = begin; t < end; t++) {
-        size_t row = (size_t)job->tokens[t];
+        size_t row = (size_t)job->c->step.tokens[t];
         float *x = vector_at(job->x, t);
         if (e->decoded)
             memcpy(x, e->decoded + row * job->x->width, job->x->width * sizeof *x);
@@ -82,10 +75,9 @@ static void embed_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
     }
 }
 
-static void embed(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                  const struct vectors *x)
+static void embed(struct bitnet_context *c, size_t n, const struct vectors *x)
 {
-    struct token_job job = {.c = c, .tokens = tokens, .x = x};
+    struct token_job job = {.c = c, .x = x};
     run(c, BITNET_OP_embed, n, token_grain(x->width), embed_tokens, &job);
     if (c->model->embedding.released)
         bitnet_gguf_release(c->model->gguf, c->model->embedding.released);
@@ -96,7 +88,8 @@ static void angle_tokens(void *ctx, size_t begin, size_t end, unsigned thread)
     (void)thread;
     struct token_job *job = ctx;
     for (size_t t = begin; t < end; t++) {
-        double position = (double)(job->c->n_used + t - text_begin(job->c, t));
+        const struct place *place = &job->c->step.places[t];
+        double position = (double)(place->cell - place->first_cell);
         float *cosines = vector_at(&job->angles->cosines, t);
         float *sines = vector_at(&job->angles->sines, t);
         for (size_t i = 0; i < job->angles->cosines.width; i++) {
@@ -179,9 +172,11 @@ static void remember_tokens(void *ctx, size_t begin, size_t end, unsigned thread
 {
     (void)thread;
     struct token_job *job = ctx;
-    for (size_t t = begin; t < end; t++)
-        kv_cache_store(&job->c->cache, job->c->model->kernels.to_f16, job->layer,
-                       job->c->n_used + t, vector_at(job->x, t), vector_at(job->y, t));
+    for (size_t t = begin; t < end; t++) {
+        const struct place *place = &job->c->step.places[t];
+        kv_cache_store(&place->context->cache, job->c->model->kernels.to_f16, job->layer,
+                       place->cell, vector_at(job->x, t), vector_at(job->y, t));
+    }
 }
 
 static void remember(struct bitnet_context *c, size_t layer, const struct vectors *k,
@@ -325,9 +320,11 @@ static void multiply(struct bitnet_context *c, const struct vectors *x, size_t n
 struct attend_job {
     struct bitnet_context *c;
     const struct vectors *q;
-    size_t layer, position, n_runs;
-    size_t group;      /* query heads per key head */
-    size_t unit_heads; /* of these, handled together */
+    const struct place *places; /* of the tokens of q */
+    size_t layer, n_runs;
+    uint64_t n_keys, n_cells; /* that all tokens see; that are read, each once per sequence */
+    size_t group;             /* query heads per key head */
+    size_t unit_heads;        /* of these, handled together */
 };
 
 static void attend_units(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -335,18 +332,19 @@ static void attend_units(void *ctx, size_t begin, size_t end, unsigned thread)
     const struct attend_job *job = ctx;
     struct bitnet_context *c = job->c;
     const struct bitnet_model *model = c->model;
-    size_t head_dim = model->hparams.head_dim, kv_stride = kv_cache_cell_bytes(&c->cache);
+    size_t head_dim = model->hparams.head_dim;
     float *scores = c->step.scores + (size_t)thread * c->step.n_scores;
     for (size_t unit = begin; unit < end; unit++) {
         size_t head = unit / job->n_runs * job->unit_heads, kv_head = head / job->group;
         const struct token_run *r = &c->step.runs[unit % job->n_runs];
-        size_t n_keys = job->position + r->token + 1 - r->first_cell;
+        const struct kv_cache *cache = &job->places[r->token].context->cache;
+        size_t n_keys = job->places[r->token].cell + 1 - r->first_cell;
         float *q = vector_at(job->q, r->token) + head * head_dim;
         model->kernels.attention(q, job->q->stride, job->unit_heads, r->n,
-                                 kv_cache_keys(&c->cache, job->layer, kv_head, r->first_cell),
-                                 kv_cache_values(&c->cache, job->layer, kv_head, r->first_cell),
-                                 kv_stride, c->cache.type, n_keys, head_dim, model->query_scale,
-                                 scores, q);
+                                 kv_cache_keys(cache, job->layer, kv_head, r->first_cell),
+                                 kv_cache_values(cache, job->layer, kv_head, r->first_cell),
+                                 kv_cache_cell_bytes(cache), cache->type, n_keys, head_dim,
+                                 model->query_scale, scores, q);
     }
 }
 
@@ -361,57 +359,61 @@ static size_t heads_together(const struct bitnet_context *c, size_t group, size_
     return heads;
 }
 
-/* The first cell that the token in `cell` sees; it is token t of the batch. */
-static size_t sight_begin(const struct bitnet_context *c, size_t layer, size_t cell, size_t t)
+/* The first cell that a token sees. */
+static size_t sight_begin(const struct bitnet_context *c, size_t layer, const struct place *place)
 {
     const struct bitnet_hparams *hp = &c->model->hparams;
-    size_t begin = text_begin(c, t);
-    if (!bitnet_layer_is_local(hp, (uint32_t)layer) || cell - begin < hp->window) return begin;
-    return cell + 1 - hp->window;
+    if (!bitnet_layer_is_local(hp, (uint32_t)layer) || place->cell - place->first_cell < hp->window)
+        return place->first_cell;
+    return place->cell + 1 - hp->window;
 }
 
-/* Consecutive tokens that see the same first cell, `n_max` at most together. Returns the number of
- * keys that all of them see. */
-static uint64_t cut_runs(struct attend_job *job, size_t n, size_t n_max)
+/* Does this token's sequence go on where the one before it was? */
+static bool follows(const struct place *place)
+{
+    return place->context == place[-1].context && place->cell == place[-1].cell + 1;
+}
+
+/* Runs of `n_max` tokens at most, and what they read. */
+static void cut_runs(struct attend_job *job, size_t n, size_t n_max)
 {
     struct bitnet_context *c = job->c;
     struct token_run *r = NULL;
-    uint64_t n_keys = 0;
     for (size_t token = 0; token < n; token++) {
-        size_t cell = job->position + token;
-        size_t begin = sight_begin(c, job->layer, cell, cell - c->n_used);
-        n_keys += cell + 1 - begin;
-        if (!r || r->n == n_max || r->first_cell != begin) {
+        const struct place *place = &job->places[token];
+        size_t begin = sight_begin(c, job->layer, place);
+        bool goes_on = token > 0 && follows(place);
+        job->n_keys += place->cell + 1 - begin;
+        job->n_cells += goes_on ? 1 : place->cell + 1;
+        if (!goes_on || r->n == n_max || r->first_cell != begin) {
             r = &c->step.runs[job->n_runs++];
             *r = (struct token_run){.token = token, .first_cell = begin};
         }
         r->n++;
     }
-    return n_keys;
 }
 
-static void attend(struct bitnet_context *c, size_t layer, const struct vectors *q, size_t position,
+static void attend(struct bitnet_context *c, size_t layer, const struct vectors *q, size_t first,
                    size_t n)
 {
     const struct bitnet_hparams *hp = &c->model->hparams;
-    struct attend_job job = {.c = c, .q = q, .layer = layer, .position = position};
+    struct attend_job job = {.c = c, .q = q, .places = c->step.places + first, .layer = layer};
     if (n == 0) return;
     job.group = hp->n_heads / hp->n_kv_heads;
     job.unit_heads = heads_together(c, job.group, n);
-    uint64_t n_keys = cut_runs(&job, n, ATTENTION_QUERIES_MAX / job.unit_heads);
+    cut_runs(&job, n, ATTENTION_QUERIES_MAX / job.unit_heads);
     run(c, BITNET_OP_attention, hp->n_heads / job.unit_heads * job.n_runs, 1, attend_units, &job);
-    count(c, BITNET_OP_attention,
-          2 * (uint64_t)(position + n) * hp->n_kv_heads * kv_cache_cell_bytes(&c->cache),
-          4 * n_keys * hp->n_heads * hp->head_dim);
+    count(c, BITNET_OP_attention, 2 * job.n_cells * hp->n_kv_heads * kv_cache_cell_bytes(&c->cache),
+          4 * job.n_keys * hp->n_heads * hp->head_dim);
 }
 
 /* ------------------------------------------------------------------ the table */
 
-static enum bitnet_status step(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                               size_t n_kept, float *results, struct bitnet_error *err)
+static enum bitnet_status step(struct bitnet_context *c, size_t n, size_t n_kept, float *results,
+                               struct bitnet_error *err)
 {
     (void)err;
-    forward(c, tokens, n, n_kept, results);
+    forward(c, n, n_kept, results);
     return BITNET_OK;
 }
 

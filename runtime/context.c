@@ -1,5 +1,4 @@
-/* A context's life: its size, its one allocation, its position, and the cutting of an eval into
- * batches. What happens to a batch is forward.c's. */
+/* A context's life: its size, its one allocation, its position. What it evaluates is eval.c's. */
 #include "context.h"
 
 #include "bitnet/alloc.h"
@@ -74,7 +73,10 @@ static void carve_step(struct carver *carver, struct step *s, const struct bitne
     uint64_t widest = max_u64(max_u64(hp->n_embd, q_width), hp->n_ffn);
     if (c->model->layers[0].norm[BITNET_ROLE_ATTN_Q_NORM_IN])
         s->normed = carve_vectors(carver, batch, widest);
+    s->tokens = carve(carver, batch, sizeof *s->tokens);
+    s->places = carve(carver, batch, sizeof *s->places);
     s->runs = carve(carver, batch, sizeof *s->runs);
+    s->slices = carve(carver, c->n_logits, sizeof *s->slices);
     s->code_stride = (size_t)((widest + CODE_ALIGNMENT - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT);
     s->codes = carve(carver, product(carver, batch, s->code_stride), 1);
     s->code_scales = carve(carver, batch, sizeof(float));
@@ -94,6 +96,7 @@ static void carve_context(struct carver *carver, struct bitnet_context *c)
     uint64_t n_bytes = 0;
     if (!kv_cache_bytes(&c->cache, &n_bytes)) carver->overflowed = true;
     c->cache.at = carve(carver, n_bytes, 1);
+    if (c->owner) return; /* it uses that one's */
     carve_step(carver, &c->step, c);
     c->logits = carve(carver, product(carver, c->n_logits, c->result_width), sizeof(float));
 }
@@ -113,10 +116,13 @@ static struct bitnet_context settle(const struct bitnet_model *model,
     c.result_width = gives_vectors ? hp->n_embd : hp->n_vocab;
     c.n_threads = o->pool ? bitnet_pool_threads(o->pool) : 1;
     c.n_cells = o->n_context ? o->n_context : hp->n_context;
+    uint32_t n_sequences = o->n_sequences ? o->n_sequences : 1;
+    uint64_t all_cells = (uint64_t)n_sequences * c.n_cells;
     c.n_batch = o->n_batch ? o->n_batch : BITNET_BATCH_DEFAULT;
-    if (c.n_batch > c.n_cells) c.n_batch = c.n_cells;
-    c.n_logits = !o->all_logits ? 1 : o->n_logits ? o->n_logits : c.n_cells;
-    if (c.n_logits > c.n_cells) c.n_logits = c.n_cells;
+    if (c.n_batch > all_cells) c.n_batch = (uint32_t)all_cells;
+    c.n_logits = !o->all_logits ? n_sequences : o->n_logits ? o->n_logits : c.n_cells;
+    if (c.n_logits > all_cells) c.n_logits = (uint32_t)all_cells;
+    c.owner = o->shares ? o->shares->owner : NULL;
     c.cache = (struct kv_cache){.type = o->quantized_cache ? BITNET_DTYPE_q8_0 : BITNET_DTYPE_f16,
                                 .n_layers = hp->n_layers,
                                 .n_cells = c.n_cells,
@@ -155,6 +161,8 @@ enum bitnet_status context_new(struct bitnet_context **context, const struct bit
 {
     *context = NULL;
     struct bitnet_context settled = settle(model, options, gives_vectors);
+    if (settled.owner && settled.owner->model != model)
+        return bitnet_fail(err, BITNET_USAGE, "contexts of two models cannot share a step");
     if (settled.n_cells == 0 || settled.n_cells > CELLS_MAX)
         return bitnet_fail(err, BITNET_LIMIT, "a context of %" PRIu32 " tokens (allowed: 1 to %u)",
                            settled.n_cells, CELLS_MAX);
@@ -173,6 +181,7 @@ enum bitnet_status context_new(struct bitnet_context **context, const struct bit
     *context = carve(&carver, 1, sizeof settled);
     **context = settled;
     carve_context(&carver, *context);
+    if (!settled.owner) (*context)->owner = *context;
     return BITNET_OK;
 }
 
@@ -195,78 +204,4 @@ uint32_t bitnet_context_used(const struct bitnet_context *context)
 uint32_t bitnet_context_size(const struct bitnet_context *context)
 {
     return context->n_cells;
-}
-
-/* ------------------------------------------------------------------ evaluating */
-
-static enum bitnet_status check_eval(const struct bitnet_context *c, const int32_t *tokens,
-                                     size_t n, size_t n_kept, struct bitnet_error *err)
-{
-    if (n == 0) return bitnet_fail(err, BITNET_USAGE, "no tokens to evaluate");
-    if (n > c->n_cells - c->n_used)
-        return bitnet_fail(err, BITNET_LIMIT,
-                           "%zu tokens do not fit: the context has %" PRIu32 " of %" PRIu32
-                           " cells left",
-                           n, c->n_cells - c->n_used, c->n_cells);
-    if (n_kept > c->n_logits)
-        return bitnet_fail(err, BITNET_LIMIT,
-                           "logits of %zu tokens were asked for, the context keeps %" PRIu32,
-                           n_kept, c->n_logits);
-    for (size_t i = 0; i < n; i++)
-        if (tokens[i] < 0 || (uint32_t)tokens[i] >= c->model->hparams.n_vocab)
-            return bitnet_fail(err, BITNET_LIMIT,
-                               "token id %" PRId32 " at place %zu is outside the vocabulary of "
-                               "%" PRIu32,
-                               tokens[i], i, c->model->hparams.n_vocab);
-    return BITNET_OK;
-}
-
-static enum bitnet_status eval(struct bitnet_context *c, const int32_t *tokens,
-                               const uint32_t *first_cells, size_t n, size_t first_kept,
-                               struct bitnet_error *err)
-{
-    size_t n_kept = n > first_kept ? n - first_kept : 0;
-    enum bitnet_status status = check_eval(c, tokens, n, n_kept, err);
-    if (status) return status;
-    float *results = c->logits;
-    for (size_t done = 0; done < n;) {
-        size_t batch = n - done < c->n_batch ? n - done : c->n_batch;
-        size_t skipped = done >= first_kept ? 0 : first_kept - done;
-        size_t kept = skipped < batch ? batch - skipped : 0;
-        c->first_cells = first_cells ? first_cells + done : NULL;
-        status = c->backend->step(c, tokens + done, batch, kept, results, err);
-        if (status) break;
-        results += kept * c->result_width;
-        c->n_used += (uint32_t)batch;
-        done += batch;
-    }
-    c->first_cells = NULL;
-    c->first_kept = first_kept;
-    c->n_kept = status ? 0 : n_kept;
-    return status;
-}
-
-enum bitnet_status context_eval(struct bitnet_context *c, const int32_t *tokens, size_t n,
-                                size_t first_kept, struct bitnet_error *err)
-{
-    return eval(c, tokens, NULL, n, first_kept, err);
-}
-
-enum bitnet_status context_eval_texts(struct bitnet_context *c, const int32_t *tokens,
-                                      const uint32_t *first_cells, size_t n,
-                                      struct bitnet_error *err)
-{
-    return eval(c, tokens, first_cells, n, 0, err);
-}
-
-enum bitnet_status bitnet_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,
-                               struct bitnet_error *err)
-{
-    return context_eval(context, tokens, n, context->all_logits || n == 0 ? 0 : n - 1, err);
-}
-
-const float *bitnet_logits(const struct bitnet_context *context, size_t i)
-{
-    if (i < context->first_kept || i - context->first_kept >= context->n_kept) return NULL;
-    return context->logits + (i - context->first_kept) * context->result_width;
 }

@@ -1,5 +1,6 @@
 /* Everything that moves while a model runs: cache, activations, position, logits. One block of
- * memory, sized before it is taken; a step allocates nothing. */
+ * memory, sized before it is taken; a step allocates nothing. Contexts that share a step hold a
+ * cache and a position each, and all else is their owner's. */
 #ifndef BITNET_RUNTIME_CONTEXT_H
 #define BITNET_RUNTIME_CONTEXT_H
 
@@ -23,7 +24,23 @@ struct angles {
     struct vectors cosines, sines; /* [batch][n_rot / 2] */
 };
 
-/* Consecutive tokens of a batch whose attention begins at the same cell. */
+/* What an eval does for one sequence: tokens after those that it has. */
+struct slice {
+    struct bitnet_context *context;
+    const int32_t *tokens;
+    size_t n, first_kept; /* logits are kept of the tokens from there on; n: of none */
+    /* Several texts in a row: the cell in which the text of each token begins. NULL: all 0. */
+    const uint32_t *first_cells;
+};
+
+/* Where a token of the batch lives: a cell of its sequence's cache, and the cell in which its text
+ * begins. */
+struct place {
+    struct bitnet_context *context;
+    uint32_t cell, first_cell;
+};
+
+/* Consecutive tokens of a batch in consecutive cells whose attention begins at the same cell. */
 struct token_run {
     size_t token, n, first_cell;
 };
@@ -37,7 +54,10 @@ struct step {
     struct vectors y;        /* [batch][n_embd] what a block adds to x */
     struct vectors normed;   /* [batch][widest] input of one projection; at NULL: not needed */
     struct angles angles, local_angles;
+    int32_t *tokens;        /* [batch] ids */
+    struct place *places;   /* [batch] */
     struct token_run *runs; /* [batch] */
+    struct slice *slices;   /* [n_logits] */
     int8_t *codes;          /* [batch][code_stride] quantized input of a linear */
     float *code_scales;     /* [batch] */
     size_t code_stride;
@@ -59,13 +79,17 @@ struct bitnet_context {
     uint32_t n_cells, n_batch, n_used;
     bool all_logits;
     struct kv_cache cache;
+    struct bitnet_context *owner; /* of the step and the logits that it uses: itself, or another */
     struct step step;
-    const uint32_t *first_cells; /* of each token's text, borrowed during an eval; NULL: all 0 */
-    bool gives_vectors;          /* of n_embd numbers behind the last layer, instead of logits */
-    size_t result_width;         /* n_vocab, or n_embd */
-    float *logits;               /* [n_logits][result_width]: logits, or vectors */
+    bool gives_vectors;  /* of n_embd numbers behind the last layer, instead of logits */
+    size_t result_width; /* n_vocab, or n_embd */
+    float *logits;       /* [n_logits][result_width]: logits, or vectors */
     uint32_t n_logits;
-    size_t first_kept, n_kept;    /* which tokens of the last eval have logits */
+    uint64_t n_evals;             /* of the owner and of those who share with it */
+    uint64_t own_eval;            /* the last of them that was of this sequence */
+    size_t first_kept, n_kept;    /* which of its tokens have logits */
+    size_t first_row;             /* of the owner's logits: the first of these */
+    bool is_named;                /* while an eval looks whether it is named twice */
     struct bitnet_op_cost *costs; /* borrowed; may be NULL */
 };
 
@@ -74,11 +98,8 @@ enum bitnet_status context_new(struct bitnet_context **context, const struct bit
                                const struct bitnet_context_options *options, bool gives_vectors,
                                struct bitnet_error *err);
 
-/* As bitnet_eval() with all results kept, for several texts in a row: first_cells[i] is the cell in
- * which the text of token i begins. */
-enum bitnet_status context_eval_texts(struct bitnet_context *context, const int32_t *tokens,
-                                      const uint32_t *first_cells, size_t n,
-                                      struct bitnet_error *err);
+/* Evaluates the slices (1 or more) of contexts that share a step, together: bitnet_eval_many(). */
+enum bitnet_status eval_slices(const struct slice *slices, size_t n, struct bitnet_error *err);
 
 /* As bitnet_eval(), with logits kept of the tokens from `first_kept` on. */
 enum bitnet_status context_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,

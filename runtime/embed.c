@@ -85,8 +85,9 @@ static enum bitnet_status eval_round(struct job *job, size_t n, struct bitnet_er
         size_t batch = n - done < job->n_batch ? n - done : job->n_batch;
         if (job->options->cancel && *job->options->cancel)
             return bitnet_fail(err, BITNET_CANCELLED, "stopped on request");
-        enum bitnet_status status = context_eval_texts(job->context, job->tokens + done,
-                                                       job->first_cells + done, batch, err);
+        const struct slice slice = {job->context, job->tokens + done, batch, 0,
+                                    job->first_cells + done};
+        enum bitnet_status status = eval_slices(&slice, 1, err);
         for (size_t i = 0; i < batch && !status; i++)
             status = take(job, bitnet_logits(job->context, i), err);
         if (status) return status;

@@ -50,17 +50,16 @@ static void add_block(struct bitnet_context *c, const struct vectors *x, const s
     b->add(c, x, y, n);
 }
 
-void forward(struct bitnet_context *c, const int32_t *tokens, size_t n, size_t n_kept,
-             float *results)
+void forward(struct bitnet_context *c, size_t n, size_t n_kept, float *results)
 {
     const struct backend *b = c->backend;
     const struct bitnet_model *model = c->model;
     const struct bitnet_hparams *hp = &model->hparams;
     struct step *s = &c->step;
     struct vectors x = s->x, h = s->h, q = s->q, gate = s->gate, up = s->up, y = s->y;
-    size_t position = c->n_used;
+    size_t first = 0; /* token of the batch that is still on its way */
 
-    b->embed(c, tokens, n, &x);
+    b->embed(c, n, &x);
     b->angles(c, n);
 
     for (uint32_t i = 0; i < hp->n_layers; i++) {
@@ -84,15 +83,14 @@ void forward(struct bitnet_context *c, const int32_t *tokens, size_t n, size_t n
 
         /* The last layer's keys and values are all that later tokens need of the others. */
         if (i + 1 == hp->n_layers && n_kept < n) {
-            size_t first = n - n_kept;
+            first = n - n_kept;
             x = vectors_from(&x, first);
             q = vectors_from(&q, first);
-            position += first;
             n = n_kept;
             if (n == 0) return;
         }
 
-        b->attend(c, i, &q, position, n);
+        b->attend(c, i, &q, first, n);
         if (norm[BITNET_ROLE_ATTN_SUB_NORM]) b->norm(c, &q, norm[BITNET_ROLE_ATTN_SUB_NORM], n, &q);
         project(
             c, layer, &q, n,

@@ -1,7 +1,8 @@
 /* Reference runtime: opens a GGUF, evaluates tokens, samples, generates, measures perplexity.
  *
  * Three lifetimes: the model (read-only, shared by threads and contexts), the context (one
- * sequence's cache and scratch, one user at a time), the step (nothing is allocated in it).
+ * sequence's cache and scratch, one user at a time; several may share the scratch and are then
+ * evaluated together), the step (nothing is allocated in it).
  * Results are bit-equal for every CPU level, thread count and ternary type that holds the same
  * trits and scales (kernels.h says why). */
 #ifndef BITNET_RUNTIME_H
@@ -96,6 +97,13 @@ struct bitnet_context_options {
     bool all_logits;   /* keep logits of every token of an eval, not of the last only */
     uint32_t n_logits; /* with all_logits: of at most this many tokens per eval; 0: n_context */
     struct bitnet_op_cost *costs; /* [BITNET_OP_COUNT], borrowed, added to by every eval; or NULL */
+    uint32_t n_sequences; /* contexts that will share this one's step, itself counted; 0: 1 */
+    /* Several sequences of one model: only the first has memory for a step (activations, scratch,
+     * logits) and a pool; each other one names it here, has a cache and a position of its own, and
+     * of these options its n_context, quantized_cache and all_logits alone count. The first must
+     * outlive them, one of them all is evaluated at a time, or several by bitnet_eval_many(), and
+     * an eval forgets the logits of those that are not part of it. */
+    struct bitnet_context *shares;
 };
 
 /* What bitnet_context_new() will take from memory; UINT64_MAX when no number can say it. */
@@ -114,6 +122,20 @@ uint32_t bitnet_context_size(const struct bitnet_context *context); /* its cells
  * batches inside). LIMIT when the cache is full or an id is out of range; then nothing changed. */
 enum bitnet_status bitnet_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,
                                struct bitnet_error *err);
+
+/* The tokens of one sequence in a step of several. */
+struct bitnet_slice {
+    struct bitnet_context *context;
+    const int32_t *tokens;
+    size_t n;
+};
+/* As bitnet_eval() for each slice, but all in one pass over the weights: what 16 sequences of one
+ * token each cost is near to what one costs. Contexts share a step, each is named once; slices may
+ * differ in length and context in position and size. Every context's logits are what bitnet_eval()
+ * would have left in it alone, bit for bit. USAGE, or LIMIT as for bitnet_eval(), or when more
+ * logits were to be kept than n_sequences or n_logits say; then nothing changed. */
+enum bitnet_status bitnet_eval_many(const struct bitnet_slice *slices, size_t n_slices,
+                                    struct bitnet_error *err);
 /* Logits [n_vocab] of the i-th token of the last eval; without all_logits only of the last
  * token (i is then n - 1). NULL when they were not kept. */
 const float *bitnet_logits(const struct bitnet_context *context, size_t i);
