@@ -58,10 +58,16 @@ static inline void mma_u8s8(int c[4], const uint32_t a[4], const uint32_t b[2])
 
 static inline void copy16_async(void *shared, const void *global)
 {
-    memcpy(shared, global, 16);
+    emulated_copy_async(shared, global);
 }
-static inline void copy_commit(void) {}
-template <int PENDING> static inline void copy_wait(void) {}
+static inline void copy_commit(void)
+{
+    emulated_copy_commit();
+}
+template <int PENDING> static inline void copy_wait(void)
+{
+    emulated_copy_wait(PENDING);
+}
 
 static inline float half_to_float(uint16_t h)
 {

@@ -1,9 +1,10 @@
 /* The fibres behind cuda_emulation.h, and a CUDA runtime on the heap.
  *
- * A fibre is entered once by setcontext and from then on by setjmp and longjmp, which cost no
- * system call; under AddressSanitizer always by swapcontext, and it is told of every switch. Every
- * wait is a loop "give the processor away until my generation is over": the scheduler asks the
- * fibres in order, so results are the same on every run. */
+ * Fibres live from the first launch on and run one thread after the other. A fibre is entered once
+ * by setcontext and from then on by setjmp and longjmp, which cost no system call; under
+ * AddressSanitizer always by swapcontext, and it is told of every switch. Every wait is a loop
+ * "give the processor away until my generation is over": the scheduler asks the fibres in order, so
+ * results are the same on every run. */
 #include "cuda_emulation.h"
 
 #include <csetjmp>
@@ -28,6 +29,13 @@ namespace
 
 constexpr size_t STACK_BYTES = 128 << 10;
 
+/* A copy from global to shared memory that runs beside the threads. */
+struct copy {
+    void *to;
+    const void *from;
+    size_t group;
+};
+
 struct fibre {
     ucontext_t start;
     jmp_buf place;
@@ -35,6 +43,8 @@ struct fibre {
     bool is_started = false, is_done = false;
     dim3 index;
     unsigned warp = 0;
+    std::vector<copy> copies; /* begun, not waited for */
+    size_t n_groups = 0;      /* of copies, closed so far */
 };
 
 /* Threads that met, of a block or of a warp: the last one to come opens the next generation. */
@@ -44,7 +54,9 @@ struct meeting {
 };
 
 struct block_state {
-    std::vector<fibre> fibres;
+    block_state(std::vector<std::unique_ptr<fibre>> &all, size_t n) : fibres(all), n_fibres(n) {}
+    std::vector<std::unique_ptr<fibre>> &fibres;
+    size_t n_fibres; /* of the block; there may be more */
     std::vector<meeting> warps;
     std::vector<uint32_t> words[2]; /* [warp][32][16], the generation's parity picks one */
     meeting block;
@@ -65,14 +77,13 @@ block_state *running;
 __attribute__((noinline)) void switch_to_scheduler(fibre &f)
 {
     void *fake = nullptr;
-    __sanitizer_start_switch_fiber(f.is_done ? nullptr : &fake, running->stack_bottom,
-                                   running->stack_bytes);
+    __sanitizer_start_switch_fiber(&fake, running->stack_bottom, running->stack_bytes);
     swapcontext(&f.start, &running->home);
     __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 }
 __attribute__((noinline)) void switch_to_fibre(block_state &b)
 {
-    fibre &f = b.fibres[b.now];
+    fibre &f = *b.fibres[b.now];
     void *fake = nullptr;
     f.is_started = true;
     __sanitizer_start_switch_fiber(&fake, f.stack.get(), STACK_BYTES);
@@ -86,14 +97,14 @@ void fibre_begins()
 #else
 __attribute__((noinline)) void switch_to_scheduler(fibre &f)
 {
-    if (!f.is_done && _setjmp(f.place)) return;
+    if (_setjmp(f.place)) return;
     _longjmp(running->scheduler, 1);
 }
 /* Without a local variable that a longjmp could spoil. */
 __attribute__((noinline)) void switch_to_fibre(block_state &b)
 {
     if (_setjmp(b.scheduler)) return;
-    fibre &f = b.fibres[b.now];
+    fibre &f = *b.fibres[b.now];
     if (f.is_started) _longjmp(f.place, 1);
     f.is_started = true;
     setcontext(&f.start);
@@ -103,7 +114,7 @@ void fibre_begins() {}
 
 void yield()
 {
-    fibre &f = running->fibres[running->now];
+    fibre &f = *running->fibres[running->now];
     switch_to_scheduler(f);
     emulated.thread = f.index;
 }
@@ -129,16 +140,19 @@ void leave(meeting &m)
     }
 }
 
+/* One thread after the other, for ever. */
 void fibre_main()
 {
     fibre_begins();
-    emulated.thread = running->fibres[running->now].index;
-    (*running->kernel)();
-    fibre &f = running->fibres[running->now];
-    f.is_done = true;
-    leave(running->block);
-    leave(running->warps[f.warp]);
-    switch_to_scheduler(f);
+    for (;;) {
+        fibre &f = *running->fibres[running->now];
+        emulated.thread = f.index;
+        (*running->kernel)();
+        f.is_done = true;
+        leave(running->block);
+        leave(running->warps[f.warp]);
+        switch_to_scheduler(f);
+    }
 }
 
 void prepare(fibre &f)
@@ -154,11 +168,11 @@ void prepare(fibre &f)
 void run_block(block_state &b)
 {
     running = &b;
-    for (size_t n_done = 0; n_done < b.fibres.size();) {
-        for (b.now = 0; b.now < b.fibres.size(); b.now++) {
-            if (b.fibres[b.now].is_done) continue;
+    for (size_t n_done = 0; n_done < b.n_fibres;) {
+        for (b.now = 0; b.now < b.n_fibres; b.now++) {
+            if (b.fibres[b.now]->is_done) continue;
             switch_to_fibre(b);
-            n_done += b.fibres[b.now].is_done;
+            n_done += b.fibres[b.now]->is_done;
         }
     }
     running = nullptr;
@@ -173,7 +187,7 @@ void emulated_block_barrier(void)
 
 const uint32_t (*emulated_exchange(const uint32_t *words, unsigned n))[16]
 {
-    fibre &f = running->fibres[running->now];
+    fibre &f = *running->fibres[running->now];
     unsigned lane = f.index.x % 32;
     meeting &m = running->warps[f.warp];
     /* Two boards in turn: nobody can be two meetings ahead of a lane that still reads. */
@@ -181,6 +195,24 @@ const uint32_t (*emulated_exchange(const uint32_t *words, unsigned n))[16]
     if (n) memcpy(board + lane * 16, words, n * sizeof *words);
     meet(m);
     return reinterpret_cast<const uint32_t(*)[16]>(board);
+}
+
+void emulated_copy_async(void *to, const void *from)
+{
+    fibre &f = *running->fibres[running->now];
+    f.copies.push_back({to, from, f.n_groups});
+}
+void emulated_copy_commit(void)
+{
+    running->fibres[running->now]->n_groups++;
+}
+void emulated_copy_wait(size_t n_pending)
+{
+    fibre &f = *running->fibres[running->now];
+    size_t n = 0;
+    for (; n < f.copies.size() && f.copies[n].group + n_pending < f.n_groups; n++)
+        memcpy(f.copies[n].to, f.copies[n].from, 16);
+    f.copies.erase(f.copies.begin(), f.copies.begin() + ptrdiff_t(n));
 }
 
 void *emulated_dynamic_shared(void)
@@ -192,13 +224,15 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void
 {
     emulated.grid_size = grid;
     emulated.block_size = block;
+    static std::vector<std::unique_ptr<fibre>> fibres;
     unsigned n = block.x; /* our blocks have one dimension */
-    block_state b;
-    b.fibres.resize(n);
-    for (unsigned t = 0; t < n; t++) {
-        b.fibres[t].index = dim3(t, 0, 0);
-        b.fibres[t].warp = t / 32;
+    for (unsigned t = unsigned(fibres.size()); t < n; t++) {
+        fibres.emplace_back(new fibre);
+        fibres[t]->index = dim3(t, 0, 0);
+        fibres[t]->warp = t / 32;
+        prepare(*fibres[t]);
     }
+    block_state b(fibres, n);
     b.kernel = &kernel;
     for (auto &words : b.words) words.resize(size_t(n + 31) / 32 * 32 * 16);
     for (unsigned z = 0; z < grid.z; z++)
@@ -214,9 +248,9 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void
                 b.warps.assign((n + 31) / 32, meeting());
                 for (unsigned w = 0; w < b.warps.size(); w++)
                     b.warps[w].n_members = n - 32 * w < 32 ? n - 32 * w : 32;
-                for (fibre &f : b.fibres) {
-                    f.is_started = f.is_done = false;
-                    prepare(f);
+                for (unsigned t = 0; t < n; t++) {
+                    fibres[t]->is_done = false;
+                    fibres[t]->copies.clear();
                 }
                 run_block(b);
             }

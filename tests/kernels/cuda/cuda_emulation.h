@@ -65,6 +65,11 @@ void emulated_block_barrier(void);
 /* All 32 lanes of the warp give up to 16 words and get everybody's, [32][16]. */
 const uint32_t (*emulated_exchange(const uint32_t *words, unsigned n))[16];
 void *emulated_dynamic_shared(void);
+/* 16 bytes, copied no sooner than somebody waits for their group: who forgets to wait sees what was
+ * there before. */
+void emulated_copy_async(void *to, const void *from);
+void emulated_copy_commit(void);
+void emulated_copy_wait(size_t n_pending);
 
 static inline void __syncthreads(void)
 {

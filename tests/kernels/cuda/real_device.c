@@ -1,4 +1,4 @@
-/* Puts the real plug-in where test_cuda_kernels.c expects the emulated one. */
+/* Puts the real plug-in where the tests expect the emulated one. */
 #include "cuda.h"
 
 #include <dlfcn.h>
