@@ -68,12 +68,12 @@ stage_hostile() { # malformed files from outside the repository, plain and sanit
     [ -f "$out/hostile/manifest.tsv" ] || python3 "$shared/make_hostile.py" "$out/hostile" >"$out/hostile.log"
     local folder run
     for folder in test sanitize; do
-        run=$shared/run_hostile.sh
-        [ "$folder" = test ] || run="$run -a -t 60" # sanitized programs are slow, not hung
+        run=("$shared/run_hostile.sh" -t 60) # a slow machine is not hung
+        [ "$folder" = test ] || run+=(-a)
         local bitnet=$out/$folder/bitnet
-        $run -f gguf "$out/hostile" -- "$bitnet" gguf validate --deep {}
-        $run -f safetensors,index,config,tokenizer,spm "$out/hostile" -- "$bitnet" convert --qtype f16 {dir} -o {out}
-        $run -f tokenizer,spm "$out/hostile" -- "$bitnet" tokenize -m {dir} -p "some text"
+        "${run[@]}" -f gguf "$out/hostile" -- "$bitnet" gguf validate --deep {}
+        "${run[@]}" -f safetensors,index,config,tokenizer,spm "$out/hostile" -- "$bitnet" convert --qtype f16 {dir} -o {out}
+        "${run[@]}" -f tokenizer,spm "$out/hostile" -- "$bitnet" tokenize -m {dir} -p "some text"
     done
 }
 
@@ -150,6 +150,7 @@ stage_fuzz() { # a minute for each parser
 }
 
 mkdir -p "$out"
+out=$(cd "$out" && pwd)
 [ $# -gt 0 ] || set -- quick
 for stage in "$@"; do
     type "stage_$stage" >/dev/null 2>&1 || { echo "test.sh: no such stage: $stage" >&2; exit 2; }
