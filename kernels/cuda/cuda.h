@@ -5,7 +5,8 @@
  * Every verb only puts work on the device's one stream and returns; read() and sync() wait. Device
  * addresses are `void *` or typed pointers that the host never follows. All functions return true,
  * or false after a failure that last_error() tells in one line; a failure sticks to the device
- * until clear_error(). One thread at a time uses a device.
+ * until clear_error(). One thread at a time uses a `struct bitnet_cuda`, any thread; several of
+ * them may be open on one device and read the same memory.
  *
  * Numbers. Integer sums are exact, and norm, quantization, rescale, gates, RoPE and products of
  * floats follow the fixed order of <bitnet/kernels.h>, so they are bit-equal with every CPU set.
@@ -19,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BITNET_CUDA_ABI      2
+#define BITNET_CUDA_ABI      3
 #define BITNET_CUDA_PRODUCTS 3   /* matrices that share an input, at most */
 #define BITNET_CUDA_CHUNK    256 /* keys that attention reduces before it combines */
 
@@ -117,6 +118,8 @@ struct bitnet_cuda_api {
 
     void *(*alloc)(struct bitnet_cuda *cuda, size_t bytes); /* NULL: see last_error() */
     void (*free)(struct bitnet_cuda *cuda, void *at);
+    /* `from` is the caller's again at once; another `struct bitnet_cuda` of the device sees the
+     * bytes, and all that verbs did, after sync(). */
     bool (*write)(struct bitnet_cuda *cuda, void *to, const void *from, size_t bytes);
     bool (*read)(struct bitnet_cuda *cuda, void *to, const void *from, size_t bytes);
     bool (*zero)(struct bitnet_cuda *cuda, void *at, size_t bytes);
@@ -160,8 +163,11 @@ struct bitnet_cuda_api {
                        const float *weight, float eps, size_t n);
     bool (*ternary)(struct bitnet_cuda *cuda, struct bitnet_cuda_codes x, size_t cols, size_t n,
                     const struct bitnet_cuda_product *products, size_t n_products);
+    /* y[t][r] = (row r of the weights times x[t]) * scale, or * row_scales[r] where there are some.
+     */
     bool (*dense)(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *weights,
-                  size_t rows, struct bitnet_cuda_vectors x, size_t n, float *y, size_t y_stride);
+                  size_t rows, float scale, const float *row_scales, struct bitnet_cuda_vectors x,
+                  size_t n, float *y, size_t y_stride);
     /* Rotates q and k, and puts k and v into the tokens' cells. */
     bool (*remember)(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention *shape,
                      const struct bitnet_cuda_token *tokens, size_t n, size_t n_rot, bool halves,

@@ -81,6 +81,8 @@ struct dense_job {
     struct bitnet_cuda_vectors x;
     float *y;
     size_t y_stride;
+    float scale;
+    const float *row_scales;
 };
 
 /* TOKENS tokens from blockIdx.y * DENSE_TOKENS on; fewer at the end. */
@@ -109,7 +111,9 @@ static __global__ void __launch_bounds__(DENSE_WARPS *WARP) dense_kernel(struct 
     for (int t = 0; t < TOKENS; t++) {
         for (unsigned step = 16; step; step /= 2)
             sum[t] = __fadd_rn(sum[t], __shfl_down_sync(WHOLE_WARP, sum[t], step));
-        if (lane == 0 && first + t < job.n) job.y[(first + t) * job.y_stride + row] = sum[t];
+        if (lane == 0 && first + t < job.n)
+            job.y[(first + t) * job.y_stride + row] =
+                __fmul_rn(sum[t], job.row_scales ? job.row_scales[row] : job.scale);
     }
 }
 
@@ -129,12 +133,20 @@ static void launch_dense(struct bitnet_cuda *cuda, const struct dense_job &job)
 }
 
 bool cuda_dense(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *weights,
-                size_t rows, struct bitnet_cuda_vectors x, size_t n, float *y, size_t y_stride)
+                size_t rows, float scale, const float *row_scales, struct bitnet_cuda_vectors x,
+                size_t n, float *y, size_t y_stride)
 {
     if (!cuda_may_launch(cuda, "dense")) return false;
     if (n == 0) return true;
-    const struct dense_job job = {
-        (const uint8_t *)weights, rows, row_bytes(type, x.width), n, x, y, y_stride};
+    const struct dense_job job = {(const uint8_t *)weights,
+                                  rows,
+                                  row_bytes(type, x.width),
+                                  n,
+                                  x,
+                                  y,
+                                  y_stride,
+                                  scale,
+                                  row_scales};
     switch (type) {
     case BITNET_CUDA_F32:
         launch_dense<BITNET_CUDA_F32>(cuda, job);

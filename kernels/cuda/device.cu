@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Pinned memory of a device, and the largest write that passes through it. */
+enum { STAGING_BYTES = 256 << 10, STAGED_MAX = 64 << 10 };
+
 struct allocation {
     struct allocation *next;
     void *at;
@@ -38,9 +41,17 @@ static bool is_injected(struct bitnet_cuda *cuda, enum bitnet_cuda_fault fault)
     return cuda->fault_at[fault] && --cuda->fault_at[fault] == 0;
 }
 
-bool cuda_may_launch(struct bitnet_cuda *cuda, const char *verb)
+/* Runtime calls act on the calling thread's current device: makes it ours. False when the device
+ * has failed before. */
+static bool is_ready(struct bitnet_cuda *cuda)
 {
     if (cuda->error[0]) return false;
+    return ok(cuda, "choosing the device", cudaSetDevice(cuda->index));
+}
+
+bool cuda_may_launch(struct bitnet_cuda *cuda, const char *verb)
+{
+    if (!is_ready(cuda)) return false;
     if (is_injected(cuda, BITNET_CUDA_FAULT_LAUNCH))
         return cuda_fail(cuda, verb, cudaErrorInvalidConfiguration);
     return true;
@@ -113,7 +124,11 @@ static struct bitnet_cuda *open_device(int index, char *why, size_t why_size)
     if (error == cudaSuccess) error = cudaGetDeviceProperties(&cuda->properties, index);
     if (error == cudaSuccess)
         error = cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking);
-    if (error == cudaSuccess) return cuda;
+    if (error == cudaSuccess) {
+        error = cudaHostAlloc((void **)&cuda->staging, STAGING_BYTES, cudaHostAllocDefault);
+        if (error == cudaSuccess) return cuda;
+        (void)cudaStreamDestroy(cuda->stream);
+    }
     (void)cudaGetLastError();
     snprintf(why, why_size, "%s", cudaGetErrorString(error));
     free(cuda);
@@ -134,6 +149,7 @@ static void close_device(struct bitnet_cuda *cuda)
     if (!cuda) return;
     (void)cudaSetDevice(cuda->index);
     (void)cudaStreamSynchronize(cuda->stream);
+    (void)cudaFreeHost(cuda->staging);
     while (cuda->allocations) release(cuda, &cuda->allocations);
     (void)cudaStreamDestroy(cuda->stream);
     free(cuda);
@@ -142,6 +158,7 @@ static void close_device(struct bitnet_cuda *cuda)
 static void get_stats(struct bitnet_cuda *cuda, struct bitnet_cuda_stats *stats)
 {
     size_t free_bytes = 0, total = 0;
+    (void)cudaSetDevice(cuda->index);
     if (cudaMemGetInfo(&free_bytes, &total) == cudaSuccess) {
         cuda->stats.memory_free = free_bytes;
         cuda->stats.memory_total = total;
@@ -174,7 +191,8 @@ static void *allocate(struct bitnet_cuda *cuda, size_t bytes)
         return NULL;
     }
     a->bytes = bytes;
-    const cudaError_t error = cudaMalloc(&a->at, bytes ? bytes : 1);
+    cudaError_t error = cudaSetDevice(cuda->index);
+    if (error == cudaSuccess) error = cudaMalloc(&a->at, bytes ? bytes : 1);
     if (error != cudaSuccess) {
         (void)cudaGetLastError();
         cuda_fail(cuda, what, error);
@@ -189,6 +207,7 @@ static void *allocate(struct bitnet_cuda *cuda, size_t bytes)
 
 static void deallocate(struct bitnet_cuda *cuda, void *at)
 {
+    (void)cudaSetDevice(cuda->index);
     for (struct allocation **link = &cuda->allocations; *link; link = &(*link)->next) {
         if ((*link)->at != at) continue;
         release(cuda, link);
@@ -198,22 +217,37 @@ static void deallocate(struct bitnet_cuda *cuda, void *at)
 
 static bool sync(struct bitnet_cuda *cuda)
 {
-    if (cuda->error[0]) return false;
+    if (!is_ready(cuda)) return false;
+    cuda->staged = 0;
     return ok(cuda, "waiting for the device", cudaStreamSynchronize(cuda->stream));
+}
+
+/* The bytes as they are now, in pinned memory that nobody changes before they were copied; NULL:
+ * not that way. A copy that is being recorded would read the memory again at every run. */
+static const void *stage(struct bitnet_cuda *cuda, const void *from, size_t bytes)
+{
+    if (bytes > STAGED_MAX || cuda->is_capturing) return NULL;
+    if (cuda->staged + bytes > STAGING_BYTES && !sync(cuda)) return NULL;
+    void *at = cuda->staging + cuda->staged;
+    cuda->staged += (bytes + 15) / 16 * 16;
+    memcpy(at, from, bytes);
+    return at;
 }
 
 static bool write_bytes(struct bitnet_cuda *cuda, void *to, const void *from, size_t bytes)
 {
-    if (cuda->error[0]) return false;
+    if (!is_ready(cuda)) return false;
     cuda->stats.bytes_to_device += bytes;
+    const void *staged = stage(cuda, from, bytes);
     return ok(cuda, "copying to the device",
-              cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda->stream)) &&
-           (cuda->is_capturing || sync(cuda)); /* `from` is the caller's again */
+              cudaMemcpyAsync(to, staged ? staged : from, bytes, cudaMemcpyHostToDevice,
+                              cuda->stream)) &&
+           (staged || cuda->is_capturing || sync(cuda)); /* `from` is the caller's again */
 }
 
 static bool read_bytes(struct bitnet_cuda *cuda, void *to, const void *from, size_t bytes)
 {
-    if (cuda->error[0]) return false;
+    if (!is_ready(cuda)) return false;
     cuda->stats.bytes_to_host += bytes;
     return ok(cuda, "copying from the device",
               cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, cuda->stream)) &&
@@ -222,7 +256,7 @@ static bool read_bytes(struct bitnet_cuda *cuda, void *to, const void *from, siz
 
 static bool zero(struct bitnet_cuda *cuda, void *at, size_t bytes)
 {
-    if (cuda->error[0]) return false;
+    if (!is_ready(cuda)) return false;
     return ok(cuda, "clearing memory", cudaMemsetAsync(at, 0, bytes, cuda->stream));
 }
 
@@ -230,7 +264,7 @@ static bool zero(struct bitnet_cuda *cuda, void *at, size_t bytes)
 
 static bool graph_begin(struct bitnet_cuda *cuda)
 {
-    if (cuda->error[0]) return false;
+    if (!is_ready(cuda)) return false;
     cuda->is_capturing = true;
     if (ok(cuda, "recording a graph",
            cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal)))
@@ -248,7 +282,7 @@ static struct bitnet_cuda_graph *graph_end(struct bitnet_cuda *cuda)
     bool good = graph && !cuda->error[0];
     if (!graph) cuda_fail(cuda, "recording a graph", cudaErrorMemoryAllocation);
     good = good && ok(cuda, "preparing a graph", cudaGraphInstantiate(&graph->exec, recorded, 0));
-    (void)cudaGraphDestroy(recorded);
+    if (recorded) (void)cudaGraphDestroy(recorded);
     if (good) return graph;
     free(graph);
     return NULL;

@@ -16,6 +16,9 @@ struct bitnet_cuda {
     struct allocation *allocations;
     uint64_t fault_at[2]; /* by bitnet_cuda_fault: calls until one fails; 0: never */
     bool is_capturing;
+    /* Pinned memory that small writes pass through, so that none waits for its copy. */
+    uint8_t *staging;
+    size_t staged; /* bytes of it in use since the last wait */
     char error[256];
 };
 
@@ -50,8 +53,8 @@ bool cuda_norm_heads(struct bitnet_cuda *, struct bitnet_cuda_vectors, size_t, c
                      size_t);
 bool cuda_ternary(struct bitnet_cuda *, struct bitnet_cuda_codes, size_t, size_t,
                   const struct bitnet_cuda_product *, size_t);
-bool cuda_dense(struct bitnet_cuda *, enum bitnet_cuda_dense, const void *, size_t,
-                struct bitnet_cuda_vectors, size_t, float *, size_t);
+bool cuda_dense(struct bitnet_cuda *, enum bitnet_cuda_dense, const void *, size_t, float,
+                const float *, struct bitnet_cuda_vectors, size_t, float *, size_t);
 bool cuda_remember(struct bitnet_cuda *, const struct bitnet_cuda_attention *,
                    const struct bitnet_cuda_token *, size_t, size_t, bool,
                    struct bitnet_cuda_vectors, struct bitnet_cuda_vectors,

@@ -46,17 +46,25 @@ TEST(dense_products_are_in_order_and_embeddings_are_the_cpus)
         bitnet_codec(c->dtype)->encode_rows(&layout, values, ROWS, NULL, w);
         bitnet_codec(c->dtype)->decode_rows(&layout, w, ROWS, values); /* as rounded */
         uint8_t *dw = on_device(w, bytes);
+        float row_scales[ROWS], *drs;
+        for (size_t r = 0; r < ROWS; r++) row_scales[r] = 0.5f + (float)r / 8;
+        drs = floats_on_device(row_scales, ROWS);
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
             const size_t n = batches[b];
             float *x = random_floats(n * c->cols), *y = need(malloc(n * ROWS * 4));
             float *want = need(malloc(n * ROWS * 4)), *dx = floats_on_device(x, n * c->cols);
             float *dy = need(api->alloc(device, n * ROWS * 4));
-            good(api->dense(device, c->type, dw, ROWS, vectors(dx, c->cols, c->cols), n, dy, ROWS));
+            const float *scales = b % 2 ? row_scales : NULL;
+            const float scale = b == 0 ? 1.0f : 0.75f;
+            good(api->dense(device, c->type, dw, ROWS, scale, scales ? drs : NULL,
+                            vectors(dx, c->cols, c->cols), n, dy, ROWS));
             read_floats(y, dy, n * ROWS);
             if (c->on_cpu) {
                 c->on_cpu(w, c->cols, 0, ROWS, x, c->cols, n, want, ROWS);
+                for (size_t k = 0; k < n * ROWS; k++) want[k] *= scales ? scales[k % ROWS] : scale;
                 assert_same_bits(y, want, n * ROWS, bitnet_dtype_info(c->dtype)->name);
             } else {
+                for (size_t k = 0; k < n * ROWS; k++) y[k] /= scales ? scales[k % ROWS] : scale;
                 assert_near_double(y, values, x, ROWS, c->cols, n);
             }
             api->free(device, dx), api->free(device, dy);
@@ -78,6 +86,7 @@ TEST(dense_products_are_in_order_and_embeddings_are_the_cpus)
             free(want);
         }
         api->free(device, dt), api->free(device, dy), api->free(device, dw);
+        api->free(device, drs);
         free(y), free(values), free(w);
     }
 }

@@ -21,6 +21,45 @@ TEST(a_recorded_step_runs_again_on_new_input)
     api->free(device, x), api->free(device, sum);
 }
 
+/* Small writes pass through pinned memory: more of them than it holds, and what was written is what
+ * was there when write() was called. */
+TEST(many_small_writes_arrive_as_they_were)
+{
+    enum { N = 100, BYTES = 10000 };
+    uint8_t *to[N], text[BYTES], back[BYTES];
+    for (size_t i = 0; i < N; i++) {
+        to[i] = need(api->alloc(device, BYTES));
+        memset(text, (int)i, sizeof text);
+        good(api->write(device, to[i], text, sizeof text));
+    }
+    for (size_t i = 0; i < N; i++) {
+        memset(text, (int)i, sizeof text);
+        good(api->read(device, back, to[i], sizeof back));
+        assert_memory_equal(back, text, sizeof text);
+        api->free(device, to[i]);
+    }
+}
+
+/* A failure while a step is recorded: no graph, and afterwards everything works again. */
+TEST(a_failure_within_a_recording_leaves_a_usable_device)
+{
+    float *x = need(api->alloc(device, 64)), y[4];
+    good(api->zero(device, x, 64));
+    good(api->graph_begin(device));
+    api->inject(device, BITNET_CUDA_FAULT_LAUNCH, 2);
+    good(api->add(device, vectors(x, 4, 4), vectors(x, 4, 4), 1));
+    assert_false(api->add(device, vectors(x, 4, 4), vectors(x, 4, 4), 1));
+    assert_null(api->graph_end(device));
+    api->clear_error(device);
+    good(api->graph_begin(device));
+    good(api->add(device, vectors(x, 4, 4), vectors(x, 4, 4), 1));
+    struct bitnet_cuda_graph *graph = need(api->graph_end(device));
+    good(api->graph_run(device, graph));
+    read_floats(y, x, 4);
+    api->graph_free(device, graph);
+    api->free(device, x);
+}
+
 TEST(an_ordered_failure_is_told_and_sticks)
 {
     float *x = need(api->alloc(device, 64));
@@ -68,6 +107,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recorded_step_runs_again_on_new_input),
+        cmocka_unit_test(many_small_writes_arrive_as_they_were),
+        cmocka_unit_test(a_failure_within_a_recording_leaves_a_usable_device),
         cmocka_unit_test(an_ordered_failure_is_told_and_sticks),
         cmocka_unit_test(counters_rise_by_what_was_done),
     };
