@@ -4,7 +4,6 @@
 
 #include <bitnet/kernels.h>
 
-extern const struct bitnet_ternary_path bitnet_ssse3_ternary;
 extern const struct bitnet_ternary_path bitnet_avxvnni_ternary;
 extern const struct bitnet_ternary_path bitnet_avx512vnni_ternary;
 extern const struct bitnet_ternary_path bitnet_amx_ternary;

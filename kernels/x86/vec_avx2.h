@@ -11,6 +11,7 @@
 enum { VEC_LANES = 8, VEC_REGS = 4 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 2, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 3 }; /* 12 sums of 16 registers */
 enum { ATTENTION_KEYS = 2 }; /* that share the loads of a query */
+enum { ATTENTION_QUERIES = 4, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 2 };
 
 typedef __m256 vec;
 typedef __m256i vec_bits;
@@ -161,6 +162,31 @@ INLINE float vec_sum(const vec v[VEC_REGS])
 INLINE void vec_sum_keys(vec acc[ATTENTION_KEYS][VEC_REGS], float scale, float *sums)
 {
     UNROLL for (size_t k = 0; k < ATTENTION_KEYS; k++) sums[k] = vec_sum(acc[k]) * scale;
+}
+
+/* Rows become columns: by pairs, by fours, then halves of registers. */
+INLINE void vec_transpose(vec v[VEC_LANES])
+{
+    __m256 a[8], b[8];
+    UNROLL for (size_t i = 0; i < 8; i += 2)
+    {
+        a[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+    UNROLL for (size_t i = 0; i < 8; i += 4)
+    { /* b[i + k]: in half h, elements 4 h + k of rows i .. i + 3 */
+        UNROLL for (size_t k = 0; k < 2; k++)
+        {
+            const __m256d low = _mm256_castps_pd(a[i + k]), high = _mm256_castps_pd(a[i + k + 2]);
+            b[i + 2 * k] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
+            b[i + 2 * k + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
+        }
+    }
+    UNROLL for (size_t k = 0; k < 4; k++)
+    {
+        v[k] = _mm256_permute2f128_ps(b[k], b[4 + k], 0x20);
+        v[4 + k] = _mm256_permute2f128_ps(b[k], b[4 + k], 0x31);
+    }
 }
 
 INLINE float vec_largest(vec v)

@@ -11,6 +11,7 @@
 enum { VEC_LANES = 16, VEC_REGS = 2 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 4, DENSE_TILE_ROWS = 2, DENSE_TILE_TOKENS = 4 }; /* 16 sums of 32 registers */
 enum { ATTENTION_KEYS = 8 }; /* that share the loads of a query */
+enum { ATTENTION_QUERIES = 4, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 4 };
 
 typedef __m512 vec;
 typedef __m512i vec_bits;
@@ -176,6 +177,37 @@ INLINE void vec_sum_keys(vec acc[ATTENTION_KEYS][VEC_REGS], float scale, float *
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m256 sorted = _mm512_castps512_ps256(_mm512_permutexvar_ps(order, one));
     _mm256_storeu_ps(sums, _mm256_mul_ps(sorted, _mm256_set1_ps(scale)));
+}
+
+/* Rows become columns: by pairs, by fours, then whole quarters of registers. */
+INLINE void vec_transpose(vec v[VEC_LANES])
+{
+    __m512 a[16], b[16];
+    UNROLL for (size_t i = 0; i < 16; i += 2)
+    {
+        a[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        a[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    UNROLL for (size_t i = 0; i < 16; i += 4)
+    { /* b[i + k]: in quarter q, elements 4 q + k of rows i .. i + 3 */
+        UNROLL for (size_t k = 0; k < 2; k++)
+        {
+            const __m512d low = _mm512_castps_pd(a[i + k]), high = _mm512_castps_pd(a[i + k + 2]);
+            b[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            b[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    }
+    UNROLL for (size_t k = 0; k < 4; k++)
+    {
+        const __m512 even0 = _mm512_shuffle_f32x4(b[k], b[4 + k], 0x88);
+        const __m512 even1 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0x88);
+        const __m512 odd0 = _mm512_shuffle_f32x4(b[k], b[4 + k], 0xdd);
+        const __m512 odd1 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0xdd);
+        v[k] = _mm512_shuffle_f32x4(even0, even1, 0x88);
+        v[8 + k] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
+        v[4 + k] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+        v[12 + k] = _mm512_shuffle_f32x4(odd0, odd1, 0xdd);
+    }
 }
 
 INLINE float vec_largest(vec v)
