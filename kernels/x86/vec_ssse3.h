@@ -21,6 +21,7 @@
 enum { VEC_LANES = 4, VEC_REGS = 8 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 1, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 1 }; /* 8 sums of 16 registers */
 enum { ATTENTION_KEYS = 1 };
+enum { ATTENTION_QUERIES = 2, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 2 };
 enum { ATTENTION_QUERIES = 1, ATTENTION_KEY_REGS = 1, ATTENTION_VALUE_REGS = 2 };
 
 typedef __m128 vec;
@@ -283,6 +284,12 @@ INLINE float vec_largest(vec v)
 {
     const vec m = _mm_max_ps(v, _mm_movehl_ps(v, v));
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+/* Rows become columns. */
+INLINE void vec_transpose(vec v[VEC_LANES])
+{
+    _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
 }
 
 /* Sum of squares in double: lane l takes elements l, l + 8, ..., then the tree. A register holds
