@@ -22,7 +22,6 @@ enum { VEC_LANES = 4, VEC_REGS = 8 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 1, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 1 }; /* 8 sums of 16 registers */
 enum { ATTENTION_KEYS = 1 };
 enum { ATTENTION_QUERIES = 2, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 2 };
-enum { ATTENTION_QUERIES = 1, ATTENTION_KEY_REGS = 1, ATTENTION_VALUE_REGS = 2 };
 
 typedef __m128 vec;
 typedef __m128i vec_bits;
@@ -272,12 +271,6 @@ INLINE float vec_sum(const vec v[VEC_REGS])
 INLINE void vec_sum_keys(vec acc[ATTENTION_KEYS][VEC_REGS], float scale, float *sums)
 {
     UNROLL for (size_t k = 0; k < ATTENTION_KEYS; k++) sums[k] = vec_sum(acc[k]) * scale;
-}
-
-/* Rows become columns. */
-INLINE void vec_transpose(vec v[VEC_LANES])
-{
-    _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
 }
 
 INLINE float vec_largest(vec v)
