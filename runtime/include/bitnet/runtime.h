@@ -9,6 +9,7 @@
 #define BITNET_RUNTIME_H
 
 #include "bitnet/arch.h"
+#include "bitnet/device.h"
 #include "bitnet/discover.h"
 #include "bitnet/gguf.h"
 #include "bitnet/log.h"
@@ -31,6 +32,15 @@ struct bitnet_model_options {
     struct bitnet_pool *pool; /* used while packing; NULL: the caller's thread alone */
     /* Where to look for the tokenizer; NULL: in the file and beside it, never further. */
     const struct bitnet_discovery_options *tokenizer;
+    /* Where the model runs: as a whole on the CPU or on one device. `auto`: on the first CUDA
+     * device when there is one that can, else on the CPU, and the log is told why. NULL: the CPU.
+     */
+    const struct bitnet_device_choice *device;
+    /* UNSUPPORTED instead of a warning when the place has no kernel for an operation or a type: for
+     * an operation the CPU would take the model, a tensor of such a type is decoded to F32. */
+    bool strict_device;
+    const char *cuda_plugin; /* the plug-in's path; NULL: where it is installed */
+    bool quantized_cache;    /* contexts will ask for it: a device that has none is not taken */
 };
 
 /* Opens, checks, binds and packs. Fails as bitnet_gguf_open() and bitnet_arch_validate() do, with
@@ -56,11 +66,15 @@ enum bitnet_status bitnet_model_need_tokenizer(const struct bitnet_model *model,
                                                const struct bitnet_tokenizer **tokenizer,
                                                struct bitnet_error *err);
 const struct bitnet_gguf *bitnet_model_gguf(const struct bitnet_model *model);
-/* "avx2", ...: the kernel set in use. */
+/* "avx2", "cuda-sm90", ...: the kernels in use. */
 const char *bitnet_model_kernels(const struct bitnet_model *model);
+/* "cpu", "cuda:0": where the model lies and its contexts run. */
+const char *bitnet_model_device(const struct bitnet_model *model);
+/* Why that is the CPU although a device was asked for, in one line; else "". */
+const char *bitnet_model_device_reason(const struct bitnet_model *model);
 uint64_t bitnet_model_parameters(const struct bitnet_model *model);
 uint64_t bitnet_model_tensor_bytes(const struct bitnet_model *model); /* as in the file */
-/* Memory that bind took beside the mapping: packed and decoded tensors. */
+/* Memory that bind took beside the mapping: packed and decoded tensors; on a device: all. */
 uint64_t bitnet_model_packed_bytes(const struct bitnet_model *model);
 
 /* ------------------------------------------------------------------ context */
@@ -89,7 +103,7 @@ struct bitnet_op_cost {
 
 struct bitnet_context_options {
     uint32_t n_context;       /* cells of the KV cache; 0: as trained */
-    uint32_t n_batch;         /* tokens evaluated together; 0: 256 */
+    uint32_t n_batch;         /* tokens evaluated together; 0: 256, on a device 2048 */
     struct bitnet_pool *pool; /* borrowed; NULL: the caller's thread alone */
     /* Keys and values as Q8_0, 34 bytes for 32, not as F16: half of the memory, each number to
      * 1/254 of the largest of its 32. UNSUPPORTED when the size of a head is no multiple of 32. */
@@ -106,7 +120,8 @@ struct bitnet_context_options {
     struct bitnet_context *shares;
 };
 
-/* What bitnet_context_new() will take from memory; UINT64_MAX when no number can say it. */
+/* What bitnet_context_new() will take from memory, this machine's and the device's; UINT64_MAX when
+ * no number can say it. */
 uint64_t bitnet_context_bytes(const struct bitnet_model *model,
                               const struct bitnet_context_options *options);
 enum bitnet_status bitnet_context_new(struct bitnet_context **context,
@@ -193,7 +208,12 @@ enum bitnet_status bitnet_argmax(const float *logits, size_t n, int32_t *token,
 
 /* ------------------------------------------------------------------ generating */
 
-enum bitnet_finish { BITNET_FINISH_LENGTH, BITNET_FINISH_EOG, BITNET_FINISH_STOPPED };
+enum bitnet_finish {
+    BITNET_FINISH_LENGTH,   /* n_predict tokens, or the context is full */
+    BITNET_FINISH_EOG,      /* the model says so */
+    BITNET_FINISH_STOPPED,  /* the callback says so */
+    BITNET_FINISH_STOP_TEXT /* one of `stops` came */
+};
 
 struct bitnet_timings {
     double load_ms, tokenize_ms, prefill_ms, decode_ms;
@@ -204,6 +224,10 @@ struct bitnet_generate_options {
     size_t n_predict; /* at most this many new tokens; 0: until the context is full */
     bool ignore_eog;
     bool with_special; /* show control tokens */
+    /* Texts that end it, wherever tokens cut them; neither they nor what follows is shown. What may
+     * be the beginning of one is shown when it is decided. Borrowed. */
+    const struct bitnet_str *stops;
+    size_t n_stops;
     /* Gets whole UTF-8 characters; returns false to stop. May be NULL. */
     bool (*piece)(void *user, struct bitnet_str text);
     void *user;
@@ -216,6 +240,30 @@ enum bitnet_status bitnet_generate(struct bitnet_context *context, struct bitnet
                                    const struct bitnet_generate_options *options,
                                    struct bitnet_tokens *tokens, enum bitnet_finish *finish,
                                    struct bitnet_timings *timings, struct bitnet_error *err);
+
+/* One text of several. */
+struct bitnet_request {
+    const int32_t *prompt;
+    size_t n_prompt;
+    struct bitnet_sampler_options sampling; /* its own seed, and all else */
+    struct bitnet_generate_options options;
+    /* Called when it has ended, with options.user; may be NULL. */
+    void (*ended)(void *user, struct bitnet_request *request);
+    /* Filled: */
+    struct bitnet_tokens tokens; /* new ids are appended; yours to free */
+    enum bitnet_finish finish;
+    struct bitnet_timings timings; /* n_prompt, n_decoded, prefill_ms, decode_ms */
+    struct bitnet_sampler_faults faults;
+    enum bitnet_status status; /* of this text: the others go on without it */
+    struct bitnet_error error;
+};
+/* Generates all of them, as many together as there are contexts (which share a step and are reset):
+ * one that ends leaves, and the next takes its place. Each gets the tokens and the text that
+ * bitnet_generate() gives it alone. Callbacks come from the caller's thread. Fails with MEMORY
+ * before any has begun; what happens to one of them is its own status. */
+enum bitnet_status bitnet_generate_many(struct bitnet_context *const *contexts, size_t n_contexts,
+                                        struct bitnet_request *requests, size_t n_requests,
+                                        struct bitnet_error *err);
 
 /* ------------------------------------------------------------------ perplexity */
 
