@@ -1,6 +1,7 @@
 /* Everything that moves while a model runs: cache, activations, position, logits. One block of
- * memory, sized before it is taken; a step allocates nothing. Contexts that share a step hold a
- * cache and a position each, and all else is their owner's. */
+ * memory, and one on the device if there is one, sized before it is taken; a step allocates
+ * nothing. Contexts that share a step hold a cache and a position each, and all else is their
+ * owner's. */
 #ifndef BITNET_RUNTIME_CONTEXT_H
 #define BITNET_RUNTIME_CONTEXT_H
 
@@ -70,6 +71,7 @@ struct step {
 };
 
 struct backend;
+struct cuda_step;
 
 struct bitnet_context {
     const struct bitnet_model *model;
@@ -91,6 +93,10 @@ struct bitnet_context {
     size_t first_row;             /* of the owner's logits: the first of these */
     bool is_named;                /* while an eval looks whether it is named twice */
     struct bitnet_op_cost *costs; /* borrowed; may be NULL */
+    struct cuda_step *cuda;       /* on a device: the owner's; NULL on the CPU */
+    void *device_block;           /* there: cache, activations, all that verbs touch */
+    bool wants_ids;               /* a step gives the best tokens' ids instead of logits */
+    int32_t *ids;                 /* [kept] -1: a logit was NaN */
 };
 
 /* As bitnet_context_new(), for vectors instead of logits when asked to. */

@@ -10,7 +10,7 @@ void matrix_free(struct matrix *matrix)
 {
     bitnet_free_aligned(matrix->decoded);
     bitnet_free_pages(matrix->pages, (size_t)matrix->n_bytes);
-    bitnet_free(matrix->row_scales);
+    if (!matrix->on_device) bitnet_free(matrix->row_scales);
     *matrix = (struct matrix){0};
 }
 

@@ -2,7 +2,9 @@
  * rows. Three kinds exist. Ternary: trits in the kernel set's machine layout, int8 activations,
  * exact integer sums, then one scale. Blocks (Q8_0, Q6_K, Q4_0): levels and scales in a machine
  * layout, activations in fixed point of 24 bits. Dense: floats in file layout (mapped, or decoded
- * once), float activations. */
+ * once), float activations.
+ *
+ * A matrix on a device has the kind that it would have here, and is multiplied there. */
 #ifndef BITNET_RUNTIME_MATRIX_H
 #define BITNET_RUNTIME_MATRIX_H
 
@@ -27,7 +29,11 @@ struct matrix {
     float *row_scales;      /* [rows], instead of `scale`; NULL when all rows share it */
     bool is_inexact;        /* no trits were found: runs with float activations for that reason */
     bool is_decoded;        /* its type has no kernel: decoded to f32 */
+    enum bitnet_dtype type; /* of `bytes` when it is not ternary */
+    bool on_device;         /* bytes and row_scales are a device's, and not owned */
 };
+
+struct cuda_weights;
 
 /* A block of large pages that is filled by several threads (bitnet_pages_touch()). */
 struct room {
@@ -45,6 +51,7 @@ struct matrix_source {
     bool float_activations;            /* trits run dense, see bitnet_model_options */
     uint8_t *room;                     /* matrix_room() bytes at a multiple of 64; NULL for 0 */
     struct room *rooms;                /* the block that it is in */
+    struct cuda_weights *device;       /* where it goes; NULL: it stays here */
 };
 
 /* Bytes that this tensor needs in a machine layout; 0: it is read where it lies. A float tensor may

@@ -15,6 +15,8 @@
 #include "bitnet/text.h"
 #include "bitnet/tile_keys.h"
 
+#include "cuda_weights.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
@@ -117,9 +119,17 @@ static enum bitnet_status no_memory(struct bitnet_error *err, uint64_t n_bytes)
     return bitnet_fail(err, BITNET_MEMORY, "no memory for %" PRIu64 " bytes", n_bytes);
 }
 
-/* What was packed was no ternary matrix after all. */
-static void leave_room(struct matrix *m)
+/* Trits that meet float activations are spelled as binary16 here, wherever they go then. */
+static bool packs_on_device(const struct binding *b)
 {
+    return b->source->device && !b->source->float_activations;
+}
+
+/* What was packed was no ternary matrix after all. */
+static void leave_room(struct binding *b)
+{
+    struct matrix *m = b->matrix;
+    if (packs_on_device(b)) cuda_weights_drop(b->source->device, m->bytes);
     m->bytes = NULL;
     m->n_bytes = 0;
     m->in_room = false;
@@ -191,41 +201,52 @@ uint64_t matrix_room(const struct matrix_source *source, const struct bitnet_ker
 {
     const struct bitnet_tensor *t = source->tensor;
     const struct bitnet_block_path *path = block_slot(kernels, t->type);
-    if (path && source->is_multiplied) return panels_bytes(path, t->dims[1], t->dims[0]);
+    if (source->device && !source->float_activations) return 0;
+    if (path && !source->device && source->is_multiplied)
+        return panels_bytes(path, t->dims[1], t->dims[0]);
     if (!source->may_be_ternary || !(is_by_codes(t->type) || is_by_floats(t->type))) return 0;
     return packed_bytes((size_t)t->dims[1], (size_t)t->dims[0], source->float_activations,
                         kernels->ternary);
 }
 
-static void pack_begin(struct binding *b)
+static enum bitnet_status pack_begin(struct binding *b, struct bitnet_error *err)
 {
     struct matrix *m = b->matrix;
+    if (packs_on_device(b))
+        return cuda_weights_new_trits(b->source->device, m->rows, m->cols, &m->bytes, &m->n_bytes,
+                                      err);
     assert(SLICE_ROWS % b->kernels->ternary->panel_rows == 0 && b->source->room);
     if (b->source->float_activations) m->dense = b->kernels->dense_f16;
+    m->type = BITNET_DTYPE_f16;
     m->bytes = b->source->room;
     m->n_bytes = packed_bytes(m->rows, m->cols, b->source->float_activations, b->kernels->ternary);
     m->in_room = true;
     bitnet_pages_touch(b->source->room, (size_t)m->n_bytes, b->source->rooms->end,
                        &b->source->rooms->waited_us);
+    return BITNET_OK;
 }
 
 /* Rows row .. row + n - 1, row a multiple of SLICE_ROWS. */
-static void pack_rows(struct binding *b, const int8_t *trits, size_t row, size_t n)
+static enum bitnet_status pack_rows(struct binding *b, const int8_t *trits, size_t row, size_t n,
+                                    struct bitnet_error *err)
 {
     static const uint16_t spelled[3] = {0xbc00, 0x0000, 0x3c00}; /* -1, 0, +1 */
     const struct bitnet_ternary_path *path = b->kernels->ternary;
     struct matrix *m = b->matrix;
+    if (packs_on_device(b))
+        return cuda_weights_put_trits(b->source->device, m->bytes, trits, row, n, m->cols, err);
     if (b->source->float_activations) {
         uint8_t *out = b->source->room + 2 * row * m->cols;
         for (size_t i = 0; i < n * m->cols; i++)
             bitnet_store_u16(out + 2 * i, spelled[trits[i] + 1]);
-        return;
+        return BITNET_OK;
     }
     size_t panel_bytes = path->panel_bytes(m->cols),
            n_panels = (n + path->panel_rows - 1) / path->panel_rows;
     uint8_t *out = b->source->room + row / path->panel_rows * panel_bytes;
     for (size_t panel = 0; panel < n_panels; panel++)
         path->pack(trits, n, m->cols, panel, out + panel * panel_bytes);
+    return BITNET_OK;
 }
 
 /* One scale when all rows agree, else one per row. */
@@ -338,8 +359,7 @@ static enum bitnet_status name_damage(struct binding *b, enum bitnet_status stat
 static enum bitnet_status bind_codes(struct binding *b, bool *done, struct bitnet_error *err)
 {
     size_t rows = b->layout.rows, step = slice_rows(&b->layout);
-    enum bitnet_status status = BITNET_OK;
-    pack_begin(b);
+    enum bitnet_status status = pack_begin(b, err);
     *done = true;
     for (size_t row = 0; row < rows && !status && *done; row += step) {
         size_t n = rows - row < step ? rows - row : step;
@@ -348,9 +368,9 @@ static enum bitnet_status bind_codes(struct binding *b, bool *done, struct bitne
         status = decode_rows(b, row, n, &trits, &scales, err);
         if (status) return n < rows ? name_damage(b, status, err) : status;
         *done = gather_scales(b, trits, scales, row, n);
-        if (*done) pack_rows(b, trits, row, n);
+        if (*done) status = pack_rows(b, trits, row, n, err);
     }
-    if (!*done) leave_room(b->matrix);
+    if (!*done) leave_room(b);
     return status || !*done ? status : keep_scales(b, err);
 }
 
@@ -438,16 +458,17 @@ static enum bitnet_status bind_floats(struct binding *b, bool *done, struct bitn
     size_t rows = b->layout.rows, cols = b->layout.cols;
     int8_t *trits = scratch_trits(b->scratch, (rows < SLICE_ROWS ? rows : SLICE_ROWS) * cols);
     if (!trits) return no_memory(err, SLICE_ROWS * cols);
+    enum bitnet_status status = BITNET_OK;
     *done = true;
-    for (size_t row = 0; row < rows && *done; row += SLICE_ROWS) {
+    for (size_t row = 0; row < rows && *done && !status; row += SLICE_ROWS) {
         size_t n = rows - row < SLICE_ROWS ? rows - row : SLICE_ROWS;
         for (size_t r = 0; r < n && *done; r++)
             *done = take_float_row(b, row + r, trits + r * cols);
-        if (*done && row == 0) pack_begin(b);
-        if (*done) pack_rows(b, trits, row, n);
+        if (*done && row == 0) status = pack_begin(b, err);
+        if (*done && !status) status = pack_rows(b, trits, row, n, err);
     }
-    if (!*done) leave_room(b->matrix);
-    return *done ? keep_scales(b, err) : BITNET_OK;
+    if (!*done) leave_room(b);
+    return status || !*done ? status : keep_scales(b, err);
 }
 
 /* ------------------------------------------------------------------ everything else */
@@ -481,6 +502,7 @@ static enum bitnet_status decode_all(struct binding *b, struct bitnet_error *err
     b->matrix->n_bytes = n_bytes;
     float *out = (float *)(void *)b->matrix->decoded;
     b->matrix->dense = b->kernels->dense_f32;
+    b->matrix->type = BITNET_DTYPE_f32;
     b->matrix->is_decoded = true;
     if (!b->codec->decode_rows) return decode_codes(b, out, err);
     b->codec->decode_rows(layout, b->source->tensor->data.at, layout->rows, out);
@@ -497,10 +519,26 @@ static enum bitnet_status place_blocks(struct binding *b)
     return BITNET_OK;
 }
 
+/* The file's bytes as they are where the device reads their type, else as f32; to_device() sends
+ * them. */
+static enum bitnet_status bind_for_device(struct binding *b, struct bitnet_error *err)
+{
+    enum bitnet_cuda_dense dense;
+    struct matrix *m = b->matrix;
+    if (!cuda_weights_reads(b->layout.type, &dense)) return decode_all(b, err);
+    m->blocks = block_slot(b->kernels, b->layout.type);
+    m->dense = dense_slot(b->kernels, b->layout.type);
+    m->bytes = b->source->tensor->data.at;
+    m->n_bytes = b->source->tensor->data.n;
+    return BITNET_OK;
+}
+
 static enum bitnet_status bind_dense(struct binding *b, struct bitnet_error *err)
 {
     b->matrix->scale = 1;
     b->matrix->is_inexact = b->source->may_be_ternary;
+    b->matrix->type = b->layout.type;
+    if (b->source->device) return bind_for_device(b, err);
     b->matrix->blocks = b->source->room ? block_slot(b->kernels, b->layout.type) : NULL;
     if (b->matrix->blocks) return place_blocks(b);
     if (!b->source->is_multiplied && b->codec && b->codec->decode_rows) return BITNET_OK;
@@ -523,6 +561,29 @@ static enum bitnet_status apply_extra_scale(struct binding *b, struct bitnet_err
     b->matrix->scale *= scale;
     for (size_t r = 0; b->matrix->row_scales && r < b->matrix->rows; r++)
         b->matrix->row_scales[r] *= scale;
+    return BITNET_OK;
+}
+
+/* What is still here of a matrix that goes to a device: bytes that are no trits, scales of rows. */
+static enum bitnet_status to_device(struct binding *b, struct bitnet_error *err)
+{
+    struct matrix *m = b->matrix;
+    struct cuda_weights *device = b->source->device;
+    const void *bytes = m->bytes, *scales = NULL;
+    enum bitnet_status status = BITNET_OK;
+    if (!matrix_is_ternary(m))
+        status = cuda_weights_put(device, m->bytes, (size_t)m->n_bytes, &bytes, err);
+    if (!status && m->row_scales)
+        status =
+            cuda_weights_put(device, m->row_scales, m->rows * sizeof *m->row_scales, &scales, err);
+    if (status) return status;
+    bitnet_free_aligned(m->decoded);
+    bitnet_free(m->row_scales);
+    m->decoded = NULL;
+    m->bytes = bytes;
+    m->row_scales = (float *)(uintptr_t)scales;
+    m->on_device = true;
+    bitnet_gguf_release(b->source->gguf, b->source->tensor);
     return BITNET_OK;
 }
 
@@ -557,6 +618,7 @@ enum bitnet_status matrix_bind(struct matrix *matrix, const struct matrix_source
     if (!status) status = bind_ternary(&b, &done, err);
     if (!status && !done) status = bind_dense(&b, err);
     if (!status) status = apply_extra_scale(&b, err);
+    if (!status && source->device) status = to_device(&b, err);
     if (!status) {
         if ((matrix->in_room && !matrix->blocks) || matrix->decoded)
             bitnet_gguf_release(source->gguf, tensor);
@@ -651,6 +713,7 @@ static enum bitnet_status copy_dense(struct matrix *matrix, const struct matrix_
 enum bitnet_status matrix_settle(struct matrix *matrix, const struct matrix_source *source,
                                  bool to_pages, struct bitnet_pool *pool, struct bitnet_error *err)
 {
+    if (matrix->on_device) return BITNET_OK;
     if (matrix->blocks) pack_blocks(matrix, source, pool);
     if (!to_pages || !matrix->dense || matrix->bytes != source->tensor->data.at) return BITNET_OK;
     return copy_dense(matrix, source, pool, err);

@@ -3,7 +3,7 @@
  *
  * What the descriptor of the architecture says is bound; a tensor of the file that no role claims
  * is refused, because a forward pass that ignores a bias is silently wrong. */
-#include "model.h"
+#include "placement.h"
 
 #include "bitnet/alloc.h"
 #include "bitnet/cpu.h"
@@ -124,6 +124,18 @@ static void claim(struct binder *binder, const struct bitnet_tensor *tensor)
     if (tensor) binder->is_claimed[i] = true;
 }
 
+/* From here to where the model's weights lie. */
+static enum bitnet_status send_vector(struct bitnet_model *model, float **vector, size_t n,
+                                      struct bitnet_error *err)
+{
+    const void *there;
+    enum bitnet_status status =
+        cuda_weights_put(model->device, *vector, n * sizeof **vector, &there, err);
+    bitnet_free_aligned(*vector);
+    *vector = (float *)(uintptr_t)there;
+    return status;
+}
+
 /* Norms are small: always f32 in memory, whatever the file has. */
 static enum bitnet_status bind_vector(float **vector, const struct bitnet_tensor *tensor,
                                       struct bitnet_error *err)
@@ -141,6 +153,12 @@ static enum bitnet_status bind_vector(float **vector, const struct bitnet_tensor
                            BITNET_QUOTE(tensor->name));
     codec->decode_rows(&layout, tensor->data.at, 1, *vector);
     return BITNET_OK;
+}
+
+/* The divisors of angles are read here, once; every other vector is where the weights are. */
+static bool is_on_device(const struct bitnet_model *model, enum bitnet_role role)
+{
+    return model->device && role != BITNET_ROLE_ROPE_FREQS;
 }
 
 /* "blk.0.attn_q.weight" -> the tensor "blk.0.attn_q.scale", if there is one. */
@@ -165,7 +183,8 @@ static void add_task(struct binder *binder, struct matrix *matrix,
         .tensor = tensor,
         .scale = is_linear ? extra_scale(binder->model->gguf, tensor->name) : NULL,
         .may_be_ternary = is_linear,
-        .float_activations = binder->options->float_activations};
+        .float_activations = binder->options->float_activations,
+        .device = binder->model->device};
     claim(binder, task->source.scale);
 }
 
@@ -178,8 +197,12 @@ static enum bitnet_status bind_role(struct binder *binder, const struct bitnet_t
                                                  role->role, layer, err);
     if (status || !tensor) return status;
     claim(binder, tensor);
-    if (role->kind == BITNET_TENSOR_NORM)
-        return bind_vector(&target->norm[role->role], tensor, err);
+    if (role->kind == BITNET_TENSOR_NORM) {
+        float **vector = &target->norm[role->role];
+        status = bind_vector(vector, tensor, err);
+        if (status || !is_on_device(model, role->role)) return status;
+        return send_vector(model, vector, (size_t)tensor->dims[0], err);
+    }
     add_task(binder, &target->matrix[role->role], tensor, role->kind == BITNET_TENSOR_LINEAR);
     return BITNET_OK;
 }
@@ -224,11 +247,12 @@ static enum bitnet_status bind_embedding(struct bitnet_model *model, struct bitn
     const struct matrix *matrix = &model->global.matrix[BITNET_ROLE_TOKEN_EMBED];
     const struct matrix *output = &model->global.matrix[BITNET_ROLE_OUTPUT];
     const struct bitnet_tensor *tensor;
+    model->output = output->rows ? output : matrix;
+    if (model->device) return BITNET_OK; /* looks up rows of the matrix itself */
     enum bitnet_status status = bitnet_arch_find(&tensor, model->arch, &model->hparams, model->gguf,
                                                  BITNET_ROLE_TOKEN_EMBED, 0, err);
     if (!status) status = matrix_layout(&e->layout, model->gguf, tensor, err);
     if (status) return status;
-    model->output = output->rows ? output : matrix;
     if (matrix->is_decoded) {
         e->decoded = (const float *)(const void *)matrix->bytes;
         return BITNET_OK;
@@ -268,6 +292,20 @@ static enum bitnet_status make_rope_steps(struct bitnet_model *model, struct bit
     return BITNET_OK;
 }
 
+static enum bitnet_status send_rope_steps(struct bitnet_model *model, struct bitnet_error *err)
+{
+    const size_t n_bytes = model->hparams.n_rot / 2 * sizeof(double);
+    const void *steps = NULL, *local_steps = NULL;
+    enum bitnet_status status =
+        cuda_weights_put(model->device, model->rope_steps, n_bytes, &steps, err);
+    if (!status && model->local_rope_steps)
+        status =
+            cuda_weights_put(model->device, model->local_rope_steps, n_bytes, &local_steps, err);
+    model->device_rope_steps = steps;
+    model->device_local_rope_steps = local_steps;
+    return status;
+}
+
 static void count_sizes(struct bitnet_model *model, const struct binder *binder)
 {
     for (size_t i = 0; i < bitnet_gguf_tensor_count(model->gguf); i++) {
@@ -278,6 +316,10 @@ static void count_sizes(struct bitnet_model *model, const struct binder *binder)
     for (size_t i = 0; i < binder->n_tasks; i++)
         if (binder->tasks[i].matrix->in_room || binder->tasks[i].matrix->decoded)
             model->packed_bytes += binder->tasks[i].matrix->n_bytes;
+    if (!model->device) return;
+    struct bitnet_cuda_stats stats;
+    model->device->api->stats(model->device->cuda, &stats);
+    model->packed_bytes = stats.memory_used;
 }
 
 /* True when the architecture is used for ternary models only. */
@@ -286,29 +328,52 @@ static bool is_ternary_kind(const struct bitnet_model *model)
     return model->arch->has_sub_norms || model->layers[0].norm[BITNET_ROLE_ATTN_Q_NORM_IN];
 }
 
-/* One line for each way in which a model runs slower or otherwise than its kind should. */
+/* One line when a model runs otherwise than its kind should. */
 static void tell_exceptions(const struct binder *binder)
 {
     const struct bitnet_log *log = binder->options->log;
-    const struct bind_task *inexact = NULL, *decoded = NULL;
-    size_t n_inexact = 0, n_decoded = 0;
-    for (size_t i = binder->n_tasks; i-- > 0;) {
-        const struct bind_task *task = &binder->tasks[i];
-        if (task->matrix->is_inexact) n_inexact++, inexact = task;
-        if (task->matrix->is_decoded) n_decoded++, decoded = task;
-    }
+    const struct bind_task *inexact = NULL;
+    size_t n_inexact = 0;
+    for (size_t i = binder->n_tasks; i-- > 0;)
+        if (binder->tasks[i].matrix->is_inexact) n_inexact++, inexact = &binder->tasks[i];
     if (inexact && is_ternary_kind(binder->model))
         bitnet_log_say(log, BITNET_LOG_WARNING,
                        "%zu linear layers are not exactly ternary and run with float activations "
                        "(first: %s, %s)",
                        n_inexact, BITNET_QUOTE(inexact->source.tensor->name),
                        bitnet_dtype_info(inexact->source.tensor->type)->label);
-    if (decoded)
-        bitnet_log_say(log, BITNET_LOG_WARNING,
-                       "%zu tensors have a type without a kernel and were decoded to F32 "
-                       "(first: %s, %s)",
-                       n_decoded, BITNET_QUOTE(decoded->source.tensor->name),
-                       bitnet_dtype_info(decoded->source.tensor->type)->label);
+}
+
+/* Tensors of this type that no kernel reads, from task `first` on. */
+static size_t count_decoded(const struct binder *binder, size_t first, enum bitnet_dtype type)
+{
+    size_t n = 0;
+    for (size_t i = first; i < binder->n_tasks; i++)
+        n += binder->tasks[i].matrix->is_decoded && binder->tasks[i].source.tensor->type == type;
+    return n;
+}
+
+/* One line for each type that was decoded to F32, because no kernel of the model's place reads it:
+ * a warning, or the error that strict_device asks for. */
+static enum bitnet_status tell_decoded(const struct binder *binder, struct bitnet_error *err)
+{
+    const struct cuda_weights *device = binder->model->device;
+    bool is_told[BITNET_DTYPE_COUNT] = {false};
+    for (size_t i = 0; i < binder->n_tasks; i++) {
+        const struct bind_task *task = &binder->tasks[i];
+        const enum bitnet_dtype type = task->source.tensor->type;
+        const char *what = task->source.is_multiplied ? "products" : "look-ups";
+        char text[400];
+        if (!task->matrix->is_decoded || is_told[type]) continue;
+        is_told[type] = true;
+        snprintf(text, sizeof text,
+                 "%s has no kernel for %s of type %s: %zu tensors were decoded to F32 (first: %s)",
+                 device ? device->id : "the CPU", what, bitnet_dtype_info(type)->label,
+                 count_decoded(binder, i, type), BITNET_QUOTE(task->source.tensor->name));
+        if (binder->options->strict_device) return bitnet_fail(err, BITNET_UNSUPPORTED, "%s", text);
+        bitnet_log_say(binder->options->log, BITNET_LOG_WARNING, "%s", text);
+    }
+    return BITNET_OK;
 }
 
 /* ------------------------------------------------------------------ open and close */
@@ -349,8 +414,10 @@ static enum bitnet_status bind(struct bitnet_model *model,
     if (!status) status = settle_tasks(&binder, err);
     if (!status) status = bind_embedding(model, err);
     if (!status) status = make_rope_steps(model, err);
+    if (!status && model->device) status = send_rope_steps(model, err);
     if (!status) count_sizes(model, &binder);
     if (!status) tell_exceptions(&binder);
+    if (!status) status = tell_decoded(&binder, err);
     binder_free(&binder);
     return status;
 }
@@ -388,6 +455,51 @@ static void choose_kernels(struct bitnet_model *model, const struct bitnet_model
         hp->query_scale != 0 ? hp->query_scale : (float)(1.0 / sqrt((double)hp->head_dim));
 }
 
+static void free_layer(const struct bitnet_model *model, struct layer *layer)
+{
+    for (size_t role = 0; role < BITNET_ROLE_COUNT; role++) {
+        if (!is_on_device(model, (enum bitnet_role)role)) bitnet_free_aligned(layer->norm[role]);
+        matrix_free(&layer->matrix[role]);
+    }
+}
+
+/* All that bind() made. */
+static void unbind(struct bitnet_model *model)
+{
+    for (uint32_t i = 0; model->layers && i < model->hparams.n_layers; i++)
+        free_layer(model, &model->layers[i]);
+    free_layer(model, &model->global);
+    bitnet_free_pages(model->room, (size_t)model->room_bytes);
+    bitnet_free(model->layers);
+    bitnet_free(model->rope_steps);
+    bitnet_free(model->local_rope_steps);
+    model->global = (struct layer){0};
+    model->layers = NULL;
+    model->room = NULL;
+    model->rope_steps = model->local_rope_steps = NULL;
+    model->room_bytes = model->n_parameters = model->tensor_bytes = model->packed_bytes = 0;
+}
+
+/* Where placement wants it; on the CPU when the device fails on the way and that may be. */
+static enum bitnet_status bind_somewhere(struct bitnet_model *model,
+                                         const struct bitnet_model_options *options,
+                                         struct bitnet_error *err)
+{
+    struct bitnet_error own;
+    enum bitnet_status status = bind(model, options, &own);
+    if (status) {
+        const bool was_on_device = model->device != NULL;
+        if (was_on_device) unbind(model);
+        if (was_on_device && placement_may_fall_back(model, options, &own))
+            return bind(model, options, err);
+        if (err) *err = own;
+    } else if (model->device) { /* what passed through here on its way to the device */
+        bitnet_free_pages(model->room, (size_t)model->room_bytes);
+        model->room = NULL;
+    }
+    return status;
+}
+
 static enum bitnet_status open_and_bind(struct bitnet_model *model, const char *path,
                                         const struct bitnet_model_options *options,
                                         struct bitnet_error *err)
@@ -403,7 +515,8 @@ static enum bitnet_status open_and_bind(struct bitnet_model *model, const char *
         if (status) return status; /* so does this one's */
     }
     if (!status) choose_kernels(model, options);
-    if (!status) status = bind(model, options, err);
+    if (!status) status = placement_choose(model, options, err);
+    if (!status) status = bind_somewhere(model, options, err);
     if (!status) status = bitnet_gguf_unchanged(model->gguf, err);
     if (status) return bitnet_error_prefix(err, status, "%s", BITNET_QUOTE(bitnet_str_of(path)));
     return BITNET_OK;
@@ -443,24 +556,11 @@ enum bitnet_status bitnet_model_from_gguf(struct bitnet_model **model, struct bi
     return make_model(model, bitnet_gguf_path(gguf), gguf, options, err);
 }
 
-static void free_layer(struct layer *layer)
-{
-    for (size_t role = 0; role < BITNET_ROLE_COUNT; role++) {
-        bitnet_free_aligned(layer->norm[role]);
-        matrix_free(&layer->matrix[role]);
-    }
-}
-
 void bitnet_model_close(struct bitnet_model *model)
 {
     if (!model) return;
-    for (uint32_t i = 0; model->layers && i < model->hparams.n_layers; i++)
-        free_layer(&model->layers[i]);
-    free_layer(&model->global);
-    bitnet_free_pages(model->room, (size_t)model->room_bytes);
-    bitnet_free(model->layers);
-    bitnet_free(model->rope_steps);
-    bitnet_free(model->local_rope_steps);
+    unbind(model);
+    cuda_weights_close(model->device);
     bitnet_tokenizer_free(model->tokenizer);
     if (!model->gguf_is_borrowed) bitnet_gguf_close(model->gguf);
     bitnet_discovery_free(&model->discovery);
@@ -506,7 +606,17 @@ const struct bitnet_gguf *bitnet_model_gguf(const struct bitnet_model *model)
 
 const char *bitnet_model_kernels(const struct bitnet_model *model)
 {
-    return model->kernels.name;
+    return model->device ? model->device->kernels : model->kernels.name;
+}
+
+const char *bitnet_model_device(const struct bitnet_model *model)
+{
+    return model->device ? model->device->id : "cpu";
+}
+
+const char *bitnet_model_device_reason(const struct bitnet_model *model)
+{
+    return model->device_reason;
 }
 
 uint64_t bitnet_model_parameters(const struct bitnet_model *model)

@@ -1,15 +1,19 @@
 /* The bound model: every role's tensor, ready for forward.c. Immutable after open, shared by
- * threads and contexts. Roles index the tables, so nothing here names an architecture. */
+ * threads and contexts. Roles index the tables, so nothing here names an architecture.
+ *
+ * A model lies in one place as a whole: in this machine's memory, or on a device. There, every norm
+ * and every matrix's bytes and scales are addresses of the device. */
 #ifndef BITNET_RUNTIME_MODEL_H
 #define BITNET_RUNTIME_MODEL_H
 
 #include "bitnet/runtime.h"
 
+#include "cuda_weights.h"
 #include "matrix.h"
 
 /* What one layer holds, or, for roles without a layer, the model. Absent: norm NULL, rows 0. */
 struct layer {
-    float *norm[BITNET_ROLE_COUNT]; /* vectors as f32, owned */
+    float *norm[BITNET_ROLE_COUNT]; /* vectors as f32; owned unless they are on a device */
     struct matrix matrix[BITNET_ROLE_COUNT];
 };
 
@@ -46,6 +50,9 @@ struct bitnet_model {
     double *local_rope_steps; /* of local layers; NULL: there are none */
     float query_scale;        /* of q * k */
     uint64_t n_parameters, tensor_bytes, packed_bytes;
+    struct cuda_weights *device; /* where its weights lie; NULL: here */
+    const double *device_rope_steps, *device_local_rope_steps;
+    char device_reason[512]; /* why it is on the CPU although a device was asked for; or "" */
 };
 
 #endif

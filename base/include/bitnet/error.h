@@ -28,6 +28,7 @@
     X(OFFLINE, 11, "offline and not (completely) cached")                                          \
     X(POLICY, 12, "refused by policy")                                                             \
     X(INTERNAL, 70, "internal error")                                                              \
+    X(DEVICE, 70, "a device failed")                                                               \
     X(CANCELLED, 130, "stopped on request")
 
 enum bitnet_status {
