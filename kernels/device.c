@@ -5,9 +5,11 @@
 
 #include "cuda/cuda.h"
 
+#include "bitnet/cpu.h"
 #include "bitnet/text.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -131,4 +133,105 @@ size_t bitnet_devices(const struct bitnet_cuda_plugin *plugin, struct bitnet_dev
     for (int i = 0; i < n && (size_t)i + 1 < max; i++)
         describe_cuda(&devices[i + 1], plugin->api, i);
     return 1 + (size_t)n;
+}
+
+enum bitnet_status bitnet_device_pick(const struct bitnet_device_choice *choice,
+                                      const struct bitnet_cuda_plugin *plugin,
+                                      struct bitnet_device_info *device, struct bitnet_error *err)
+{
+    char why[200] = "";
+    int n = 0;
+    describe_cpu(device);
+    if (choice->kind == BITNET_DEVICE_CPU) return BITNET_OK;
+    if (!plugin || !plugin->api)
+        snprintf(why, sizeof why, "%s", plugin ? plugin->why : "the plug-in was not opened");
+    else
+        n = plugin->api->count(why, sizeof why);
+    if (choice->index < n) {
+        describe_cuda(device, plugin->api, choice->index);
+        return BITNET_OK;
+    }
+    if (choice->kind == BITNET_DEVICE_AUTO) return BITNET_OK;
+    if (n > 0)
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "there is no device cuda:%d, only %d",
+                           choice->index, n);
+    return bitnet_fail(err, BITNET_UNSUPPORTED, "there is no device cuda:%d: %s", choice->index,
+                       why);
+}
+
+bool bitnet_device_is_available(const struct bitnet_device_choice *choice,
+                                const struct bitnet_cuda_plugin *plugin)
+{
+    struct bitnet_device_info device;
+    return bitnet_device_pick(choice, plugin, &device, NULL) == BITNET_OK;
+}
+
+/* ------------------------------------------------------------------ memory, capabilities */
+
+/* "MemAvailable:   123 kB" */
+static uint64_t kilobytes_after(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at ? strtoull(at + strlen(name), NULL, 10) * 1024 : 0;
+}
+
+static bool memory_of_system(struct bitnet_device_memory *memory)
+{
+    char text[4096];
+    const int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0) close(fd);
+    if (n <= 0) return false;
+    text[n] = 0;
+    memory->total = kilobytes_after(text, "MemTotal:");
+    memory->free = kilobytes_after(text, "MemAvailable:");
+    return memory->total != 0;
+}
+
+bool bitnet_device_memory(const struct bitnet_device_info *device,
+                          const struct bitnet_cuda_plugin *plugin,
+                          struct bitnet_device_memory *memory)
+{
+    *memory = (struct bitnet_device_memory){0};
+    bool is_known = false;
+    if (device->kind == BITNET_DEVICE_CPU)
+        is_known = memory_of_system(memory);
+    else if (plugin && plugin->api)
+        is_known = plugin->api->memory(device->index, &memory->free, &memory->total);
+    memory->used = memory->total - memory->free;
+    return is_known;
+}
+
+static void capabilities_of_cpu(struct bitnet_device_capabilities *c)
+{
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    c->cpu = bitnet_cpu_detect();
+    c->max_threads = n > 0 ? (unsigned)n : 1;
+    c->f16 = (c->cpu & (BITNET_CPU_AVX2 | BITNET_CPU_NEON)) != 0;
+    c->bf16 = true; /* a shift */
+    c->int8_dot = (c->cpu & (BITNET_CPU_AVXVNNI | BITNET_CPU_AVX512VNNI | BITNET_CPU_DOTPROD)) != 0;
+    c->tensor_cores = (c->cpu & (BITNET_CPU_AMXINT8 | BITNET_CPU_I8MM)) != 0;
+}
+
+bool bitnet_device_capabilities(const struct bitnet_device_info *device,
+                                const struct bitnet_cuda_plugin *plugin,
+                                struct bitnet_device_capabilities *c)
+{
+    *c = (struct bitnet_device_capabilities){0};
+    if (device->kind == BITNET_DEVICE_CPU) {
+        capabilities_of_cpu(c);
+        return true;
+    }
+    struct bitnet_cuda_info info = {.name = ""};
+    if (!plugin || !plugin->api || !plugin->api->info(device->index, &info)) return false;
+    const int compute = 10 * info.compute_major + info.compute_minor;
+    c->compute_major = (unsigned)info.compute_major;
+    c->compute_minor = (unsigned)info.compute_minor;
+    c->max_threads = (unsigned)info.max_threads;
+    c->n_multiprocessors = (unsigned)info.n_multiprocessors;
+    c->f16 = compute >= 53;
+    c->bf16 = compute >= 80;
+    c->int8_dot = compute >= 61;
+    c->tensor_cores = compute >= 75;
+    return true;
 }

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BITNET_CUDA_ABI      3
+#define BITNET_CUDA_ABI      4
 #define BITNET_CUDA_PRODUCTS 3   /* matrices that share an input, at most */
 #define BITNET_CUDA_CHUNK    256 /* keys that attention reduces before it combines */
 
@@ -30,7 +30,7 @@ struct bitnet_cuda_graph;
 struct bitnet_cuda_info {
     char name[128];
     int compute_major, compute_minor;
-    int n_multiprocessors;
+    int n_multiprocessors, max_threads;            /* max_threads: of one block */
     uint64_t memory_bytes, l2_bytes, shared_bytes; /* shared: of one block, at most */
 };
 
@@ -98,12 +98,34 @@ struct bitnet_cuda_attention {
     float *scratch;    /* attention_scratch() floats */
 };
 
+/* What one pass over a row of weights tells, as kernels/quantizer.h defines it. */
+struct bitnet_cuda_row_facts {
+    double sum_abs;
+    uint32_t largest, smallest; /* magnitudes as bits; smallest: of those above 0, or 0xffffffff */
+};
+
+enum bitnet_cuda_file_type { BITNET_CUDA_TO_I2_S, BITNET_CUDA_TO_TL2, BITNET_CUDA_TO_TQ2_0 };
+
+/* Finite weights x[rows][cols] into the n_bytes of a tensor whose shape the type admits. TQ2_0
+ * finds its own scales. */
+struct bitnet_cuda_encoding {
+    enum bitnet_cuda_file_type type;
+    const float *x;
+    size_t rows, cols;
+    size_t tile_rows, tile_cols; /* TL2 */
+    float inverse;               /* a trit is x * inverse, rounded; 0: the sign of x */
+    float scale;                 /* that the file says */
+    uint8_t *out;
+    size_t n_bytes;
+};
+
 struct bitnet_cuda_api {
     uint32_t abi;
 
     /* What is there. `why` gets one line when there is no device: "no driver", ... */
     int (*count)(char *why, size_t why_size);
     bool (*info)(int index, struct bitnet_cuda_info *info);
+    bool (*memory)(int index, uint64_t *free_bytes, uint64_t *total_bytes);
 
     /* NULL with a line in `why`. */
     struct bitnet_cuda *(*open)(int index, char *why, size_t why_size);
@@ -187,6 +209,11 @@ struct bitnet_cuda_api {
     /* ids[t] = the lowest index of the largest logit; -1 when one is NaN. */
     bool (*argmax)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors logits, size_t n,
                    int32_t *ids);
+
+    /* Weights into files: facts[rows] of x[rows][cols]; bytes. All addresses are the device's. */
+    bool (*measure)(struct bitnet_cuda *cuda, const float *x, size_t rows, size_t cols,
+                    struct bitnet_cuda_row_facts *facts);
+    bool (*encode)(struct bitnet_cuda *cuda, const struct bitnet_cuda_encoding *what);
 };
 
 #if defined(__cplusplus)

@@ -104,9 +104,22 @@ static bool info(int index, struct bitnet_cuda_info *info)
     info->compute_major = p.major;
     info->compute_minor = p.minor;
     info->n_multiprocessors = p.multiProcessorCount;
+    info->max_threads = p.maxThreadsPerBlock;
     info->memory_bytes = p.totalGlobalMem;
     info->l2_bytes = (uint64_t)p.l2CacheSize;
     info->shared_bytes = p.sharedMemPerBlockOptin;
+    return true;
+}
+
+static bool memory(int index, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+    size_t free_now = 0, total = 0;
+    if (cudaSetDevice(index) != cudaSuccess || cudaMemGetInfo(&free_now, &total) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return false;
+    }
+    *free_bytes = free_now;
+    *total_bytes = total;
     return true;
 }
 
@@ -311,6 +324,7 @@ const struct bitnet_cuda_api *bitnet_cuda_api(void)
         BITNET_CUDA_ABI,
         count,
         info,
+        memory,
         open_device,
         close_device,
         last_error,
@@ -344,6 +358,8 @@ const struct bitnet_cuda_api *bitnet_cuda_api(void)
         cuda_gate,
         cuda_add,
         cuda_argmax,
+        cuda_measure,
+        cuda_encode,
     };
     return &api;
 }

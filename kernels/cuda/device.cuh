@@ -67,5 +67,8 @@ bool cuda_gate(struct bitnet_cuda *, enum bitnet_cuda_gate, struct bitnet_cuda_v
                struct bitnet_cuda_vectors, size_t);
 bool cuda_add(struct bitnet_cuda *, struct bitnet_cuda_vectors, struct bitnet_cuda_vectors, size_t);
 bool cuda_argmax(struct bitnet_cuda *, struct bitnet_cuda_vectors, size_t, int32_t *);
+bool cuda_measure(struct bitnet_cuda *, const float *, size_t, size_t,
+                  struct bitnet_cuda_row_facts *);
+bool cuda_encode(struct bitnet_cuda *, const struct bitnet_cuda_encoding *);
 
 #endif

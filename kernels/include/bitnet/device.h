@@ -54,4 +54,33 @@ struct bitnet_device_info {
 size_t bitnet_devices(const struct bitnet_cuda_plugin *plugin, struct bitnet_device_info *devices,
                       size_t max);
 
+/* The device that a choice means here. AUTO: the first CUDA device, else the CPU. UNSUPPORTED, with
+ * the reason, when CUDA is asked for and this device of it cannot be had. `plugin` may be NULL. */
+enum bitnet_status bitnet_device_pick(const struct bitnet_device_choice *choice,
+                                      const struct bitnet_cuda_plugin *plugin,
+                                      struct bitnet_device_info *device, struct bitnet_error *err);
+/* Whether that device is there now. */
+bool bitnet_device_is_available(const struct bitnet_device_choice *choice,
+                                const struct bitnet_cuda_plugin *plugin);
+
+/* Memory of the device, as its driver or the system (MemTotal, MemAvailable) tells now. */
+struct bitnet_device_memory {
+    uint64_t total, free, used; /* used = total - free */
+};
+bool bitnet_device_memory(const struct bitnet_device_info *device,
+                          const struct bitnet_cuda_plugin *plugin,
+                          struct bitnet_device_memory *memory);
+
+struct bitnet_device_capabilities {
+    bool f16, bf16;              /* arithmetic, or loads that widen */
+    bool int8_dot, tensor_cores; /* four products in an instruction; matrices of int8 */
+    unsigned max_threads;        /* CPU: processors online; CUDA: of a block */
+    unsigned n_multiprocessors;  /* CUDA */
+    unsigned compute_major, compute_minor;
+    uint32_t cpu; /* CPU: bits of <bitnet/cpu.h>; bitnet_cpu_describe() spells them */
+};
+bool bitnet_device_capabilities(const struct bitnet_device_info *device,
+                                const struct bitnet_cuda_plugin *plugin,
+                                struct bitnet_device_capabilities *capabilities);
+
 #endif
