@@ -9,7 +9,6 @@
 #include "bitnet/text.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -178,11 +177,10 @@ static uint64_t kilobytes_after(const char *text, const char *name)
 static bool memory_of_system(struct bitnet_device_memory *memory)
 {
     char text[4096];
-    const int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    if (fd >= 0) close(fd);
-    if (n <= 0) return false;
-    text[n] = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    if (!f) return false;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
     memory->total = kilobytes_after(text, "MemTotal:");
     memory->free = kilobytes_after(text, "MemAvailable:");
     return memory->total != 0;
