@@ -167,23 +167,14 @@ bool bitnet_device_is_available(const struct bitnet_device_choice *choice,
 
 /* ------------------------------------------------------------------ memory, capabilities */
 
-/* "MemAvailable:   123 kB" */
-static uint64_t kilobytes_after(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-    return at ? strtoull(at + strlen(name), NULL, 10) * 1024 : 0;
-}
-
 static bool memory_of_system(struct bitnet_device_memory *memory)
 {
-    char text[4096];
-    FILE *f = fopen("/proc/meminfo", "re");
-    if (!f) return false;
-    text[fread(text, 1, sizeof text - 1, f)] = 0;
-    fclose(f);
-    memory->total = kilobytes_after(text, "MemTotal:");
-    memory->free = kilobytes_after(text, "MemAvailable:");
-    return memory->total != 0;
+    const long page = sysconf(_SC_PAGESIZE), total = sysconf(_SC_PHYS_PAGES);
+    const long free_now = sysconf(_SC_AVPHYS_PAGES);
+    if (page <= 0 || total <= 0 || free_now < 0) return false;
+    memory->total = (uint64_t)total * (uint64_t)page;
+    memory->free = (uint64_t)free_now * (uint64_t)page;
+    return true;
 }
 
 bool bitnet_device_memory(const struct bitnet_device_info *device,

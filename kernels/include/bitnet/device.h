@@ -63,7 +63,7 @@ enum bitnet_status bitnet_device_pick(const struct bitnet_device_choice *choice,
 bool bitnet_device_is_available(const struct bitnet_device_choice *choice,
                                 const struct bitnet_cuda_plugin *plugin);
 
-/* Memory of the device, as its driver or the system (MemTotal, MemAvailable) tells now. */
+/* Memory of the device, as its driver or the system (MemTotal, MemFree) tells now. */
 struct bitnet_device_memory {
     uint64_t total, free, used; /* used = total - free */
 };
