@@ -1,5 +1,6 @@
-/* bitnet cli: text in, text out. Results on standard output as they come, talk on standard error.
- */
+/* bitnet cli: text in, text out, of one prompt or of a file of them. Results on standard output as
+ * they come, talk on standard error. */
+#include "prompts.h"
 #include "session.h"
 #include "tools.h"
 
@@ -16,17 +17,20 @@
 
 struct cli {
     struct session session;
-    const char *prompt, *file;
+    const char *prompt, *file, *input;
     struct bitnet_str file_text; /* owned */
-    uint64_t n_predict, n_context, n_batch, top_k, repeat_last, seed;
+    uint64_t n_predict, n_context, n_batch, n_together, top_k, repeat_last, seed;
     double temperature, top_p, min_p, repeat_penalty;
     struct bitnet_args_list bias_texts;
     struct bitnet_logit_bias biases[64];
+    struct bitnet_args_list stop_texts;
+    struct bitnet_str stops[64];
     bool repair_logits;
     bool ignore_eos, with_special, no_prompt;
-    bool seed_is_random;
     struct bitnet_tokens tokens;
     struct bitnet_timings timings;
+    struct bitnet_sampler_options sampling;
+    struct bitnet_generate_options generating;
 };
 
 static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *done,
@@ -36,7 +40,11 @@ static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *do
     const struct bitnet_option options[] = {
         SESSION_OPTIONS(&cli->session),
         {"-p, --prompt", "TEXT", BITNET_OPTION_TEXT, &cli->prompt, "the prompt", 0, 0},
-        {"-f, --file", "FILE", BITNET_OPTION_TEXT, &cli->file, "the prompt, from a file", 0, 0},
+        {"-f, --file", "FILE", BITNET_OPTION_TEXT, &cli->file, "the prompt, from a file; - is standard input", 0, 0},
+        {"--input", "F.jsonl", BITNET_OPTION_TEXT, &cli->input,
+         "many prompts, generated together: one JSON object or string per line, as in {\"prompt\": \"...\", \"seed\": 7}; one object per line comes out", 0, 0},
+        {"-np, --parallel", "N", BITNET_OPTION_U64, &cli->n_together,
+         "with --input: sequences in one step (default: 16)", 1, 4096},
         {"-n, --predict", "N", BITNET_OPTION_U64, &cli->n_predict,
          "new tokens at most; 0: until the context is full (default: 100)", 0, 1u << 24},
         {"-c, --ctx-size", "N", BITNET_OPTION_U64, &cli->n_context,
@@ -54,6 +62,7 @@ static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *do
          "tokens that the penalty looks back (default: 64)", 0, 1048576},
         {"-s, --seed", "N", BITNET_OPTION_U64, &cli->seed,
          "fixes the text (default: a new one each time, told with -v)", 0, UINT64_MAX},
+        {"--stop", "TEXT", BITNET_OPTION_LIST, &cli->stop_texts, "end before this text; may be given again", 0, 0},
         {"--ignore-eos", NULL, BITNET_OPTION_FLAG, &cli->ignore_eos, "go on behind the end of the text", 0, 0},
         {"--special", NULL, BITNET_OPTION_FLAG, &cli->with_special, "show control tokens", 0, 0},
         {"--no-display-prompt", NULL, BITNET_OPTION_FLAG, &cli->no_prompt, "print the new text only", 0, 0},
@@ -61,11 +70,12 @@ static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *do
     /* clang-format on */
     const struct bitnet_command command = {
         .name = "bitnet-cli",
-        .synopsis = "-m FILE (-p TEXT | -f FILE) [OPTION]...",
+        .synopsis = "-m FILE (-p TEXT | -f FILE | --input F.jsonl) [OPTION]...",
         .summary = "Generates text: what is new comes out as soon as it is whole.",
         .examples = "bitnet-cli -m model.gguf -p \"Once upon a time\" -n 64\n"
                     "bitnet-cli -m model.gguf -p \"Once upon a time\" --temp 0 -t 2\n"
-                    "bitnet-cli -m model.gguf -f question.txt --top-k 40 --top-p 0.95 -s 7",
+                    "bitnet-cli -m model.gguf -f question.txt --top-k 40 --top-p 0.95 -s 7\n"
+                    "bitnet-cli -m model.gguf --input prompts.jsonl -n 200 > texts.jsonl",
         .options = options,
         .n_options = sizeof options / sizeof options[0]};
     return session_parse(&command, argc, argv, done, err);
@@ -85,15 +95,22 @@ static void set_defaults(struct cli *cli)
                         .seed = UINT64_MAX};
 }
 
+static enum bitnet_status check_sources(const struct cli *cli, struct bitnet_error *err)
+{
+    if (!!cli->prompt + !!cli->file + !!cli->input != 1)
+        return bitnet_fail(err, BITNET_USAGE, "say one of -p TEXT, -f FILE and --input F.jsonl");
+    if (cli->n_together && !cli->input)
+        return bitnet_fail(err, BITNET_USAGE, "--parallel without --input");
+    return BITNET_OK;
+}
+
 /* The bytes of -p or -f. */
 static enum bitnet_status read_prompt(struct cli *cli, struct bitnet_str *text,
                                       struct bitnet_error *err)
 {
-    if (!cli->prompt == !cli->file)
-        return bitnet_fail(err, BITNET_USAGE, "say one of -p TEXT and -f FILE");
-    *text = bitnet_str_of(cli->prompt);
+    *text = cli->prompt ? bitnet_str_of(cli->prompt) : (struct bitnet_str){0};
     if (!cli->file) return BITNET_OK;
-    enum bitnet_status status = bitnet_read_file(cli->file, PROMPT_BYTES_MAX, &cli->file_text, err);
+    enum bitnet_status status = session_read(cli->file, PROMPT_BYTES_MAX, &cli->file_text, err);
     *text = cli->file_text;
     return status;
 }
@@ -176,43 +193,71 @@ static void tell_faults(const struct session *s, const struct bitnet_sampler *sa
             s->tool, faults.nan, faults.infinite, faults.degenerate);
 }
 
+/* What the options say about every text. */
+static enum bitnet_status settle(struct cli *cli, struct bitnet_error *err)
+{
+    enum bitnet_status status = read_biases(cli, err);
+    for (size_t i = 0; i < cli->stop_texts.n; i++)
+        cli->stops[i] = bitnet_str_of(cli->stop_texts.at[i]);
+    cli->sampling = (struct bitnet_sampler_options){.temperature = (float)cli->temperature,
+                                                    .top_k = (uint32_t)cli->top_k,
+                                                    .top_p = (float)cli->top_p,
+                                                    .min_p = (float)cli->min_p,
+                                                    .repeat_penalty = (float)cli->repeat_penalty,
+                                                    .repeat_last = (uint32_t)cli->repeat_last,
+                                                    .seed = cli->seed,
+                                                    .biases = cli->biases,
+                                                    .n_biases = cli->bias_texts.n,
+                                                    .repair = cli->repair_logits};
+    cli->generating = (struct bitnet_generate_options){.n_predict = (size_t)cli->n_predict,
+                                                       .ignore_eog = cli->ignore_eos,
+                                                       .with_special = cli->with_special,
+                                                       .stops = cli->stops,
+                                                       .n_stops = cli->stop_texts.n,
+                                                       .cancel = &session_stop};
+    return status;
+}
+
+static uint32_t batch_size(const struct cli *cli)
+{
+    return cli->n_batch ? (uint32_t)cli->n_batch : cli->session.tuned_batch;
+}
+
 static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
 {
     const struct session *s = &cli->session;
     struct bitnet_context *context = NULL;
     struct bitnet_sampler *sampler = NULL;
-    const struct bitnet_context_options context_options = {
-        .n_context = cells(cli),
-        .n_batch = cli->n_batch ? (uint32_t)cli->n_batch : s->tuned_batch,
-        .quantized_cache = s->quantized_cache,
-        .pool = s->pool};
-    const struct bitnet_sampler_options sampler_options = {
-        .temperature = (float)cli->temperature,
-        .top_k = (uint32_t)cli->top_k,
-        .top_p = (float)cli->top_p,
-        .min_p = (float)cli->min_p,
-        .repeat_penalty = (float)cli->repeat_penalty,
-        .repeat_last = (uint32_t)cli->repeat_last,
-        .seed = cli->seed,
-        .biases = cli->biases,
-        .n_biases = cli->bias_texts.n,
-        .repair = cli->repair_logits};
-    const struct bitnet_generate_options options = {.n_predict = (size_t)cli->n_predict,
-                                                    .ignore_eog = cli->ignore_eos,
-                                                    .with_special = cli->with_special,
-                                                    .piece = print_piece,
-                                                    .cancel = &session_stop};
-    enum bitnet_status status = bitnet_sampler_new(
-        &sampler, bitnet_model_hparams(s->model)->n_vocab, &sampler_options, err);
-    if (!status) status = bitnet_context_new(&context, s->model, &context_options, err);
+    const struct bitnet_context_options options = {.n_context = cells(cli),
+                                                   .n_batch = batch_size(cli),
+                                                   .quantized_cache = s->quantized_cache,
+                                                   .pool = s->pool};
+    enum bitnet_status status =
+        bitnet_sampler_new(&sampler, bitnet_model_hparams(s->model)->n_vocab, &cli->sampling, err);
+    if (!status) status = bitnet_context_new(&context, s->model, &options, err);
     cli->timings.load_ms = s->load_ms;
+    cli->generating.piece = print_piece;
     if (!status)
-        status = bitnet_generate(context, sampler, cli->tokens.at, cli->tokens.n, &options, NULL,
-                                 NULL, &cli->timings, err);
+        status = bitnet_generate(context, sampler, cli->tokens.at, cli->tokens.n, &cli->generating,
+                                 NULL, NULL, &cli->timings, err);
     if (sampler && cli->repair_logits) tell_faults(s, sampler);
     bitnet_context_free(context);
     bitnet_sampler_free(sampler);
     return status;
+}
+
+static enum bitnet_status generate_many(const struct cli *cli, bool seeds_differ,
+                                        struct bitnet_error *err)
+{
+    const struct prompts_options options = {.session = &cli->session,
+                                            .path = cli->input,
+                                            .sampling = cli->sampling,
+                                            .generating = cli->generating,
+                                            .seeds_differ = seeds_differ,
+                                            .n_context = (uint32_t)cli->n_context,
+                                            .n_batch = batch_size(cli),
+                                            .n_together = (uint32_t)cli->n_together};
+    return prompts_run(&options, err);
 }
 
 static enum bitnet_status choose_seed(struct cli *cli, struct bitnet_error *err)
@@ -227,14 +272,12 @@ static enum bitnet_status choose_seed(struct cli *cli, struct bitnet_error *err)
     return BITNET_OK;
 }
 
-static enum bitnet_status run(struct cli *cli, struct bitnet_error *err)
+static enum bitnet_status run_one(struct cli *cli, struct bitnet_error *err)
 {
     struct bitnet_str text;
-    enum bitnet_status status = read_biases(cli, err);
-    if (!status) status = read_prompt(cli, &text, err);
+    enum bitnet_status status = read_prompt(cli, &text, err);
     if (!status) status = session_open(&cli->session, err);
     if (!status) status = tokenize(cli, text, err);
-    if (!status) status = choose_seed(cli, err);
     if (status) return status;
     if (!cli->no_prompt) print_piece(NULL, text);
     status = generate(cli, err);
@@ -242,6 +285,17 @@ static enum bitnet_status run(struct cli *cli, struct bitnet_error *err)
     fflush(stdout);
     if (!status || status == BITNET_CANCELLED) tell_timings(cli);
     return status;
+}
+
+static enum bitnet_status run(struct cli *cli, struct bitnet_error *err)
+{
+    bool no_seed = cli->seed == UINT64_MAX;
+    enum bitnet_status status = check_sources(cli, err);
+    if (!status) status = choose_seed(cli, err);
+    if (!status) status = settle(cli, err);
+    if (status || !cli->input) return status ? status : run_one(cli, err);
+    status = session_open(&cli->session, err);
+    return status ? status : generate_many(cli, no_seed, err);
 }
 
 int bitnet_cli_main(int argc, char **argv)

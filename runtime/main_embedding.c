@@ -65,20 +65,6 @@ static enum bitnet_status read_pooling(const char *name, enum bitnet_pooling *po
                        BITNET_QUOTE(bitnet_str_of(name)));
 }
 
-static enum bitnet_status read_standard_input(struct bitnet_str *text, struct bitnet_error *err)
-{
-    struct bitnet_buf buf = {.max = TEXT_BYTES_MAX};
-    char block[65536];
-    size_t n;
-    while ((n = fread(block, 1, sizeof block, stdin)) > 0) bitnet_buf_add(&buf, block, n);
-    if (ferror(stdin) || buf.failed) {
-        bitnet_buf_free(&buf);
-        return bitnet_fail(err, BITNET_IO, "standard input cannot be read");
-    }
-    *text = (struct bitnet_str){buf.at, buf.n};
-    return BITNET_OK;
-}
-
 /* A line feed ends a text; the last one may lack it. */
 static enum bitnet_status cut_lines(struct embedding *e, struct bitnet_error *err)
 {
@@ -107,9 +93,7 @@ static enum bitnet_status read_texts(struct embedding *e, struct bitnet_error *e
         e->texts[e->n_texts++] = bitnet_str_of(e->prompt);
         return BITNET_OK;
     }
-    enum bitnet_status status = strcmp(e->file, "-") == 0
-                                    ? read_standard_input(&e->text, err)
-                                    : bitnet_read_file(e->file, TEXT_BYTES_MAX, &e->text, err);
+    enum bitnet_status status = session_read(e->file, TEXT_BYTES_MAX, &e->text, err);
     return status ? status : cut_lines(e, err);
 }
 

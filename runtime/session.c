@@ -6,6 +6,7 @@
 
 #include "bitnet/alloc.h"
 #include "bitnet/cpu.h"
+#include "bitnet/file.h"
 #include "bitnet/kernels.h"
 #include "bitnet/text.h"
 
@@ -160,6 +161,31 @@ static enum bitnet_status read_cache_type(struct session *s, struct bitnet_error
     if (!s->cache_type || s->quantized_cache || strcmp(s->cache_type, "f16") == 0) return BITNET_OK;
     return bitnet_fail(err, BITNET_USAGE, "--cache-type %s: f16 or q8_0",
                        BITNET_QUOTE(bitnet_str_of(s->cache_type)));
+}
+
+static enum bitnet_status read_standard_input(size_t max_bytes, struct bitnet_str *text,
+                                              struct bitnet_error *err)
+{
+    struct bitnet_buf buf = {.max = max_bytes};
+    char block[65536];
+    size_t n;
+    while ((n = fread(block, 1, sizeof block, stdin)) > 0) bitnet_buf_add(&buf, block, n);
+    if (ferror(stdin) || buf.failed) {
+        bool is_full = buf.is_full;
+        bitnet_buf_free(&buf);
+        return is_full ? bitnet_fail(err, BITNET_LIMIT, "more than %zu bytes of standard input",
+                                     max_bytes)
+                       : bitnet_fail(err, BITNET_IO, "standard input cannot be read");
+    }
+    *text = (struct bitnet_str){buf.at, buf.n};
+    return BITNET_OK;
+}
+
+enum bitnet_status session_read(const char *path, size_t max_bytes, struct bitnet_str *text,
+                                struct bitnet_error *err)
+{
+    if (strcmp(path, "-") == 0) return read_standard_input(max_bytes, text, err);
+    return bitnet_read_file(path, max_bytes, text, err);
 }
 
 enum bitnet_status session_open(struct session *s, struct bitnet_error *err)

@@ -70,6 +70,10 @@ void session_close(struct session *s);
 /* Closes, reports an error if there is one, and returns the exit code. */
 int session_end(struct session *s, enum bitnet_status status, const struct bitnet_error *err);
 
+/* All of a file, or of standard input when the path is "-"; freed with bitnet_free(). */
+enum bitnet_status session_read(const char *path, size_t max_bytes, struct bitnet_str *text,
+                                struct bitnet_error *err);
+
 /* Nonzero after the first SIGINT, SIGTERM or SIGHUP; a second one leaves at once. */
 extern volatile sig_atomic_t session_stop;
 void session_catch_signals(void);

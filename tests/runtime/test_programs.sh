@@ -72,6 +72,46 @@ done
 [ "$(text "$dir/model.gguf" -s 5)" = "$(text "$dir/model.gguf" -s 5 -t 2)" ] || fail "seed 5 gave two texts"
 [ "$(text "$dir/model.gguf" -s 5)" != "$(text "$dir/model.gguf" -s 6)" ] || fail "seeds 5 and 6 gave one text"
 
+# a stop text is not shown, nor what follows
+stop=${want#Once upon a time}
+stop=${stop:3:6}
+cut=${want#Once upon a time}
+[ "$(text "$dir/model.gguf" --temp 0 --stop "$stop" --stop nowhere)" = "Once upon a time${cut%%"$stop"*}" ] ||
+    fail "--stop '$stop' in '$want'"
+expect 2 "empty stop text" "$bitnet" cli -m "$dir/model.gguf" -p a --stop ""
+
+# many prompts together: the texts that each gets alone, in the order of the file
+for i in $(seq 9); do
+    printf '{"prompt": "number %s of them", "seed": %s, "n_predict": %s, "id": "p%s"}\n' "$i" "$i" $((3 + i * 5 % 17)) "$i"
+done >"$dir/prompts.jsonl"
+for i in $(seq 9); do
+    new=$("$bitnet" cli -q -m "$dir/model.gguf" -p "number $i of them" -s "$i" -n $((3 + i * 5 % 17)) --no-display-prompt | cat -v)
+    new=${new//\\/\\\\}
+    printf '{"index": %s, "id": "p%s", "text": "%s", \n' $((i - 1)) "$i" "${new//\"/\\\"}"
+done >"$dir/want.jsonl"
+for together in 1 2 5 64; do
+    expect 0 "9 texts" "$bitnet" cli -m "$dir/model.gguf" --input "$dir/prompts.jsonl" -np $together
+    sed 's/"finish_reason".*//' "$dir/out" | cat -v | cmp -s - "$dir/want.jsonl" ||
+        fail "$together together: $(cat "$dir/out") instead of $(cat "$dir/want.jsonl")"
+done
+"$bitnet" cli -q -m "$dir/model.gguf" --input - -np 3 <"$dir/prompts.jsonl" | cmp -s - "$dir/out" || fail "--input -"
+
+# a line that is wrong or fails has an error in its place; the exit code is the first one's
+printf '%s\n' '"a"' '' '{"promt": "a"}' 'a' '{"prompt": "a", "temperature": -1}' '{"prompt": "a", "stop": ["b", 1]}' \
+    '{"prompt": "a b c d e f g h i j k l m n o p"}' '{"prompt": "b", "stop": "c", "max_tokens": 1}' >"$dir/wrong.jsonl"
+expect 3 "5 of 7 lines failed; the first is line 3: there is no 'promt'" \
+    "$bitnet" cli -m "$dir/model.gguf" --input "$dir/wrong.jsonl" -n 2 -c 16
+[ "$(grep -c '"text"' "$dir/out")" -eq 2 ] || fail "not two texts: $(cat "$dir/out")"
+[ "$(sed 's/.*"index": \([0-9]*\).*/\1/' "$dir/out" | tr -d '\n')" = 0123456 ] || fail "lines out of order: $(cat "$dir/out")"
+for words in '"line": 4, "error": {"status": "FORMAT"' '"temperature is -1' "'stop' is a text" '"status": "LIMIT", "message": "the prompt has'; do
+    grep -qF -- "$words" "$dir/out" || fail "no $words in: $(cat "$dir/out")"
+done
+expect 4 "none.jsonl" "$bitnet" cli -m "$dir/model.gguf" --input "$dir/none.jsonl"
+echo >"$dir/empty.jsonl"
+expect 2 "no line" "$bitnet" cli -m "$dir/model.gguf" --input "$dir/empty.jsonl"
+expect 2 "say one of" "$bitnet" cli -m "$dir/model.gguf" --input "$dir/prompts.jsonl" -p a
+expect 2 "--parallel" "$bitnet" cli -m "$dir/model.gguf" -p a -np 3
+
 # the pass and fail line
 "$bitnet" perplexity -q -m "$dir/model.gguf" -f "$dir/text" -c 64 --json >"$dir/json" || fail "perplexity --json"
 ppl=$(sed -n 's/.*"perplexity":[[:space:]]*\([0-9.e+]*\).*/\1/p' "$dir/json")
