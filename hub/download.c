@@ -194,31 +194,31 @@ static void hand_out(struct hub_download *d)
 
 /* Slow beside its peers, for long, and slow in itself. At the end of a file, where everything waits
  * for the last slice, ten times sooner. */
-static bool is_trickling(const struct hub_download *d, const struct hub_slice *s, uint64_t now)
+static bool is_trickling(const struct hub_download *d, const struct hub_slice *s, uint64_t patience)
 {
-    uint64_t patience = d->hub->settings.trickle_ms;
-    if (has_connection(d)) patience /= 10;
-    uint64_t ms = now - s->mark_ms;
-    if (!s->takes_body || ms < patience || ms == 0) return false;
+    uint64_t limit = d->hub->settings.trickle_ms;
+    if (has_connection(d)) limit /= 10;
+    uint64_t ms = patience - s->mark_ms;
+    if (!s->takes_body || ms < limit || ms == 0) return false;
     double speed = (double)(s->pos - s->mark_pos) / (double)ms;
     return speed * 1000 < TRICKLE_BYTES_PER_S && speed < d->peer_speed / 8;
 }
 
-static void replace_tricklers(struct hub_download *d, uint64_t now)
+static void replace_tricklers(struct hub_download *d, uint64_t patience)
 {
     if (d->hub->settings.rate_limit) return;
     for (unsigned i = 0; i < d->slices_max; i++) {
         struct hub_slice *s = &d->slices[i];
         if (!s->transfer) continue;
         struct hub_transfer *t = s->transfer;
-        if (is_trickling(d, s, now)) {
+        if (is_trickling(d, s, patience)) {
             hub_slice_stop(s);
             hub_tell(d->hub, &(struct bitnet_hub_event){.kind = BITNET_HUB_RETRY,
                                                         .file = t->file->path,
                                                         .text = "a slow connection is replaced"});
             hub_transfer_check(d, t);
-        } else if (now - s->mark_ms >= d->hub->settings.trickle_ms) {
-            s->mark_ms = now;
+        } else if (patience - s->mark_ms >= d->hub->settings.trickle_ms) {
+            s->mark_ms = patience;
             s->mark_pos = s->pos;
         }
     }
@@ -246,10 +246,10 @@ static void tell_progress(struct hub_download *d)
                                                 .n_connections = d->n_busy});
 }
 
-static void give_up_stalled(struct hub_download *d, uint64_t now)
+static void give_up_stalled(struct hub_download *d, uint64_t patience)
 {
     uint64_t limit = d->hub->settings.max_stall_ms;
-    if (now < d->last_progress_ms + limit) return;
+    if (patience < d->last_progress_ms + limit) return;
     struct bitnet_error error;
     bitnet_fail(&error, BITNET_NETWORK, "no new byte for %.0f s", (double)limit / 1000);
     bitnet_hint(&error, BITNET_NETWORK, "the same command goes on from here");
@@ -258,16 +258,16 @@ static void give_up_stalled(struct hub_download *d, uint64_t now)
 
 static void tick(struct hub_download *d)
 {
-    uint64_t now = hub_now_ms();
+    const uint64_t now = hub_now_ms(), patience = hub_transport_patience_ms(d->hub->transport);
     if (now - d->last_tick_ms < TICK_MS) return;
     uint64_t received = d->hub->received_bytes;
     uint64_t rate = (received - d->last_tick_bytes) * 1000 / (now - d->last_tick_ms);
     d->rate = d->rate ? (d->rate * 9 + rate) / 10 : rate;
     d->last_tick_ms = now;
     d->last_tick_bytes = received;
-    replace_tricklers(d, now);
+    replace_tricklers(d, patience);
     adapt(d, now);
-    give_up_stalled(d, now);
+    give_up_stalled(d, patience);
     tell_progress(d);
 }
 
@@ -367,7 +367,8 @@ enum bitnet_status hub_download(struct bitnet_hub *hub, const struct bitnet_hub_
                              .err = err};
     *is_stale = false;
     set_limits(&d);
-    d.last_progress_ms = d.last_tick_ms = d.last_rise_ms = hub_now_ms();
+    d.last_tick_ms = d.last_rise_ms = hub_now_ms();
+    d.last_progress_ms = hub_transport_patience_ms(hub->transport);
     d.last_tick_bytes = hub->received_bytes;
     if (!allocate(&d, files, n_files))
         d.status = bitnet_fail(err, BITNET_MEMORY, "no memory for the download");

@@ -108,7 +108,7 @@ static bool on_body(struct hub_call *call, const uint8_t *bytes, size_t n)
     }
     s->pos += use;
     s->download->hub->received_bytes += use;
-    s->download->last_progress_ms = hub_now_ms();
+    s->download->last_progress_ms = hub_transport_patience_ms(s->download->hub->transport);
     if (s->pos - s->noted >= HUB_NOTE_BYTES) note(s);
     bool more_is_coming = use < n || (s->pos == s->end && call->reply.has_length &&
                                       call->reply.length > s->pos - s->asked_from);
@@ -248,12 +248,20 @@ static void explain(struct hub_slice *s)
     hub_download_fail(s->download, &error);
 }
 
+/* "No such bytes." A server that tells our size all the same contradicts itself: what is there
+ * stays and the rest is asked for again. One that tells another size, or none, has another file:
+ * from the beginning. (A partial that is complete is never asked about; it goes straight to its
+ * hash.) */
 static void handle_range_refused(struct hub_slice *s)
 {
     struct hub_transfer *t = s->transfer;
+    const struct hub_reply *r = &s->call.reply;
+    bool is_our_size = r->has_range && r->range_is_star && r->range_total == t->file->size;
     if (++t->bad_answers > HUB_BAD_ANSWERS_MAX)
         fail(s, BITNET_INTEGRITY, "%s has no byte %" PRIu64 " of %" PRIu64, t->host, s->pos,
              t->file->size);
+    else if (is_our_size)
+        hub_transfer_retry(s->download, t, "a refusal of bytes that the file has");
     else
         hub_transfer_restart(s->download, t);
 }
@@ -272,7 +280,8 @@ static void server_trouble(struct hub_slice *s)
     if ((status == 429 || status == 503 || ++t->server_errors % 3 == 0) && d->limit > 1)
         d->limit = (d->limit + 1) / 2;
     if (hub_pause_left_ms(d->hub) > 0) { /* it told us when: that is no failed try */
-        d->last_progress_ms = d->hub->pause_until_ms;
+        d->last_progress_ms =
+            hub_transport_patience_ms(d->hub->transport) + hub_pause_left_ms(d->hub);
         return;
     }
     snprintf(why, sizeof why, "%s answers %u", t->host, status);
@@ -415,7 +424,8 @@ static void issue(struct hub_slice *s)
     s->takes_body = false;
     s->ignored_bytes = 0;
     s->asked_from = s->noted = s->mark_pos = s->pos;
-    s->start_ms = s->mark_ms = hub_now_ms();
+    s->start_ms = hub_now_ms();
+    s->mark_ms = hub_transport_patience_ms(d->hub->transport);
     bool has_validator = s->has_range && t->validator && s->generation == t->url_generation;
     bool is_hub = hub_url_same_origin(s->url, settings->endpoint);
     s->call = (struct hub_call){

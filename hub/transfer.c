@@ -113,7 +113,7 @@ static void wait_for_lock(struct hub_download *d, struct hub_transfer *t)
     }
     t->next_try_ms = now + LOCK_LOOK_MS;
     if (is_under_way(d, t)) return;
-    d->last_progress_ms = now;
+    d->last_progress_ms = hub_transport_patience_ms(d->hub->transport);
     if (limit && now - t->wait_from_ms >= limit) {
         hub_partial_writer(&d->place->partials, t->file->etag, who);
         fail_busy(d, t, who);
@@ -306,7 +306,7 @@ void hub_transfer_settle(struct hub_download *d, struct hub_transfer *t)
     if (t->state != HUB_TRANSFER_HASHING) return;
     switch (hub_hasher_state(d->hasher, &t->hashing)) {
     case HUB_HASHING_RUNS:
-        d->last_progress_ms = hub_now_ms();
+        d->last_progress_ms = hub_transport_patience_ms(d->hub->transport);
         break;
     case HUB_HASHING_RIGHT:
         publish(d, t);

@@ -67,10 +67,11 @@ enum hub_verdict {
 struct hub_slice {
     struct hub_call call;
     struct hub_download *download;
-    struct hub_transfer *transfer;        /* NULL: idle */
-    uint64_t pos, end;                    /* next byte to write; end exclusive */
-    uint64_t noted, asked_from;           /* journal is told up to here; this request began here */
-    uint64_t start_ms, mark_ms, mark_pos; /* for the speed */
+    struct hub_transfer *transfer; /* NULL: idle */
+    uint64_t pos, end;             /* next byte to write; end exclusive */
+    uint64_t noted, asked_from;    /* journal is told up to here; this request began here */
+    uint64_t start_ms;             /* for the speed of a whole request */
+    uint64_t mark_ms, mark_pos;    /* in patience: is it trickling? */
     unsigned hops, generation;
     bool takes_body, has_range;
     bool is_shared; /* one of many on one connection: no connection of its own */
@@ -93,9 +94,10 @@ struct hub_download {
     struct hub_slice *slices;
     unsigned slices_max, n_busy, n_shared;
     unsigned connections_max;
-    unsigned limit;        /* connections we allow ourselves now */
-    uint64_t rate_at_rise; /* when the limit was last raised */
-    uint64_t last_progress_ms, last_tick_ms, last_tick_bytes, last_rise_ms;
+    unsigned limit;            /* connections we allow ourselves now */
+    uint64_t rate_at_rise;     /* when the limit was last raised */
+    uint64_t last_progress_ms; /* in patience */
+    uint64_t last_tick_ms, last_tick_bytes, last_rise_ms;
     uint64_t rate;     /* bytes per second, smoothed */
     double peer_speed; /* bytes per ms of finished slices, smoothed */
     uint64_t total_bytes, done_bytes, shown_bytes;

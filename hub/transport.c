@@ -19,16 +19,18 @@ enum {
     BUFFER_BYTES = 512 * 1024,
     SHARED_BUFFER_BYTES = 64 * 1024, /* there may be many */
     KEPT_CONNECTIONS = 32,
-    SPARE_CONNECTIONS = 4 /* for what is asked beside the ranges */
+    SPARE_CONNECTIONS = 4, /* for what is asked beside the ranges */
+    LOOK_MS_MAX = 250      /* how much of the time between two looks counts as patience */
 };
 
 /* What one request needs of libcurl. Kept for the next one. */
 struct hub_line {
+    const struct hub_transport *transport;
     CURL *easy;
     struct curl_slist *headers;
     struct hub_call *call; /* NULL: idle */
     struct hub_line *next;
-    uint64_t last_ms; /* when something last arrived */
+    uint64_t last_ms; /* when something last arrived, in patience */
     bool has_head, head_refused;
     char error[CURL_ERROR_SIZE];
 };
@@ -37,6 +39,7 @@ struct hub_transport {
     CURLM *multi;
     struct hub_line *lines;
     uint64_t n_requests;
+    struct hub_patience patience;
     struct hub_transport_options options; /* its strings are owned */
 };
 
@@ -45,6 +48,18 @@ uint64_t hub_now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void hub_patience_look(struct hub_patience *p, uint64_t now)
+{
+    uint64_t passed = now - p->looked_ms;
+    p->ms += passed < LOOK_MS_MAX ? passed : LOOK_MS_MAX;
+    p->looked_ms = now;
+}
+
+uint64_t hub_transport_patience_ms(const struct hub_transport *t)
+{
+    return t->patience.ms;
 }
 
 const char *hub_transport_version(void)
@@ -104,6 +119,7 @@ enum bitnet_status hub_transport_new(struct hub_transport **transport,
     struct hub_transport *t = bitnet_alloc(1, sizeof *t);
     if (t) {
         t->options = *options;
+        t->patience.looked_ms = hub_now_ms();
         bool ok = copy_text(&t->options.user_agent, options->user_agent);
         ok &= copy_text(&t->options.ca_file, options->ca_file);
         ok &= copy_text(&t->options.ca_dir, options->ca_dir);
@@ -162,7 +178,7 @@ static size_t take_header(char *bytes, size_t size, size_t n, void *user)
 {
     struct hub_line *line = user;
     struct hub_call *call = line->call;
-    line->last_ms = hub_now_ms();
+    line->last_ms = line->transport->patience.ms;
     hub_reply_line(&call->reply, (struct bitnet_str){bytes, size * n});
     if (call->reply.head_bytes > HEAD_BYTES_MAX) {
         line->head_refused = true;
@@ -182,7 +198,7 @@ static bool tell_head(struct hub_line *line)
 static size_t take_body(char *bytes, size_t size, size_t n, void *user)
 {
     struct hub_line *line = user;
-    line->last_ms = hub_now_ms();
+    line->last_ms = line->transport->patience.ms;
     if (!tell_head(line)) return 0;
     if (!line->call->on_body(line->call, (const uint8_t *)bytes, size * n)) return 0;
     return size * n;
@@ -287,6 +303,7 @@ static struct hub_line *idle_line(struct hub_transport *t)
         bitnet_free(line);
         return NULL;
     }
+    line->transport = t;
     line->next = t->lines;
     t->lines = line;
     return line;
@@ -299,7 +316,7 @@ bool hub_call_start(struct hub_transport *t, struct hub_call *call)
     memset(&call->reply, 0, sizeof call->reply);
     call->fault[0] = line->error[0] = 0;
     line->has_head = line->head_refused = false;
-    line->last_ms = hub_now_ms();
+    line->last_ms = t->patience.ms;
     if (!set_request(t, line, call) || curl_multi_add_handle(t->multi, line->easy) != CURLM_OK) {
         free_headers(line);
         return false;
@@ -369,7 +386,7 @@ static void finish(struct hub_transport *t, struct hub_line *line, CURLcode code
 /* Nothing arrived for too long: the connection is given up, not the request. */
 static void drop_stalled(struct hub_transport *t)
 {
-    uint64_t now = hub_now_ms();
+    const uint64_t now = t->patience.ms;
     for (struct hub_line *line = t->lines; line; line = line->next) {
         struct hub_call *call = line->call;
         if (!call) continue;
@@ -388,10 +405,12 @@ void hub_transport_step(struct hub_transport *t, unsigned wait_ms)
 {
     int running = 0, left = 0;
     struct held_pipe held = hold_pipe();
+    hub_patience_look(&t->patience, hub_now_ms());
     curl_multi_perform(t->multi, &running);
     CURLMsg *message = curl_multi_info_read(t->multi, &left);
     if (!message) {
         curl_multi_poll(t->multi, NULL, 0, (int)wait_ms, NULL);
+        hub_patience_look(&t->patience, hub_now_ms());
         curl_multi_perform(t->multi, &running);
         message = curl_multi_info_read(t->multi, &left);
     }

@@ -68,4 +68,15 @@ const char *hub_transport_version(void);
 /* Milliseconds of a clock that never goes back. */
 uint64_t hub_now_ms(void);
 
+/* Patience is measured in time during which somebody looked: a process that was stopped (Ctrl-Z),
+ * or that a busy machine left waiting, has not seen its peers do nothing. Time since the last look
+ * counts only up to a quarter of a second. */
+struct hub_patience {
+    uint64_t looked_ms; /* of hub_now_ms() */
+    uint64_t ms;
+};
+void hub_patience_look(struct hub_patience *patience, uint64_t now_ms);
+/* Of this transport, as of its last step: what stalls and trickles are measured by. */
+uint64_t hub_transport_patience_ms(const struct hub_transport *transport);
+
 #endif

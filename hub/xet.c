@@ -189,7 +189,7 @@ static bool write_piece(struct slot *s, const uint8_t *bytes, size_t n, uint64_t
     }
     d->hub->received_bytes += n;
     s->page->t->came_over_xet = true;
-    d->last_progress_ms = hub_now_ms();
+    d->last_progress_ms = hub_transport_patience_ms(d->hub->transport);
     if (s->written.end != at || s->written.end - s->written.begin >= HUB_NOTE_BYTES) {
         tell_written(s);
         s->written.begin = at;

@@ -4,10 +4,13 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
+
+#include "disk.h"
 
 uint8_t rig_large[RIG_LARGE];
 static const char config[] = "{\"model_type\": \"bitnet\"}\n";
@@ -23,6 +26,9 @@ void rig_fill(uint8_t *bytes, size_t n, uint32_t seed)
 int rig_setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
+    rig->child =
+        mmap(NULL, sizeof *rig->child, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (rig->child == MAP_FAILED) return -1;
     temp_dir_make(&rig->dir);
     snprintf(rig->cache, sizeof rig->cache, "%s/hub", rig->dir.path);
     rig->fake = fake_hub_start();
@@ -33,11 +39,12 @@ int rig_setup(void **state)
         .endpoint = fake_hub_endpoint(rig->fake),
         .cache_dir = rig->cache,
         .backoff_ms = 1,
-        .stall_timeout_ms = 300,
-        .metadata_timeout_ms = 2000,
-        .trickle_ms = 1000,
-        .max_stall_ms = 20000,
-        .lock_timeout_ms = 20000,
+        /* So long that no busy machine trips over them; tests of patience set their own. */
+        .stall_timeout_ms = 60000,
+        .metadata_timeout_ms = 60000,
+        .trickle_ms = 600000,
+        .max_stall_ms = 120000,
+        .lock_timeout_ms = 120000,
     };
     rig->options.ref = (struct bitnet_hub_ref){.repo = "org/model", .revision = "main"};
     *state = rig;
@@ -52,20 +59,29 @@ int rig_teardown(void **state)
                   strstr(rig->err.text, "s3cret");
     fake_hub_stop(rig->fake);
     temp_dir_remove(&rig->dir);
+    munmap(rig->child, sizeof *rig->child);
     free(rig);
     return leaked ? -1 : 0;
+}
+
+static void tell_parent(const struct rig *rig, const struct bitnet_hub_event *e)
+{
+    memcpy(rig->child->notices, rig->notices, sizeof rig->notices);
+    rig->child->waits = rig->waits; /* after the words: a parent may wait for it */
+    if (e->kind == BITNET_HUB_PROGRESS) rig->child->done = e->done_bytes;
 }
 
 static bool hear(void *user, const struct bitnet_hub_event *e)
 {
     struct rig *rig = user;
     rig->n_events++;
-    rig->waits += e->kind == BITNET_HUB_WAITING;
     if (rig->watch) rig->watch(rig, e);
     if (e->text) {
         size_t n = strlen(rig->notices);
         snprintf(rig->notices + n, sizeof rig->notices - n, "%s\n", e->text);
     }
+    rig->waits += e->kind == BITNET_HUB_WAITING;
+    if (rig->is_child) tell_parent(rig, e);
     if (e->kind == BITNET_HUB_PROGRESS && e->total_bytes) {
         if (e->done_bytes < rig->last_done) rig->progress_went_back = true;
         rig->last_done = e->done_bytes;
@@ -74,7 +90,7 @@ static bool hear(void *user, const struct bitnet_hub_event *e)
     return true;
 }
 
-enum bitnet_status rig_pull(struct rig *rig)
+static enum bitnet_status pull(struct rig *rig)
 {
     struct bitnet_hub *hub = NULL;
     struct bitnet_hub_snapshot s = {0};
@@ -97,19 +113,64 @@ enum bitnet_status rig_pull(struct rig *rig)
     if (!status) snprintf(rig->path, sizeof rig->path, "%s", s.path);
     bitnet_hub_snapshot_free(&s);
     bitnet_hub_free(hub);
+    return status;
+}
+
+enum bitnet_status rig_pull(struct rig *rig)
+{
+    enum bitnet_status status = pull(rig);
     assert_false(rig->progress_went_back);
     return status;
 }
 
+static struct rig *counting;
+
+static ssize_t count_write(int fd, const void *bytes, size_t n, off_t at)
+{
+    ssize_t written = pwrite(fd, bytes, n, at);
+    if (written > 256)
+        counting->child->written += (uint64_t)written; /* lines of journals are shorter */
+    return written;
+}
+
+void rig_count_writes(struct rig *rig)
+{
+    static struct hub_io io;
+    counting = rig;
+    io = hub_io_real;
+    io.pwrite = count_write;
+    hub_io = rig ? &io : &hub_io_real;
+}
+
+static void nap(unsigned *naps, const char *what)
+{
+    if (++*naps > 6000) fail_msg("waited a minute for %s", what);
+    usleep(10000);
+}
+
+void rig_await_bytes(const struct rig *rig, uint64_t bytes)
+{
+    for (unsigned naps = 0; rig->child->done < bytes;) nap(&naps, "bytes");
+}
+
+void rig_await_wait(const struct rig *rig)
+{
+    for (unsigned naps = 0; rig->child->waits == 0;) nap(&naps, "a child to wait");
+}
+
+/* The child leaves without a word to cmocka, which would go on with the next test. */
 int rig_spawn_pull(struct rig *rig)
 {
+    rig->child->done = 0;
+    rig->child->waits = 0;
     int pid = fork();
-    if (pid == 0) {
-        enum bitnet_status status = rig_pull(rig);
-        if (status) fprintf(stderr, "child: %s\n", rig->err.text);
-        _exit(bitnet_status_exit_code(status));
-    }
-    return pid;
+    if (pid != 0) return pid;
+    rig->is_child = true;
+    enum bitnet_status status = pull(rig);
+    rig->child->fetched = rig->fetched;
+    rig->child->err = rig->err;
+    if (status) fprintf(stderr, "child: %s\n", rig->err.text);
+    _exit(rig->progress_went_back ? 99 : bitnet_status_exit_code(status));
 }
 
 const char *rig_file(const struct rig *rig, const char *name)

@@ -2,12 +2,24 @@
 #ifndef BITNET_TEST_HUB_RIG_H
 #define BITNET_TEST_HUB_RIG_H
 
+#include <stdatomic.h>
+
 #include "cm.h"
 
 #include <bitnet/hub.h>
 
 #include "fake_hub.h"
 #include "temp_dir.h"
+
+/* What a child that pulls tells us, in shared memory. With several at once, any of them. */
+struct rig_child {
+    _Atomic uint64_t done;    /* of its last progress event: bytes that its journal knows */
+    atomic_uint waits;        /* events of that kind */
+    _Atomic uint64_t written; /* see rig_count_writes() */
+    uint64_t fetched;
+    struct bitnet_error err;
+    char notices[8192];
+};
 
 struct rig {
     struct fake_hub *fake;
@@ -25,6 +37,8 @@ struct rig {
     unsigned n_events;
     void (*watch)(struct rig *rig, const struct bitnet_hub_event *event); /* or NULL */
     unsigned waits;                                                       /* events of that kind */
+    struct rig_child *child;
+    bool is_child;
 };
 
 /* Seeded bytes. */
@@ -40,6 +54,12 @@ extern uint8_t rig_large[RIG_LARGE]; /* model.safetensors of the rig */
 enum bitnet_status rig_pull(struct rig *rig);
 /* The same in a child process; returns its pid. It exits with the status. */
 int rig_spawn_pull(struct rig *rig);
+/* Waits until the child has so many bytes (its journal says so), or until it waits for a lock or a
+ * server; fails after a minute. */
+void rig_await_bytes(const struct rig *rig, uint64_t bytes);
+void rig_await_wait(const struct rig *rig);
+/* From now on, pulls add to rig->child->written what they write of files; NULL ends it. */
+void rig_count_writes(struct rig *rig);
 
 /* "<cache>/models--org--model/<name>", static buffers in turn. */
 const char *rig_file(const struct rig *rig, const char *name);

@@ -173,17 +173,16 @@ TEST(prune_removes_what_nothing_refers_to_and_dead_partials)
     static uint8_t other[RIG_LARGE];
     rig_fill(other, sizeof other, 5);
     fake_hub_put(rig->fake, "model.safetensors", other, sizeof other, true);
-    fake_hub_set_rate(rig->fake, 4 << 20);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
     int pid = rig_spawn_pull(rig);
-    struct timespec t = {.tv_nsec = 500000000};
-    nanosleep(&t, NULL);
+    rig_await_bytes(rig, 1 << 20);
     struct bitnet_hub *hub = open_hub(rig);
     assert_int_equal(bitnet_hub_prune(hub, true, &dry, &rig->err), BITNET_OK);
     assert_int_equal(dry.n_partials, 0); /* alive */
     assert_int_equal(dry.n_revisions, 0);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    fake_hub_set_rate(rig->fake, 0);
     assert_int_equal(bitnet_hub_prune(hub, true, &dry, &rig->err), BITNET_OK);
     assert_int_equal(bitnet_hub_prune(hub, false, &freed, &rig->err), BITNET_OK);
     assert_memory_equal(&dry, &freed, sizeof dry);

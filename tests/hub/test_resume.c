@@ -42,65 +42,6 @@ static void pull_same_as_clean(struct rig *rig)
     rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
 }
 
-/* 16 */
-TEST(a_pull_that_is_stopped_goes_on_where_it_was)
-{
-    struct rig *rig = *state;
-    fake_hub_set_rate(rig->fake, 8 << 20);
-    rig->stop_at = RIG_LARGE / 2;
-    assert_int_equal(rig_pull(rig), BITNET_CANCELLED);
-    assert_text_has(rig->err.hint, "goes on from here");
-    uint64_t first = rig->fetched;
-    assert_true(first >= RIG_LARGE / 2);
-    assert_false(rig_exists(rig, "refs/main"));
-    rig->stop_at = 0;
-    pull_same_as_clean(rig);
-    assert_true(first + rig->fetched <= RIG_LARGE + 25);
-}
-
-/* 17, 18: kill -9 at many points; in all no more than the size and what was in flight */
-TEST(a_pull_that_is_killed_again_and_again_fetches_hardly_anything_twice)
-{
-    struct rig *rig = *state;
-    unsigned n_kills = 0;
-    fake_hub_set_rate(rig->fake, 4 << 20); /* three quarters of a second in all */
-    for (unsigned i = 0; i < 6; i++) {
-        int pid = rig_spawn_pull(rig);
-        assert_true(pid > 0);
-        sleep_ms(90 + i * 37);
-        kill(pid, SIGKILL);
-        n_kills += wait_for(pid) == 128 + SIGKILL;
-        rig_lint(rig, false);
-    }
-    assert_true(n_kills >= 3);
-    pull_same_as_clean(rig);
-    uint64_t sent = fake_hub_bytes(rig->fake, FAKE_CDN, NULL);
-    /* For every kill: less than a megabyte that the journal had not yet heard of, and what stood in
-     * socket buffers. */
-    assert_true(sent <= RIG_LARGE + (uint64_t)n_kills * (3u << 20) / 2);
-    assert_int_equal(rig_count(rig, ".bitnet-hub/partial"), 0);
-}
-
-TEST(a_kill_between_any_two_steps_at_the_end_leaves_a_cache_that_heals)
-{
-    for (unsigned ms = 0; ms < 40; ms += 4) {
-        void *fresh;
-        rig_setup(&fresh);
-        struct rig *rig = fresh;
-        int pid = rig_spawn_pull(rig);
-        sleep_ms(ms);
-        kill(pid, SIGKILL);
-        wait_for(pid);
-        rig_lint(rig, false);
-        assert_int_equal(rig_pull(rig), BITNET_OK);
-        rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
-        rig_lint(rig, false); /* an empty partial of the dead may be left for prune */
-        assert_int_equal(rig_teardown(&fresh), 0);
-    }
-}
-
-/* --- what a kill leaves --- */
-
 struct visit {
     struct hub_partial_place place;
     void (*change)(const struct hub_partial_place *place, const struct hub_partial_found *found);
@@ -130,37 +71,93 @@ static unsigned each_partial(const struct rig *rig,
     return v.n;
 }
 
-static bool has_bytes;
-static char large_etag[65];
-
-/* The journal of the large file speaks of a range that was written. */
-static void look_for_bytes(const struct hub_partial_place *place,
-                           const struct hub_partial_found *found)
+/* A pull that the server holds at half of the large file, a megabyte of which the journal knows. */
+static int spawn_held_pull(struct rig *rig)
 {
-    struct bitnet_str text;
-    if (strncmp(found->name, large_etag, 64) != 0) return;
-    if (!hub_read_small(place->dir, found->journal_name, 1 << 20, &text)) return;
-    has_bytes |= strstr(text.at, "\n+ ") != NULL;
-    bitnet_free((void *)(uintptr_t)text.at);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
+    int pid = rig_spawn_pull(rig);
+    rig_await_bytes(rig, 1 << 20);
+    return pid;
 }
 
-/* Kills a pull when a part of the large file is there. */
+/* What a pull killed there leaves. */
 static void leave_partial(struct rig *rig)
 {
-    fake_hub_set_rate(rig->fake, 4 << 20);
-    snprintf(large_etag, sizeof large_etag, "%s", fake_hub_etag(rig->fake, "model.safetensors"));
-    has_bytes = false;
-    int pid = rig_spawn_pull(rig);
-    for (int i = 0; i < 1000 && !has_bytes; i++) {
-        sleep_ms(10);
-        if (rig_exists(rig, ".bitnet-hub/partial")) each_partial(rig, look_for_bytes);
-    }
+    int pid = spawn_held_pull(rig);
     kill(pid, SIGKILL);
     assert_int_equal(wait_for(pid), 128 + SIGKILL);
-    fake_hub_set_rate(rig->fake, 0);
     fake_hub_clear(rig->fake);
     assert_true(each_partial(rig, NULL) > 0);
 }
+
+/* 16 */
+TEST(a_pull_that_is_stopped_goes_on_where_it_was)
+{
+    struct rig *rig = *state;
+    fake_hub_set_rate(rig->fake, 8 << 20);
+    rig->stop_at = RIG_LARGE / 2;
+    assert_int_equal(rig_pull(rig), BITNET_CANCELLED);
+    assert_text_has(rig->err.hint, "goes on from here");
+    uint64_t first = rig->fetched;
+    assert_true(first >= RIG_LARGE / 2);
+    assert_false(rig_exists(rig, "refs/main"));
+    rig->stop_at = 0;
+    pull_same_as_clean(rig);
+    assert_true(first + rig->fetched <= RIG_LARGE + 25);
+}
+
+/* 17, 18: kill -9 at many points; in all no more than the size and what was in flight */
+TEST(a_pull_that_is_killed_again_and_again_fetches_hardly_anything_twice)
+{
+    struct rig *rig = *state;
+    unsigned n_kills = 0;
+    fake_hub_set_rate(rig->fake, 4 << 20); /* three quarters of a second in all */
+    rig_count_writes(rig);
+    for (unsigned i = 0; i < 6; i++) {
+        int pid = rig_spawn_pull(rig);
+        assert_true(pid > 0);
+        sleep_ms(90 + i * 37);
+        kill(pid, SIGKILL);
+        n_kills += wait_for(pid) == 128 + SIGKILL;
+        rig_lint(rig, false);
+    }
+    pull_same_as_clean(rig);
+    rig_count_writes(NULL);
+    /* For every kill: less than a megabyte that the journal had not yet heard of, and one write. */
+    assert_true(rig->child->written <= RIG_LARGE + 25 + (uint64_t)n_kills * (3u << 20) / 2);
+    assert_int_equal(rig_count(rig, ".bitnet-hub/partial"), 0);
+}
+
+/* 17: killed at half, it goes on from what the journal knew: less than a megabyte before that */
+TEST(a_pull_killed_at_half_fetches_the_other_half)
+{
+    struct rig *rig = *state;
+    leave_partial(rig);
+    pull_same_as_clean(rig);
+    assert_true(rig->fetched <= RIG_LARGE - (1 << 20));
+    assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), rig->fetched);
+}
+
+TEST(a_kill_between_any_two_steps_at_the_end_leaves_a_cache_that_heals)
+{
+    for (unsigned ms = 0; ms < 40; ms += 4) {
+        void *fresh;
+        rig_setup(&fresh);
+        struct rig *rig = fresh;
+        int pid = rig_spawn_pull(rig);
+        sleep_ms(ms);
+        kill(pid, SIGKILL);
+        wait_for(pid);
+        rig_lint(rig, false);
+        assert_int_equal(rig_pull(rig), BITNET_OK);
+        rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
+        rig_lint(rig, false); /* an empty partial of the dead may be left for prune */
+        assert_int_equal(rig_teardown(&fresh), 0);
+    }
+}
+
+/* --- what a kill leaves --- */
 
 static void flip_a_bit(const struct hub_partial_place *place, const struct hub_partial_found *found)
 {
@@ -330,7 +327,9 @@ TEST(a_lock_let_go_meanwhile_is_taken)
     struct rig *rig = *state;
     int fd = hold_lock(rig);
     int pid = rig_spawn_pull(rig);
-    sleep_ms(300);
+    rig_await_wait(rig);
+    assert_text_has(rig->child->notices,
+                    "'model.safetensors' is being downloaded by another process");
     char path[900];
     snprintf(path, sizeof path, "%s/.locks/models--org--model/%s.lock", rig->cache,
              fake_hub_etag(rig->fake, "model.safetensors"));
@@ -352,10 +351,9 @@ static void remove_data(const struct hub_partial_place *place,
 TEST(a_partial_pruned_in_flight_is_linked_again_or_restarted)
 {
     struct rig *rig = *state;
-    fake_hub_set_rate(rig->fake, 4 << 20);
-    int pid = rig_spawn_pull(rig);
-    sleep_ms(350);
-    assert_true(each_partial(rig, remove_data) > 0);
+    int pid = spawn_held_pull(rig);
+    assert_int_equal(each_partial(rig, remove_data), 1);
+    fake_hub_clear(rig->fake);
     assert_int_equal(wait_for(pid), 0);
     rig_lint(rig, true);
     rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
@@ -567,6 +565,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_pull_that_is_stopped_goes_on_where_it_was),
         CASE(a_pull_that_is_killed_again_and_again_fetches_hardly_anything_twice),
+        CASE(a_pull_killed_at_half_fetches_the_other_half),
         cmocka_unit_test(a_kill_between_any_two_steps_at_the_end_leaves_a_cache_that_heals),
         CASE(a_bit_flipped_in_the_partial_is_found_and_costs_one_restart),
         cmocka_unit_test(a_journal_that_cannot_be_right_is_not_believed),

@@ -31,7 +31,7 @@ enum { FILES_MAX = 61000, RULES_MAX = 32, LOG_MAX = 60000, REQUEST_BYTES = 16384
 struct file {
     char path[512];
     char commit[41];
-    const uint8_t *bytes; /* NULL: zeros */
+    const uint8_t *bytes; /* NULL: sparse */
     size_t n;
     bool lfs;
     char sha256[65], blob_id[41], xet_hash[65];
@@ -54,6 +54,7 @@ struct fake_hub {
     size_t n_rules;
     struct fake_request *log;
     size_t n_log;
+    atomic_uint n_clears;
     char token[64];
     bool is_private, is_gated, redirect_small;
     unsigned page;
@@ -131,7 +132,22 @@ void fake_hub_put(struct fake_hub *h, const char *path, const void *bytes, size_
     pthread_mutex_unlock(&h->lock);
 }
 
-void fake_hub_put_zeros(struct fake_hub *h, const char *path, uint64_t n, const char *sha256)
+bool fake_sparse_bytes(void *out, size_t n, uint64_t at)
+{
+    uint8_t *bytes = out;
+    bool is_marked = false;
+    memset(bytes, 0, n);
+    for (uint64_t mark = at / FAKE_MARK_STEP * FAKE_MARK_STEP; mark < at + n;
+         mark += FAKE_MARK_STEP)
+        for (unsigned i = 0; i < 8; i++)
+            if (mark + i >= at && mark + i < at + n) {
+                bytes[mark + i - at] = (uint8_t)((mark + 1) >> 8 * i);
+                is_marked = true;
+            }
+    return is_marked;
+}
+
+void fake_hub_put_sparse(struct fake_hub *h, const char *path, uint64_t n, const char *sha256)
 {
     fake_hub_put(h, path, "", 0, true);
     pthread_mutex_lock(&h->lock);
@@ -195,7 +211,8 @@ struct answer {
     bool has_token, keep;
     int status;
     uint64_t sent;
-    SSL *ssl; /* or NULL */
+    unsigned n_clears; /* of the hub, when the request came */
+    SSL *ssl;          /* or NULL */
 };
 
 static bool send_all(struct answer *a, const void *bytes, size_t n)
@@ -211,26 +228,45 @@ static bool send_all(struct answer *a, const void *bytes, size_t n)
     return true;
 }
 
+/* Waits until the client is gone (false), the hub is over (false), or 5 ms have passed. */
+static bool doze(struct answer *a)
+{
+    struct pollfd p = {.fd = a->fd, .events = POLLRDHUP};
+    bool is_gone = poll(&p, 1, 5) > 0 && (p.revents & (POLLRDHUP | POLLERR | POLLHUP));
+    return !is_gone && !a->hub->is_over;
+}
+
 static void nap(struct answer *a, uint64_t ms)
 {
-    for (uint64_t i = 0; i < ms && !a->hub->is_over; i += 5) {
-        struct pollfd p = {.fd = a->fd, .events = POLLRDHUP};
-        if (poll(&p, 1, 5) > 0 && (p.revents & (POLLRDHUP | POLLERR | POLLHUP))) return;
+    for (uint64_t i = 0; i < ms && doze(a); i += 5) {
     }
 }
 
 static bool send_bytes(struct answer *a, const uint8_t *bytes, uint64_t n)
 {
-    static const uint8_t zeros[65536];
     uint64_t rate = a->origin == FAKE_CDN ? a->hub->rate : 0;
     while (n > 0) {
         uint64_t part = n < 65536 ? n : 65536;
         if (rate && part > rate / 50 + 1) part = rate / 50 + 1;
-        if (!send_all(a, bytes ? bytes : zeros, part)) return false;
+        if (!send_all(a, bytes, part)) return false;
         a->sent += part;
-        if (bytes) bytes += part;
+        bytes += part;
         n -= part;
         if (rate) nap(a, part * 1000 / rate);
+    }
+    return true;
+}
+
+static bool send_sparse(struct answer *a, uint64_t begin, uint64_t end)
+{
+    static const uint8_t zeros[1 << 16];
+    uint8_t block[1 << 16];
+    for (uint64_t part; begin < end; begin += part) {
+        part = end - begin < sizeof block ? end - begin : sizeof block;
+        uint64_t into = begin % FAKE_MARK_STEP;
+        bool is_marked = into < 8 || into + part > FAKE_MARK_STEP;
+        if (is_marked) fake_sparse_bytes(block, part, begin);
+        if (!send_bytes(a, is_marked ? block : zeros, part)) return false;
     }
     return true;
 }
@@ -259,6 +295,12 @@ static void send_body(struct answer *a, const uint8_t *bytes, uint64_t n, uint64
         nap(a, r->ms);
         a->keep = false;
         break;
+    case FAKE_HOLD:
+        if (!send_bytes(a, bytes, limit)) break;
+        while (a->n_clears == a->hub->n_clears && doze(a)) {
+        }
+        a->keep = send_bytes(a, bytes + limit, n - limit);
+        break;
     case FAKE_DRIP:
         for (uint64_t at = 0; at < n && !a->hub->is_over; at += r->n) {
             if (!send_bytes(a, bytes + at, n - at < r->n ? n - at : r->n)) break;
@@ -277,7 +319,9 @@ static void send_body(struct answer *a, const uint8_t *bytes, uint64_t n, uint64
         static const uint8_t magic[] = {0x1f, 0x8b, 8, 0};
         uint64_t head = offset < sizeof magic ? sizeof magic - offset : 0;
         if (head > n) head = n;
-        if (send_bytes(a, magic + offset % sizeof magic, head)) send_bytes(a, NULL, n - head);
+        uint8_t *zeros = calloc(1, n);
+        if (send_bytes(a, magic + offset % sizeof magic, head)) send_bytes(a, zeros, n - head);
+        free(zeros);
         break;
     }
     case FAKE_EXTRA: {
@@ -356,7 +400,10 @@ static void send_contents(struct answer *a, const struct file *f, const char *et
     if (r->action == FAKE_SHORT && end - begin > r->n) end -= r->n;
     send_head(a, ranged ? 206 : 200, more, (int64_t)(end - begin));
     if (strcmp(a->method, "HEAD") == 0) return;
-    send_body(a, f->bytes ? f->bytes + begin : NULL, end - begin, begin);
+    if (f->bytes)
+        send_body(a, f->bytes + begin, end - begin, begin);
+    else if (!send_sparse(a, begin, end))
+        a->keep = false;
 }
 
 /* The longest beginning of `from` that is made of `chars`. */
@@ -785,6 +832,7 @@ static void answer(struct answer *a)
 {
     struct fake_hub *h = a->hub;
     pthread_mutex_lock(&h->lock);
+    a->n_clears = h->n_clears;
     pick_rule(a);
     size_t entry = log_request(a);
     if (++h->at_once[a->origin] > h->most_at_once[a->origin])
@@ -818,8 +866,10 @@ static void answer(struct answer *a)
     }
     pthread_mutex_lock(&h->lock);
     h->at_once[a->origin]--;
-    h->log[entry].status = a->status;
-    h->log[entry].body_bytes = a->sent;
+    if (a->n_clears == h->n_clears) { /* else the entry is another request's by now */
+        h->log[entry].status = a->status;
+        h->log[entry].body_bytes = a->sent;
+    }
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -1113,6 +1163,7 @@ void fake_hub_clear(struct fake_hub *h)
 {
     pthread_mutex_lock(&h->lock);
     h->n_rules = h->n_log = 0;
+    h->n_clears++;
     memset(h->most_at_once, 0, sizeof h->most_at_once);
     pthread_mutex_unlock(&h->lock);
 }

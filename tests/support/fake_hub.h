@@ -18,6 +18,7 @@ enum fake_action {
     FAKE_CUT,          /* close the connection after `n` bytes of the body */
     FAKE_RESET,        /* the same with RST */
     FAKE_STALL,        /* send nothing more after `n` bytes, for `ms` */
+    FAKE_HOLD,         /* stop after `n` bytes until fake_hub_clear(), then go on */
     FAKE_DRIP,         /* after the head: `n` bytes every `ms` */
     FAKE_STATUS,       /* answer `status` with `text` as further headers ("A: b\r\n") */
     FAKE_IGNORE_RANGE, /* 200 and the whole file */
@@ -77,8 +78,13 @@ const char *fake_hub_cdn(const struct fake_hub *hub);
 /* The file is part of the present commit; contents are borrowed and must stay. Large files ("lfs")
  * are on the CDN. The same path again replaces it. */
 void fake_hub_put(struct fake_hub *hub, const char *path, const void *bytes, size_t n, bool lfs);
-/* A large file of n zero bytes with this SHA-256, which takes no memory. */
-void fake_hub_put_zeros(struct fake_hub *hub, const char *path, uint64_t n, const char *sha256);
+/* A large file of n bytes with this SHA-256, which takes no memory: zeros, but every FAKE_MARK_STEP
+ * bytes, from the first on, eight of them hold their own place plus one (little-endian). Rules that
+ * change bodies do not apply. */
+#define FAKE_MARK_STEP ((uint64_t)1 << 28)
+void fake_hub_put_sparse(struct fake_hub *hub, const char *path, uint64_t n, const char *sha256);
+/* n bytes of such a file, from `at` on. True: there was a mark, they are not all zero. */
+bool fake_sparse_bytes(void *out, size_t n, uint64_t at);
 void fake_hub_drop(struct fake_hub *hub, const char *path);
 /* Moves main to this commit (40 hex digits). The old one still answers. */
 void fake_hub_commit(struct fake_hub *hub, const char *commit);
@@ -118,7 +124,7 @@ void fake_hub_expire_xet(struct fake_hub *hub);
 void fake_hub_set_rate(struct fake_hub *hub, uint64_t bytes_per_second);
 
 void fake_hub_rule(struct fake_hub *hub, struct fake_rule rule); /* the first that matches acts */
-void fake_hub_clear(struct fake_hub *hub);                       /* rules and log */
+void fake_hub_clear(struct fake_hub *hub); /* rules and log; what is held goes on */
 
 size_t fake_hub_n_requests(struct fake_hub *hub, enum fake_origin origin, const char *path);
 /* Body bytes sent for targets that hold `path`. */
