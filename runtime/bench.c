@@ -2,6 +2,8 @@
  * evaluation alone. */
 #include "context.h"
 
+#include "bitnet/alloc.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -17,22 +19,37 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* The sequences that go on together, all with the same tokens. */
+struct rig {
+    struct bitnet_context **contexts; /* [n] */
+    struct slice *slices;             /* [n] */
+    size_t n;
+};
+
 /* Any id will do; a spread avoids reading one row of the embedding only. */
-static int32_t some_token(const struct bitnet_context *c, size_t i)
+static int32_t some_token(const struct rig *rig, size_t i)
 {
-    return (int32_t)((i * 7919 + 1) % c->model->hparams.n_vocab);
+    return (int32_t)((i * 7919 + 1) % rig->contexts[0]->model->hparams.n_vocab);
 }
 
-static enum bitnet_status eval_prompt(struct bitnet_context *c, size_t n, struct bitnet_error *err)
+static enum bitnet_status eval_all(struct rig *rig, const int32_t *tokens, size_t n,
+                                   size_t first_kept, struct bitnet_error *err)
+{
+    for (size_t i = 0; i < rig->n; i++)
+        rig->slices[i] = (struct slice){rig->contexts[i], tokens, n, first_kept, NULL};
+    return eval_slices(rig->slices, rig->n, err);
+}
+
+static enum bitnet_status eval_prompt(struct rig *rig, size_t n, struct bitnet_error *err)
 {
     int32_t tokens[PROMPT_BATCH];
     enum bitnet_status status = BITNET_OK;
     for (size_t done = 0; done < n && !status;) {
         size_t batch = n - done < PROMPT_BATCH ? n - done : PROMPT_BATCH;
-        for (size_t i = 0; i < batch; i++) tokens[i] = some_token(c, done + i);
+        for (size_t i = 0; i < batch; i++) tokens[i] = some_token(rig, done + i);
         done += batch;
         /* As a prompt: logits of the very last token only. */
-        status = context_eval(c, tokens, batch, done == n ? batch - 1 : batch, err);
+        status = eval_all(rig, tokens, batch, done == n ? batch - 1 : batch, err);
     }
     return status;
 }
@@ -42,14 +59,15 @@ struct run {
     double prompt_s, generate_s;
 };
 
-static enum bitnet_status fill(struct bitnet_context *c, const struct bitnet_bench_options *options,
+static enum bitnet_status fill(struct rig *rig, const struct bitnet_bench_options *options,
                                struct bitnet_error *err)
 {
-    struct bitnet_op_cost *costs = c->costs; /* not of the filling */
-    c->costs = NULL;
-    bitnet_context_reset(c);
-    enum bitnet_status status = eval_prompt(c, options->n_filled, err);
-    c->costs = costs;
+    struct bitnet_context *first = rig->contexts[0];
+    struct bitnet_op_cost *costs = first->costs; /* not of the filling */
+    first->costs = NULL;
+    for (size_t i = 0; i < rig->n; i++) bitnet_context_reset(rig->contexts[i]);
+    enum bitnet_status status = eval_prompt(rig, options->n_filled, err);
+    first->costs = costs;
     return status;
 }
 
@@ -61,17 +79,16 @@ static enum bitnet_status check_cancel(const struct bitnet_bench_options *option
     return BITNET_OK;
 }
 
-static enum bitnet_status run_once(struct bitnet_context *c,
-                                   const struct bitnet_bench_options *options, struct run *run,
-                                   struct bitnet_error *err)
+static enum bitnet_status run_once(struct rig *rig, const struct bitnet_bench_options *options,
+                                   struct run *run, struct bitnet_error *err)
 {
-    enum bitnet_status status = fill(c, options, err);
+    enum bitnet_status status = fill(rig, options, err);
     double start = now_s();
-    if (!status) status = eval_prompt(c, options->n_prompt, err);
+    if (!status) status = eval_prompt(rig, options->n_prompt, err);
     double middle = now_s();
     for (uint32_t i = 0; i < options->n_generate && !status; i++) {
-        int32_t token = some_token(c, i);
-        status = context_eval(c, &token, 1, 0, err);
+        int32_t token = some_token(rig, i);
+        status = eval_all(rig, &token, 1, 0, err);
         if (!status) status = check_cancel(options, err);
     }
     run->prompt_s = middle - start;
@@ -141,8 +158,7 @@ static double read_joules(const struct bitnet_bench_options *options)
     return options->joules ? options->joules(options->user) : -1;
 }
 
-static enum bitnet_status run_all(struct bitnet_context *c,
-                                  const struct bitnet_bench_options *options,
+static enum bitnet_status run_all(struct rig *rig, const struct bitnet_bench_options *options,
                                   struct bitnet_bench_result *result, struct bitnet_error *err)
 {
     struct run runs[BITNET_BENCH_REPEATS_MAX];
@@ -150,15 +166,42 @@ static enum bitnet_status run_all(struct bitnet_context *c,
     if (n > BITNET_BENCH_REPEATS_MAX)
         return bitnet_fail(err, BITNET_USAGE, "%u repeats, at most %d", (unsigned)n,
                            BITNET_BENCH_REPEATS_MAX);
-    enum bitnet_status status = run_once(c, options, &runs[0], err); /* warms caches and pages */
+    enum bitnet_status status = run_once(rig, options, &runs[0], err); /* warms caches and pages */
     double before = read_joules(options);
-    for (uint32_t i = 0; i < n && !status; i++) status = run_once(c, options, &runs[i], err);
+    for (uint32_t i = 0; i < n && !status; i++) status = run_once(rig, options, &runs[i], err);
     double after = read_joules(options);
     if (status) return status;
-    summarise(runs, n, (double)options->n_prompt + (double)options->n_generate, result);
+    double n_tokens = (double)options->n_prompt + (double)options->n_generate;
+    summarise(runs, n, n_tokens * (double)rig->n, result);
     result->joules = before >= 0 && after >= before ? (after - before) / n : -1;
-    c->costs = result->costs;
-    return options->with_costs ? run_once(c, options, &runs[0], err) : BITNET_OK;
+    rig->contexts[0]->costs = result->costs;
+    return options->with_costs ? run_once(rig, options, &runs[0], err) : BITNET_OK;
+}
+
+static enum bitnet_status open_contexts(struct rig *rig, const struct bitnet_model *model,
+                                        struct bitnet_context_options options,
+                                        struct bitnet_bench_result *result,
+                                        struct bitnet_error *err)
+{
+    size_t n = options.n_sequences;
+    enum bitnet_status status = BITNET_OK;
+    rig->contexts = bitnet_alloc(n, sizeof(struct bitnet_context *));
+    rig->slices = bitnet_alloc(n, sizeof *rig->slices);
+    if (!rig->contexts || !rig->slices)
+        return bitnet_fail(err, BITNET_MEMORY, "no memory for %zu sequences", n);
+    for (; rig->n < n && !status; rig->n += !status) {
+        result->context_bytes += bitnet_context_bytes(model, &options);
+        status = bitnet_context_new(&rig->contexts[rig->n], model, &options, err);
+        options.shares = rig->contexts[0];
+    }
+    return status;
+}
+
+static void close_contexts(struct rig *rig)
+{
+    while (rig->n > 0) bitnet_context_free(rig->contexts[--rig->n]);
+    bitnet_free(rig->contexts);
+    bitnet_free(rig->slices);
 }
 
 enum bitnet_status bitnet_bench(const struct bitnet_model *model,
@@ -176,14 +219,15 @@ enum bitnet_status bitnet_bench(const struct bitnet_model *model,
                            "a test of %" PRIu64 " tokens in a context of %" PRIu32, n_cells,
                            options->n_context);
     result->n_context = options->n_context ? options->n_context : (uint32_t)n_cells;
-    struct bitnet_context_options context = {.n_context = result->n_context,
-                                             .n_batch = options->n_batch,
-                                             .pool = options->pool,
-                                             .quantized_cache = options->quantized_cache};
-    struct bitnet_context *c;
-    result->context_bytes = bitnet_context_bytes(model, &context);
-    enum bitnet_status status = bitnet_context_new(&c, model, &context, err);
-    if (!status) status = run_all(c, options, result, err);
-    bitnet_context_free(c);
+    struct rig rig = {0};
+    const struct bitnet_context_options context = {
+        .n_context = result->n_context,
+        .n_batch = options->n_batch,
+        .pool = options->pool,
+        .quantized_cache = options->quantized_cache,
+        .n_sequences = options->n_sequences ? options->n_sequences : 1};
+    enum bitnet_status status = open_contexts(&rig, model, context, result, err);
+    if (!status) status = run_all(&rig, options, result, err);
+    close_contexts(&rig);
     return status;
 }

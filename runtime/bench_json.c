@@ -26,7 +26,8 @@ static void add_numbers(cJSON *object, const struct number *numbers, size_t n)
 static void add_record(cJSON *row, const struct bench_row *r)
 {
     const struct bitnet_bench_result *t = &r->result;
-    double prompt = r->n_prompt, generated = r->n_generate;
+    double prompt = (double)r->n_prompt * r->n_sequences;
+    double generated = (double)r->n_generate * r->n_sequences;
     const struct number numbers[] = {
         {"n_threads", r->threads},
         {"context_size", t->n_context},
@@ -54,6 +55,7 @@ static void add_details(cJSON *row, const struct bench_row *r)
         {"n_gen", r->n_generate},
         {"n_depth", r->n_filled},
         {"n_batch", r->n_batch},
+        {"n_sequences", r->n_sequences},
         {"tokens_per_second", t->mean},
         {"deviation", t->deviation},
         {"median", t->median},

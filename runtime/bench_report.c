@@ -94,16 +94,17 @@ static void print_md(const struct bench_table *table)
 static void print_csv(const struct bench_table *table)
 {
     printf("model,sha256,arch,type,head_type,cache_type,kernels,threads,test,n_prompt,n_gen,"
-           "n_depth,n_batch,context_size,tokens_per_second,deviation,median,quartile_low,quartile_"
+           "n_depth,n_batch,n_sequences,context_size,tokens_per_second,deviation,median,quartile_"
+           "low,quartile_"
            "high,worst,best,"
            "repetitions,prompt_ms,generate_ms,joules,load_ms,peak_rss_bytes,mapped_bytes,"
            "perplexity\n");
     for (size_t i = 0; i < table->n_rows; i++) {
         const struct bench_row *r = &table->rows[i];
         const struct bitnet_bench_result *t = &r->result;
-        printf("\"%s\",%s,%s,%s,%s,%s,%s,%u,%s,%u,%u,%u,%u,%u,", r->model, r->sha256, r->arch,
+        printf("\"%s\",%s,%s,%s,%s,%s,%s,%u,%s,%u,%u,%u,%u,%u,%u,", r->model, r->sha256, r->arch,
                r->type, r->head_type, r->cache_type, r->kernels, r->threads, r->test, r->n_prompt,
-               r->n_generate, r->n_filled, r->n_batch, t->n_context);
+               r->n_generate, r->n_filled, r->n_batch, r->n_sequences, t->n_context);
         printf("%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%u,%.3f,%.3f,", t->mean, t->deviation, t->median,
                t->quartiles[0], t->quartiles[1], t->worst, t->best, t->n_repeats, t->prompt_ms,
                t->generate_ms);

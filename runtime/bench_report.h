@@ -19,14 +19,14 @@ struct bench_peaks {
 };
 /* One test of one model with one kernel set and one number of threads. */
 struct bench_row {
-    char test[48];                /* "pp512", "tg128", "pp512+tg128", " @ d4096" behind it */
-    char model[128];              /* name of the file */
-    char sha256[65];              /* of the file; "" when nobody asked */
+    char test[64];   /* "pp512", "tg128", "pp512+tg128", " @ d4096", " x 16" behind it */
+    char model[128]; /* name of the file */
+    char sha256[65]; /* of the file; "" when nobody asked */
     char type[16], head_type[16]; /* of the linear layers; of the matrix that gives the logits */
     char arch[32], kernels[32];
     const char *cache_type; /* of keys and values: "f16", "q8_0" */
     unsigned threads;
-    uint32_t n_prompt, n_generate, n_filled, n_batch;
+    uint32_t n_prompt, n_generate, n_filled, n_batch, n_sequences;
     struct bitnet_bench_result result;
     uint64_t parameters, tensor_bytes, packed_bytes, mapped_bytes;
     struct machine_memory memory;

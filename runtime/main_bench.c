@@ -37,12 +37,12 @@ struct bench {
     struct bitnet_args_list models, pairs;
     const char *threads, *cpus, *prompts, *generates, *depths, *format_name;
     const char *text_path, *old_path, *max_regress;
-    const char *contexts;
+    const char *contexts, *sequences;
     uint64_t n_repeats, n_batch, n_ppl_context;
     char sha256[BITNET_SHA_HEX_MAX]; /* of the model at hand; "" with -o md */
     bool detect, tune, as_json, profile;
     enum bench_format format;
-    struct numbers n_threads, n_prompts, n_generates, n_depths, n_contexts;
+    struct numbers n_threads, n_prompts, n_generates, n_depths, n_contexts, n_sequences;
     struct bitnet_str text; /* owned: --with-ppl */
     struct machine machine;
     struct bench_table table;
@@ -60,6 +60,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"-pg", "P,N", BITNET_OPTION_LIST, &b->pairs, "a prompt of P, then N generated; may be given again", 0, 0},
         {"-d, --n-depth", "N,...", BITNET_OPTION_TEXT, &b->depths, "tokens in the context before each test (default: 0)", 0, 0},
         {"-c, --ctx-size", "N,...", BITNET_OPTION_TEXT, &b->contexts, "cells of the KV cache; 0: as many as a test needs (default: 0)", 0, 0},
+        {"-np, --parallel", "N,...", BITNET_OPTION_TEXT, &b->sequences, "sequences that do each test together (default: 1)", 0, 0},
         {"-t, --threads", "N,...", BITNET_OPTION_TEXT, &b->threads, "threads (default: physical cores)", 0, 0},
         {"--cpu", "NAME,...", BITNET_OPTION_TEXT, &b->cpus, "kernel sets or chips: scalar, avx2, ... (also BITNET_CPU; default: the best)", 0, 0},
         {"-b, --batch-size", "N", BITNET_OPTION_U64, &b->n_batch, "prompt tokens evaluated together (default: 256)", 0, 65536},
@@ -125,6 +126,7 @@ static enum bitnet_status read_lists(struct bench *b, struct bitnet_error *err)
     if (!status) status = read_numbers(b->generates, "-n", 1u << 20, &b->n_generates, err);
     if (!status) status = read_numbers(b->depths, "-d", 1u << 20, &b->n_depths, err);
     if (!status) status = read_numbers(b->contexts, "-c", 1u << 24, &b->n_contexts, err);
+    if (!status) status = read_numbers(b->sequences, "-np", 4096, &b->n_sequences, err);
     if (!status) status = read_numbers(b->threads, "-t", 1024, &b->n_threads, err);
     if (b->as_json) b->format = BENCH_JSON;
     if (!status && b->format_name && !bench_format_from_name(b->format_name, &b->format))
@@ -286,16 +288,18 @@ static enum bitnet_status hash_model(struct bench *b, const char *path, struct b
 
 static void name_test(struct bench_row *row)
 {
-    char prompt[16] = "", generate[16] = "", depth[20] = "";
+    char prompt[16] = "", generate[16] = "", depth[20] = "", together[16] = "";
     if (row->n_prompt) snprintf(prompt, sizeof prompt, "pp%u", (unsigned)row->n_prompt);
     if (row->n_generate) snprintf(generate, sizeof generate, "tg%u", (unsigned)row->n_generate);
     if (row->n_filled) snprintf(depth, sizeof depth, " @ d%u", (unsigned)row->n_filled);
-    snprintf(row->test, sizeof row->test, "%s%s%s%s", prompt,
-             row->n_prompt && row->n_generate ? "+" : "", generate, depth);
+    if (row->n_sequences > 1)
+        snprintf(together, sizeof together, " x %u", (unsigned)row->n_sequences);
+    snprintf(row->test, sizeof row->test, "%s%s%s%s%s", prompt,
+             row->n_prompt && row->n_generate ? "+" : "", generate, depth, together);
 }
 
 struct test {
-    uint64_t n_prompt, n_generate, n_filled, n_context;
+    uint64_t n_prompt, n_generate, n_filled, n_context, n_sequences;
     double perplexity;
 };
 
@@ -314,6 +318,7 @@ static enum bitnet_status run_test(struct bench *b, const struct test *test,
     *row = (struct bench_row){.n_prompt = (uint32_t)test->n_prompt,
                               .n_generate = (uint32_t)test->n_generate,
                               .n_filled = (uint32_t)test->n_filled,
+                              .n_sequences = test->n_sequences ? (uint32_t)test->n_sequences : 1,
                               .n_batch = b->n_batch ? (uint32_t)b->n_batch : b->session.tuned_batch,
                               .perplexity = test->perplexity};
     const struct bitnet_bench_options options = {.n_prompt = row->n_prompt,
@@ -321,6 +326,7 @@ static enum bitnet_status run_test(struct bench *b, const struct test *test,
                                                  .n_batch = row->n_batch,
                                                  .n_repeats = (uint32_t)b->n_repeats,
                                                  .n_filled = row->n_filled,
+                                                 .n_sequences = row->n_sequences,
                                                  .n_context = (uint32_t)test->n_context,
                                                  .quantized_cache = b->session.quantized_cache,
                                                  .with_costs = b->profile,
@@ -369,13 +375,15 @@ static enum bitnet_status run_tests_at(struct bench *b, struct test test, struct
 static enum bitnet_status run_tests(struct bench *b, double perplexity, struct bitnet_error *err)
 {
     enum bitnet_status status = BITNET_OK;
-    for (size_t c = 0; c < b->n_contexts.n && !status; c++)
-        for (size_t d = 0; d < b->n_depths.n && !status; d++) {
-            const struct test test = {.n_filled = b->n_depths.at[d],
-                                      .n_context = b->n_contexts.at[c],
-                                      .perplexity = perplexity};
-            status = run_tests_at(b, test, err);
-        }
+    for (size_t c = 0; c < b->n_contexts.n; c++)
+        for (size_t d = 0; d < b->n_depths.n; d++)
+            for (size_t s = 0; s < b->n_sequences.n && !status; s++) {
+                const struct test test = {.n_filled = b->n_depths.at[d],
+                                          .n_context = b->n_contexts.at[c],
+                                          .n_sequences = b->n_sequences.at[s],
+                                          .perplexity = perplexity};
+                status = run_tests_at(b, test, err);
+            }
     return status;
 }
 
@@ -487,6 +495,7 @@ int bitnet_bench_main(int argc, char **argv)
                        .generates = "128",
                        .depths = "0",
                        .contexts = "0",
+                       .sequences = "1",
                        .max_regress = "5%",
                        .n_ppl_context = 512,
                        .n_repeats = 5};

@@ -156,6 +156,10 @@ expect 1 "slower by more than 5%" "$bitnet" "${again[@]}"
 echo '{"tests": []}' >"$dir/old.json"
 expect 3 "no test in common" "$bitnet" "${again[@]}"
 expect 2 "'1,x'" "$bitnet" bench -m "$dir/model.gguf" -t 1,x
+"$bitnet" bench -q -m "$dir/model.gguf" -p 8 -n 2 -d 3 -np 1,4 -r 1 -o json >"$dir/json" || fail "bench -np"
+for key in '"tg2 @ d3"' '"pp8 @ d3 x 4"' '"tg2 @ d3 x 4"' '"generated_tokens":.8,' '"prompt_tokens":.32,'; do
+    grep -q -- "$key" "$dir/json" || fail "no $key in bench -np 1,4"
+done
 "$bitnet" bench -q -m "$dir/model.gguf" -p 8 -n 2 -r 1 -t 1,2 --cpu scalar,avx2 --with-ppl "$dir/text" \
     --ppl-context 64 -o csv >"$dir/csv" || fail "bench -o csv"
 [ "$(wc -l <"$dir/csv")" -eq 9 ] || fail "eight tests and a header, not: $(cat "$dir/csv")"

@@ -351,7 +351,8 @@ struct bitnet_bench_options {
     uint32_t n_batch;              /* 0: 256 */
     uint32_t n_repeats;            /* 0: 5 */
     uint32_t n_filled;             /* tokens in the cache before the clock starts */
-    uint32_t n_context;            /* cells of the cache; 0: as many as the test needs */
+    uint32_t n_sequences;          /* that do all this together, in one step; 0: 1 */
+    uint32_t n_context;            /* cells of each cache; 0: as many as the test needs */
     bool quantized_cache;          /* as in struct bitnet_context_options */
     bool with_costs;               /* one more run, per operation */
     struct bitnet_pool *pool;
@@ -366,14 +367,14 @@ struct bitnet_bench_options {
 
 struct bitnet_bench_result {
     uint32_t n_repeats;
-    /* Tokens per second: sample standard deviation; lower and upper quartile. */
+    /* Tokens per second, of all sequences: sample standard deviation; lower and upper quartile. */
     double mean, deviation, median, quartiles[2], worst, best;
     double prompt_ms, generate_ms; /* medians of the two parts; prompt_ms is the time to the first
                                       token when the context was empty */
     double seconds;                /* mean time of one repeat */
     double joules;                 /* of one repeat; negative: not known */
     uint32_t n_context;
-    uint64_t context_bytes;
+    uint64_t context_bytes;                       /* of all sequences */
     struct bitnet_op_cost costs[BITNET_OP_COUNT]; /* with_costs: of a run that no rate counts */
 };
 
