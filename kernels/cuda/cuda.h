@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BITNET_CUDA_ABI      4
+#define BITNET_CUDA_ABI      5
 #define BITNET_CUDA_PRODUCTS 3   /* matrices that share an input, at most */
 #define BITNET_CUDA_CHUNK    256 /* keys that attention reduces before it combines */
 
@@ -43,6 +43,13 @@ struct bitnet_cuda_stats {
 
 /* Failures to order for tests: the n-th call from now on fails (1: the next). */
 enum bitnet_cuda_fault { BITNET_CUDA_FAULT_ALLOC, BITNET_CUDA_FAULT_LAUNCH };
+
+/* Fast ways that only some devices have. Each gives the numbers of the way that it replaces, as far
+ * as its line says. */
+enum bitnet_cuda_path {
+    BITNET_CUDA_WGMMA, /* ternary products of many tokens by Hopper's instructions: the same bits */
+    BITNET_CUDA_PATHS
+};
 
 /* One token of a step. `cache` is its sequence's: [layer][key, value][kv head][cell][head_dim] of
  * binary16, so tokens of several sequences share a step, and several texts share a cache. */
@@ -135,6 +142,9 @@ struct bitnet_cuda_api {
     void (*stats)(struct bitnet_cuda *cuda, struct bitnet_cuda_stats *stats);
     void (*reset_stats)(struct bitnet_cuda *cuda);
     void (*inject)(struct bitnet_cuda *cuda, enum bitnet_cuda_fault fault, uint64_t nth);
+    /* Whether a fast way is taken, from now on; at first all are that the device has. Graphs keep
+     * what they were recorded with. False: the device has no such way. */
+    bool (*use)(struct bitnet_cuda *cuda, enum bitnet_cuda_path path, bool is_wanted);
     /* The cudaStream_t, for a caller who orders own work with ours. */
     void *(*native_stream)(struct bitnet_cuda *cuda);
 

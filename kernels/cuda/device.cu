@@ -125,6 +125,15 @@ static bool memory(int index, uint64_t *free_bytes, uint64_t *total_bytes)
 
 /* ------------------------------------------------------------------ opening */
 
+/* What the chip has and this build was compiled for. */
+static void find_paths(struct bitnet_cuda *cuda)
+{
+#ifdef BITNET_CUDA_HAS_SM90A
+    cuda->has[BITNET_CUDA_WGMMA] = cuda->properties.major == 9 && cuda->properties.minor == 0;
+#endif
+    memcpy(cuda->uses, cuda->has, sizeof cuda->uses);
+}
+
 static struct bitnet_cuda *open_device(int index, char *why, size_t why_size)
 {
     struct bitnet_cuda *cuda = (struct bitnet_cuda *)calloc(1, sizeof *cuda);
@@ -139,7 +148,10 @@ static struct bitnet_cuda *open_device(int index, char *why, size_t why_size)
         error = cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking);
     if (error == cudaSuccess) {
         error = cudaHostAlloc((void **)&cuda->staging, STAGING_BYTES, cudaHostAllocDefault);
-        if (error == cudaSuccess) return cuda;
+        if (error == cudaSuccess) {
+            find_paths(cuda);
+            return cuda;
+        }
         (void)cudaStreamDestroy(cuda->stream);
     }
     (void)cudaGetLastError();
@@ -184,6 +196,12 @@ static void reset_stats(struct bitnet_cuda *cuda)
     const uint64_t used = cuda->stats.memory_used;
     memset(&cuda->stats, 0, sizeof cuda->stats);
     cuda->stats.memory_used = used;
+}
+
+static bool use(struct bitnet_cuda *cuda, enum bitnet_cuda_path path, bool is_wanted)
+{
+    cuda->uses[path] = is_wanted && cuda->has[path];
+    return cuda->has[path];
 }
 
 static void *native_stream(struct bitnet_cuda *cuda)
@@ -332,6 +350,7 @@ const struct bitnet_cuda_api *bitnet_cuda_api(void)
         get_stats,
         reset_stats,
         inject,
+        use,
         native_stream,
         allocate,
         deallocate,

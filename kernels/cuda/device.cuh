@@ -15,6 +15,7 @@ struct bitnet_cuda {
     struct bitnet_cuda_stats stats;
     struct allocation *allocations;
     uint64_t fault_at[2]; /* by bitnet_cuda_fault: calls until one fails; 0: never */
+    bool has[BITNET_CUDA_PATHS], uses[BITNET_CUDA_PATHS];
     bool is_capturing;
     /* Pinned memory that small writes pass through, so that none waits for its copy. */
     uint8_t *staging;

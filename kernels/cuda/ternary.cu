@@ -1,51 +1,20 @@
-/* Ternary products: int8 activations times trits, exact in int32, then one rescale. Three kernels
- * on one layout (device_layout.h):
+/* Ternary products: int8 activations times trits, exact in int32, then one rescale. Four kernels on
+ * one layout (device_layout.h):
  *
  *   gemv     1 .. 4 tokens: dp4a on masked codes; memory-bound, so every lane has 16-byte loads in
  *            flight and four warps share a tile's columns
  *   skinny   5 .. 16 tokens: tensor cores, the same division of work
  *   gemm     more: tensor cores, activations staged through shared memory
+ *   wgmma    as gemm, with Hopper's instructions: ternary_wgmma.cu
  *
  * All multiply codes (trit + 1) and subtract the sum of the activations: sum(code x) - sum(x) =
- * sum(trit x). Integer sums have no order, so the three agree bit for bit. A sum of codes is at
+ * sum(trit x). Integer sums have no order, so all agree bit for bit. A sum of codes is at
  * most 2 * 127 * cols, below 2^31 for the 8388608 columns that a model may have. */
-#include "device.cuh"
+#include "ternary.cuh"
 
 #include <assert.h>
 
 enum { GEMV_WARPS = 4, GEMV_TOKENS_MAX = 4, SKINNY_TOKENS_MAX = 16 };
-
-/* Several matrices as one: tiles numbered through. */
-struct products {
-    struct bitnet_cuda_product at[BITNET_CUDA_PRODUCTS];
-    unsigned first_tile[BITNET_CUDA_PRODUCTS + 1];
-    unsigned n;
-};
-
-struct input {
-    const uint32_t *words;
-    const float *scales;
-    const int32_t *sums;
-    size_t n, stride; /* tokens; words per token */
-    unsigned groups;
-};
-
-static __device__ __forceinline__ unsigned product_of(const struct products &p, unsigned tile)
-{
-    unsigned i = 0;
-    while (i + 1 < p.n && tile >= p.first_tile[i + 1]) i++;
-    return i;
-}
-
-/* One result: the codes' excess taken away, then the rescale of <bitnet/kernels.h>. */
-static __device__ __forceinline__ void put(const struct bitnet_cuda_product &p,
-                                           const struct input &x, size_t row, size_t token, int sum)
-{
-    if (row >= p.rows || token >= x.n) return;
-    const float scale = p.row_scales ? p.row_scales[row] : p.scale;
-    const float quotient = __fdiv_rn(__int2float_rn(sum - x.sums[token]), x.scales[token]);
-    p.y[token * p.y_stride + row] = __fmul_rn(quotient, scale);
-}
 
 /* ------------------------------------------------------------------ gemv */
 
@@ -125,15 +94,6 @@ static __global__ void __launch_bounds__(GEMV_WARPS *WARP, 4)
 }
 
 /* ------------------------------------------------------------------ tensor cores */
-
-/* The operand registers of a step: one plane each. */
-static __device__ __forceinline__ void operand(uint32_t a[4], uint32_t w)
-{
-    a[0] = w & 0x03030303u;
-    a[1] = w >> 2 & 0x03030303u;
-    a[2] = w >> 4 & 0x03030303u;
-    a[3] = w >> 6 & 0x03030303u;
-}
 
 /* One group of 128 columns: a tile of 16 rows times 8 tokens, whose two chunks of codes are given.
  */
@@ -306,6 +266,10 @@ bool cuda_ternary(struct bitnet_cuda *cuda, struct bitnet_cuda_codes codes, size
                             device_code_words(cols),
                             (unsigned)device_groups(cols)};
     const dim3 tiles(products.first_tile[n_products]), block(GEMV_WARPS * WARP);
+    if (wgmma_is_better(cuda, n)) {
+        launch_wgmma(cuda, products, x);
+        return cuda_launched(cuda, "ternary");
+    }
     switch (n <= GEMV_TOKENS_MAX ? n : n <= SKINNY_TOKENS_MAX ? 8 * ((n + 7) / 8) : 0) {
     case 1:
         launch(gemv_kernel<1>, tiles, block, 0, cuda->stream, products, x);

@@ -8,6 +8,7 @@
 #include "cuda_emulation.h"
 
 #include <csetjmp>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <ucontext.h>
@@ -36,6 +37,16 @@ struct copy {
     size_t group;
 };
 
+/* A product of 64 rows, of which this thread has two, that was begun: its rows of A and where the
+ * others are. */
+struct product {
+    int *d;
+    unsigned n;
+    uint8_t rows[2][32];
+    uint64_t descriptor, sum; /* sum: of what B held at the beginning */
+    size_t group;
+};
+
 struct fibre {
     ucontext_t start;
     jmp_buf place;
@@ -45,6 +56,9 @@ struct fibre {
     unsigned warp = 0;
     std::vector<copy> copies; /* begun, not waited for */
     size_t n_groups = 0;      /* of copies, closed so far */
+    std::vector<product> products;
+    size_t n_product_groups = 0;
+    bool is_fenced = false; /* since the last wait */
 };
 
 /* Threads that met, of a block or of a warp: the last one to come opens the next generation. */
@@ -70,6 +84,7 @@ struct block_state {
 #endif
     const std::function<void()> *kernel = nullptr;
     void *shared = nullptr;
+    size_t shared_bytes = 0;
 };
 block_state *running;
 
@@ -215,6 +230,111 @@ void emulated_copy_wait(size_t n_pending)
     f.copies.erase(f.copies.begin(), f.copies.begin() + ptrdiff_t(n));
 }
 
+namespace
+{
+enum { SHARED_BEGIN = 528 }; /* of the dynamic part: after some static part */
+
+void must(bool condition, const char *what)
+{
+    if (condition) return;
+    fprintf(stderr, "emulated device: %s (block %u, thread %u)\n", what, emulated.block.x,
+            emulated.thread.x);
+    abort();
+}
+
+/* Column n of B: its two chunks of 16 bytes. K-major with 128-byte swizzle: address bits 4 .. 6 are
+ * changed by bits 7 .. 9. */
+void column_of_b(uint64_t descriptor, unsigned n, int8_t column[32])
+{
+    const unsigned begin = unsigned(descriptor & 0x3fff) << 4;
+    const unsigned stride = unsigned(descriptor >> 32 & 0x3fff) << 4;
+    for (unsigned chunk = 0; chunk < 2; chunk++) {
+        unsigned at = begin + n / 8 * stride + n % 8 * 128 + 16 * chunk;
+        at ^= (at >> 7 & 7) << 4;
+        must(at >= SHARED_BEGIN && at + 16 <= SHARED_BEGIN + running->shared_bytes,
+             "B beyond shared memory");
+        memcpy(column + 16 * chunk, static_cast<char *>(running->shared) + at - SHARED_BEGIN, 16);
+    }
+}
+
+uint64_t sum_of_b(const product &p)
+{
+    uint64_t sum = 0, words[4];
+    for (unsigned n = 0; n < p.n; n++) {
+        column_of_b(p.descriptor, n, reinterpret_cast<int8_t *>(words));
+        for (uint64_t word : words) sum = (sum ^ word) * 1099511628211u;
+    }
+    return sum;
+}
+
+/* This thread's results: columns 8 (i / 4) + 2 t and the next, rows g and g + 8. */
+void complete(const product &p, unsigned t)
+{
+    for (unsigned i = 0; i < p.n / 2; i += 4)
+        for (unsigned j = 0; j < 2; j++) {
+            int8_t column[32];
+            column_of_b(p.descriptor, 2 * i + 2 * t + j, column);
+            for (unsigned r = 0; r < 2; r++) {
+                int sum = 0;
+                for (unsigned k = 0; k < 32; k++) sum += p.rows[r][k] * column[k];
+                p.d[i + 2 * r + j] += sum;
+            }
+        }
+}
+} // namespace
+
+unsigned emulated_shared_address(const void *at)
+{
+    return unsigned(static_cast<const char *>(at) - static_cast<const char *>(running->shared)) +
+           SHARED_BEGIN;
+}
+
+void emulated_wgmma_fence(void)
+{
+    running->fibres[running->now]->is_fenced = true;
+}
+void emulated_async_proxy_fence(void) {}
+
+void emulated_wgmma_u8s8(int *d, unsigned n, const uint32_t a[4], uint64_t descriptor)
+{
+    const uint32_t mine[6] = {
+        a[0], a[1], a[2], a[3], uint32_t(descriptor), uint32_t(descriptor >> 32)};
+    const unsigned lane = emulated.thread.x % 32, g = lane / 4;
+    const uint32_t(*all)[16] = emulated_exchange(mine, 6);
+    fibre &f = *running->fibres[running->now];
+    product p = {d, n, {}, descriptor, 0, f.n_product_groups};
+    for (unsigned quad = 0; quad < 4; quad++) {
+        const uint32_t *other = all[4 * g + quad];
+        must(other[4] == mine[4] && other[5] == mine[5], "lanes with different descriptors");
+        for (unsigned r = 0; r < 4; r++)
+            memcpy(p.rows[r % 2] + r / 2 * 16 + 4 * quad, &other[r], 4);
+    }
+    must(f.is_fenced, "wgmma without a fence");
+    must(descriptor >> 62 == 1 && (descriptor >> 49 & 7) == 0, "another swizzle than 128 bytes");
+    must(running->n_fibres % 128 == 0, "no whole warpgroup");
+    if (lane == 0) p.sum = sum_of_b(p);
+    f.products.push_back(p);
+}
+
+void emulated_wgmma_commit(void)
+{
+    running->fibres[running->now]->n_product_groups++;
+}
+
+void emulated_wgmma_wait(size_t n_pending)
+{
+    fibre &f = *running->fibres[running->now];
+    const unsigned lane = emulated.thread.x % 32;
+    size_t n = 0;
+    for (; n < f.products.size() && f.products[n].group + n_pending < f.n_product_groups; n++) {
+        const product &p = f.products[n];
+        must(lane || sum_of_b(p) == p.sum, "B changed under a product that runs");
+        complete(p, lane % 4);
+    }
+    f.products.erase(f.products.begin(), f.products.begin() + ptrdiff_t(n));
+    if (f.products.empty()) f.is_fenced = false;
+}
+
 void *emulated_dynamic_shared(void)
 {
     return running->shared;
@@ -243,6 +363,7 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void
                 memset(memory.get(), 0x7b, shared + 16); /* as undefined as a device's */
                 b.shared = reinterpret_cast<void *>(
                     (reinterpret_cast<uintptr_t>(memory.get()) + 15) & ~uintptr_t(15));
+                b.shared_bytes = shared;
                 b.block = meeting();
                 b.block.n_members = n;
                 b.warps.assign((n + 31) / 32, meeting());
@@ -251,6 +372,8 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void
                 for (unsigned t = 0; t < n; t++) {
                     fibres[t]->is_done = false;
                     fibres[t]->copies.clear();
+                    fibres[t]->products.clear();
+                    fibres[t]->is_fenced = false;
                 }
                 run_block(b);
             }

@@ -37,6 +37,10 @@ struct uint2 {
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w)
+{
+    return {x, y, z, w};
+}
 struct alignas(16) float4 {
     float x, y, z, w;
 };
@@ -70,6 +74,19 @@ void *emulated_dynamic_shared(void);
 void emulated_copy_async(void *to, const void *from);
 void emulated_copy_commit(void);
 void emulated_copy_wait(size_t n_pending);
+
+/* An address as shared memory has it: the dynamic part begins somewhere, at a multiple of 16. */
+unsigned emulated_shared_address(const void *at);
+
+/* wgmma, m64nNk32 of unsigned times signed bytes: products happen when they are waited for, with
+ * what shared memory then holds, which must be what it held when they began. Rules of the PTX
+ * manual that are kept: a fence before the first after a wait; one descriptor for all lanes;
+ * 128-byte swizzle. */
+void emulated_wgmma_fence(void);
+void emulated_wgmma_commit(void);
+void emulated_wgmma_wait(size_t n_pending);
+void emulated_wgmma_u8s8(int *d, unsigned n, const uint32_t a[4], uint64_t descriptor);
+void emulated_async_proxy_fence(void);
 
 static inline void __syncthreads(void)
 {

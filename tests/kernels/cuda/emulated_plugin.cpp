@@ -1,5 +1,6 @@
-/* The emulated device as a plug-in of its own, bitnet-cuda-emulated.so: the library and the programs
- * open it as they open the real one. A program's test says by the environment what the machine has:
+/* The emulated device as a plug-in of its own, bitnet-cuda-emulated.so: the library and the
+ * programs open it as they open the real one. A program's test says by the environment what the
+ * machine has:
  *
  *   BITNET_EMULATED_DEVICES   how many; 0: none is detected
  *   BITNET_EMULATED_MEMORY    bytes of each
