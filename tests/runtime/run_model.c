@@ -18,6 +18,8 @@ static struct bitnet_model *open_for(const char *path, const struct run *run,
 {
     struct bitnet_model_options options = {
         .log = run->log, .float_activations = run->float_activations, .pool = pool};
+    options.device = run->device;
+    options.cuda_plugin = run->cuda_plugin;
     struct bitnet_model *model = NULL;
     struct bitnet_error err = {0};
     if (run->cpu) {

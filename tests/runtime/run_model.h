@@ -13,6 +13,8 @@ struct run {
     size_t n_first; /* tokens of a first eval, the rest in a second; 0: one eval */
     bool float_activations, quantized_cache;
     const struct bitnet_log *log;
+    const struct bitnet_device_choice *device; /* NULL: the CPU */
+    const char *cuda_plugin;
 };
 
 /* Logits [n][n_vocab] of every token, for free(). Fails the test when anything fails. */
