@@ -250,15 +250,30 @@ uint32_t normal_base(uint32_t c)
 
 /* ------------------------------------------------------------------ clusters */
 
+/* Spacing marks that begin a cluster of their own, below U+10000 (UAX #29, table 2). */
+static bool stands_alone(uint32_t c)
+{
+    static const uint16_t alone[][2] = {{0x102B, 0x102C}, {0x1038, 0x1038}, {0x1062, 0x1064},
+                                        {0x1067, 0x106D}, {0x1083, 0x1083}, {0x1087, 0x108C},
+                                        {0x108F, 0x108F}, {0x109A, 0x109C}, {0x1A61, 0x1A61},
+                                        {0x1A63, 0x1A64}, {0xAA7B, 0xAA7B}, {0xAA7D, 0xAA7D}};
+    for (size_t i = 0; i < COUNT(alone); i++)
+        if (c >= alone[i][0] && c <= alone[i][1]) return true;
+    return c == 0x11720 || c == 0x11721;
+}
+
+/* Extend, SpacingMark (two vowel signs are letters) and the joiner. */
 static bool extends(uint32_t c)
 {
-    return (unicode_bits(c) & UNICODE_M) || c == 0x200C || c == 0x200D || c == 0xFF9E ||
-           c == 0xFF9F || (c >= 0x1F3FB && c <= 0x1F3FF);
+    return ((unicode_bits(c) & UNICODE_M) && !stands_alone(c)) || c == 0x0E33 || c == 0x0EB3 ||
+           c == 0x200C || c == 0x200D || c == 0xFF9E || c == 0xFF9F ||
+           (c >= 0x1F3FB && c <= 0x1F3FF) || (c >= 0xE0020 && c <= 0xE007F);
 }
 
 static bool prepends(uint32_t c)
 {
-    return (c >= 0x600 && c <= 0x605) || c == 0x6DD || c == 0x70F;
+    return (c >= 0x600 && c <= 0x605) || c == 0x6DD || c == 0x70F || c == 0x890 || c == 0x891 ||
+           c == 0x8E2 || c == 0xD4E || c == 0x110BD || c == 0x110CD;
 }
 
 static bool is_control(uint32_t c)

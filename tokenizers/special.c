@@ -145,10 +145,14 @@ static int64_t longest_at(const struct special_list *list, struct bitnet_str tex
     return found;
 }
 
-static bool is_word_character(uint32_t bits)
+/* \w as Rust's regex crate has it: also the joiners, and letters in circles and squares. */
+static bool is_word_character(uint32_t c)
 {
-    return bits & (UNICODE_L | UNICODE_M | UNICODE_BIT(CATEGORY_ND) | UNICODE_BIT(CATEGORY_NL) |
-                   UNICODE_BIT(CATEGORY_PC));
+    return (unicode_bits(c) & (UNICODE_L | UNICODE_M | UNICODE_BIT(CATEGORY_ND) |
+                               UNICODE_BIT(CATEGORY_NL) | UNICODE_BIT(CATEGORY_PC))) ||
+           c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
+           (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+           (c >= 0x1F170 && c <= 0x1F189);
 }
 
 /* The start of the character that ends at `end` (> 0). */
@@ -159,20 +163,25 @@ static size_t character_before(struct bitnet_str text, size_t end)
     return at;
 }
 
-static uint32_t bits_at(struct bitnet_str text, size_t at, size_t *length)
+static uint32_t character_at(struct bitnet_str text, size_t at, size_t *length)
 {
     uint32_t c = 0xFFFD;
     *length = unicode_decode_lenient(text.at + at, text.n - at, &c);
     if (!*length) *length = 1;
-    return unicode_bits(c);
+    return c;
+}
+
+static bool is_white_at(struct bitnet_str text, size_t at, size_t *length)
+{
+    return unicode_bits(character_at(text, at, length)) & UNICODE_WHITE;
 }
 
 static bool touches_word(struct bitnet_str text, size_t begin, size_t end)
 {
     size_t length;
-    if (begin && is_word_character(bits_at(text, character_before(text, begin), &length)))
+    if (begin && is_word_character(character_at(text, character_before(text, begin), &length)))
         return true;
-    return end < text.n && is_word_character(bits_at(text, end, &length));
+    return end < text.n && is_word_character(character_at(text, end, &length));
 }
 
 bool special_cut_by_place(const struct special_list *list, struct bitnet_str text,
@@ -195,10 +204,9 @@ bool special_cut_by_place(const struct special_list *list, struct bitnet_str tex
         at = end;
         if (special->single_word && touches_word(text, begin, end)) continue;
         while (special->lstrip && begin > raw &&
-               (bits_at(text, character_before(text, begin), &length) & UNICODE_WHITE))
+               is_white_at(text, character_before(text, begin), &length))
             begin = character_before(text, begin);
-        while (special->rstrip && end < text.n && (bits_at(text, end, &length) & UNICODE_WHITE))
-            end += length;
+        while (special->rstrip && end < text.n && is_white_at(text, end, &length)) end += length;
         if (!fragments_add(fragments, raw, begin, FRAGMENT_TEXT) ||
             !fragments_add(fragments, begin, end, (int32_t)special->id))
             return false;

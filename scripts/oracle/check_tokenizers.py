@@ -73,7 +73,7 @@ def one_part(rng, specials):
 
 
 def make_texts(rng, n, specials, corpus):
-    texts = ["", " ", "\n", "a", "▁", " a", "a ", "  a  b  "]
+    texts = ["", " ", "\n", "a", "▁", " a", "a ", "  a  b  ", "Ding\u200c", "½ำ", "½ຳb", "½\u102bb"]
     while len(texts) < n:
         if corpus and rng.random() < 0.2:
             begin = rng.randrange(max(1, len(corpus) - 200))
@@ -343,8 +343,9 @@ def added_ids(ids, scores):
 
 
 def has_marks(text):
-    """Characters that join a cluster: marks, and the halfwidth forms of two of them."""
-    return any(unicodedata.category(c).startswith("M") or c in "\uff9e\uff9f" for c in text)
+    """Characters that join a cluster: marks, the halfwidth forms of two, two letters, tags, what precedes numbers."""
+    return any(unicodedata.category(c).startswith("M") or c in "\uff9e\uff9f\u0e33\u0eb3\u0d4e" or
+               unicodedata.category(c) == "Cf" for c in text)
 
 
 def check_exports(run, rng, data, folder, corpus):

@@ -334,6 +334,9 @@ TEST(single_word_tokens_stand_alone)
     check_json(text, "<ab>", "2 8 3");
     check_json(text, "xab", "4 0 1");
     check_json(text, "abx", "0 1 4");
+    check_json(text, "ab\xE2\x80\x8D", "0 1 6"); /* the joiner is a part of words */
+    check_json(text, "ab\xE2\x93\x90", "0 1 6"); /* so is a letter in a circle */
+    check_json(text, "ab\xE2\x80\x8B", "8 6");   /* a space without width is not */
 }
 
 /* A token with normalized:true is looked for in the normalized text, in its normalized form. */
@@ -345,6 +348,44 @@ TEST(normalized_tokens_are_looked_for_after_the_normalizer)
     /* Special ones are not normalized unless they say so; ordinary ones are. */
     check_json(JSON(LOWER, "null", ADDED(8, "<A>", SPECIAL)), "<A><a>", "8 2 0 3");
     check_json(JSON(LOWER, "null", ADDED(8, "<A>", "")), "<A><a>", "8 8");
+}
+
+/* A character map of one entry, a half becomes "a", in base64: the size of the index, a double
+ * array (root, C2, BD, its value), and the replacements. */
+static void half_to_a(char out[1500])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const uint32_t units[] = {1024, 0xC3u << 10, 0xC2 | 0xBEu << 10,
+                                     0xBD | 1u << 8 | 1u << 10, 1u << 31};
+    uint8_t bytes[4 + 1024 + 2] = {[4 + 1024] = 'a'};
+    for (size_t i = 0; i < sizeof units; i++) bytes[i] = (uint8_t)(units[i / 4] >> 8 * (i % 4));
+    _Static_assert(sizeof bytes % 3 == 1, "the last group has one byte");
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof bytes; i += 3) {
+        bool whole = i + 2 < sizeof bytes;
+        uint32_t group = (uint32_t)bytes[i] << 16;
+        if (whole) group |= (uint32_t)bytes[i + 1] << 8 | bytes[i + 2];
+        for (unsigned digit = 0; digit < 4; digit++)
+            out[n++] = whole || digit < 2 ? digits[group >> (18 - 6 * digit) & 63] : '=';
+    }
+    out[n] = 0;
+}
+
+/* A cluster of less than six bytes is looked up whole, and what follows the part that the map knows
+ * is dropped. */
+TEST(a_character_map_is_applied_to_clusters)
+{
+    char map[1500], text[3000];
+    half_to_a(map);
+    snprintf(text, sizeof text,
+             JSON("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"%s\"}", "null", ""), map);
+#define HALF "\xC2\xBD"
+    check_json(text, HALF "b", "0 1");
+    check_json(text, HALF "\xCC\x81", "0");       /* a combining accent */
+    check_json(text, HALF "\xE0\xB8\xB3", "0");   /* Thai sara am is a letter, and extends */
+    check_json(text, "b\xE0\xB8\xB3", "1 6");     /* unknown to the map: stays */
+    check_json(text, HALF "\xE1\x80\xAB", "0 6"); /* Myanmar tall aa is a mark, and does not */
+    check_json(text, "\xD8\x80" HALF, "6 0");     /* a sign before numbers begins the cluster */
 }
 
 /* Llama 2's old files: the token's own text gets the prefix that the text gets. */
@@ -417,6 +458,7 @@ int main(void)
         cmocka_unit_test(added_tokens_are_found_leftmost_longest),
         cmocka_unit_test(lstrip_and_rstrip_swallow_white_space),
         cmocka_unit_test(single_word_tokens_stand_alone),
+        cmocka_unit_test(a_character_map_is_applied_to_clusters),
         cmocka_unit_test(normalized_tokens_are_looked_for_after_the_normalizer),
         cmocka_unit_test(an_old_llama_2_token_is_found_only_behind_a_space),
         cmocka_unit_test(the_post_processor_says_what_is_put_around),
