@@ -13,7 +13,7 @@
 #include "context.h"
 
 /* Query heads times tokens that attention handles at once: bounds its scratch. */
-#define ATTENTION_QUERIES_MAX 32u
+#define ATTENTION_QUERIES_MAX 64u
 
 /* One matrix and where its product goes. */
 struct product {

@@ -359,6 +359,18 @@ static size_t heads_together(const struct bitnet_context *c, size_t group, size_
     return heads;
 }
 
+/* Tokens of a run: as many as the scratch admits, because they share the keys that were widened for
+ * them; fewer where some thread would stand idle at the end. */
+static size_t tokens_together(const struct bitnet_context *c, size_t unit_heads, size_t n)
+{
+    const size_t n_parts = c->model->hparams.n_heads / unit_heads;
+    size_t tokens = ATTENTION_QUERIES_MAX / unit_heads;
+    while (tokens > 1 && tokens * unit_heads > ATTENTION_QUERIES_MAX / 4 &&
+           n / tokens * n_parts < 8 * (size_t)c->n_threads)
+        tokens /= 2;
+    return tokens;
+}
+
 /* The first cell that a token sees. */
 static size_t sight_begin(const struct bitnet_context *c, size_t layer, const struct place *place)
 {
@@ -401,7 +413,7 @@ static void attend(struct bitnet_context *c, size_t layer, const struct vectors 
     if (n == 0) return;
     job.group = hp->n_heads / hp->n_kv_heads;
     job.unit_heads = heads_together(c, job.group, n);
-    cut_runs(&job, n, ATTENTION_QUERIES_MAX / job.unit_heads);
+    cut_runs(&job, n, tokens_together(c, job.unit_heads, n));
     run(c, BITNET_OP_attention, hp->n_heads / job.unit_heads * job.n_runs, 1, attend_units, &job);
     count(c, BITNET_OP_attention, 2 * job.n_cells * hp->n_kv_heads * kv_cache_cell_bytes(&c->cache),
           4 * job.n_keys * hp->n_heads * hp->head_dim);

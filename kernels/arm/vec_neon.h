@@ -12,6 +12,7 @@
 enum { VEC_LANES = 4, VEC_REGS = 8 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 2, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 2 }; /* 16 sums of 32 registers */
 enum { ATTENTION_KEYS = 2 }; /* that share the loads of a query */
+enum { ATTENTION_QUERIES = 4, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 4 };
 
 typedef float32x4_t vec;
 typedef int32x4_t vec_bits;
@@ -177,6 +178,17 @@ INLINE float vec_sum(const vec v[VEC_REGS])
 INLINE void vec_sum_keys(vec acc[ATTENTION_KEYS][VEC_REGS], float scale, float *sums)
 {
     UNROLL for (size_t k = 0; k < ATTENTION_KEYS; k++) sums[k] = vec_sum(acc[k]) * scale;
+}
+
+/* Rows become columns: by pairs, then halves of registers. */
+INLINE void vec_transpose(vec v[VEC_LANES])
+{
+    const float32x4_t a0 = vtrn1q_f32(v[0], v[1]), a1 = vtrn2q_f32(v[0], v[1]);
+    const float32x4_t b0 = vtrn1q_f32(v[2], v[3]), b1 = vtrn2q_f32(v[2], v[3]);
+    v[0] = vcombine_f32(vget_low_f32(a0), vget_low_f32(b0));
+    v[1] = vcombine_f32(vget_low_f32(a1), vget_low_f32(b1));
+    v[2] = vcombine_f32(vget_high_f32(a0), vget_high_f32(b0));
+    v[3] = vcombine_f32(vget_high_f32(a1), vget_high_f32(b1));
 }
 
 INLINE float vec_largest(vec v)
