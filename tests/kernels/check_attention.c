@@ -146,6 +146,16 @@ void check_attention(struct check *c)
                         dims[i]);
         }
     }
+    /* Enough queries that keys are turned; each token sees one key more than the one before. */
+    for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
+        for (int k = 0; k < 4; k++) {
+            const size_t n_heads = 1 + check_below(c, 5), n_tokens = 8 + check_below(c, 14);
+            const size_t n_keys = 1 + check_below(c, 130);
+            compare(c, BITNET_DTYPE_f16, n_heads, n_tokens, n_keys, dims[i]);
+            if (dims[i] % 32 == 0)
+                compare(c, BITNET_DTYPE_q8_0, n_heads, n_tokens, n_keys, dims[i]);
+        }
+    }
     compare(c, BITNET_DTYPE_f16, 4, 9, 500, 128);
     compare(c, BITNET_DTYPE_q8_0, 4, 9, 500, 128);
     compare(c, BITNET_DTYPE_f16, 1, 40, 1, 64);
@@ -157,4 +167,5 @@ void check_attention(struct check *c)
     time_shape(c, BITNET_DTYPE_q8_0, 1, 4096, "the same, q8_0");
     time_shape(c, BITNET_DTYPE_f16, 8, 512, "4 heads, 8 tokens, 512 keys");
     time_shape(c, BITNET_DTYPE_q8_0, 8, 512, "the same, q8_0");
+    time_shape(c, BITNET_DTYPE_f16, 16, 2048, "4 heads, 16 tokens, 2048 keys");
 }
