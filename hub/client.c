@@ -1,7 +1,6 @@
 /* The hub as its API sees it. In come a repository and a revision; out come a commit and the list
  * of its files. Here is decided who may see the token, how long everybody waits when a server says
- * so, what is tried again, and which words an answer deserves. Facts: the public API of the
- * Hugging Face Hub and the order of checks that huggingface_hub uses. */
+ * so, and what is tried again. Facts: the public API of the Hugging Face Hub. */
 #include "client.h"
 
 #include <inttypes.h>
@@ -277,106 +276,7 @@ enum bitnet_status hub_follow(const struct bitnet_hub *hub, const char *url, con
     return BITNET_OK;
 }
 
-/* --- answers that are no success --- */
-
-bool hub_is_retryable(unsigned status)
-{
-    return status == 408 || status == 429 || status == 500 || status == 502 || status == 503 ||
-           status == 504;
-}
-
-static const char *token_source(const struct bitnet_hub *hub)
-{
-    if (!hub->settings.token) return "none was sent";
-    return hub->settings.token_source ? hub->settings.token_source : "the settings";
-}
-
-/* {"error": "..."}: the text, or nothing; web pages are never shown. */
-static struct bitnet_str error_in_body(struct bitnet_str body, struct bitnet_arena *scratch)
-{
-    const struct bitnet_json *root = NULL;
-    struct bitnet_str text = {NULL, 0};
-    if (body.n == 0 || body.n > 65536 || body.at[0] != '{') return text;
-    if (bitnet_json_parse(&root, body, NULL, scratch, NULL)) return text;
-    const struct bitnet_json *error = bitnet_json_get(root, "error");
-    if (error && error->kind == BITNET_JSON_ARRAY) error = error->child;
-    if (error && error->kind == BITNET_JSON_STRING) text = error->text;
-    return text;
-}
-
-static enum bitnet_status explain_auth(const struct bitnet_hub *hub, const char *what,
-                                       const struct hub_reply *r, struct bitnet_error *err)
-{
-    if (strcmp(r->error_code, "GatedRepo") == 0) {
-        bitnet_fail(err, BITNET_AUTH, "%s is gated: %s", what,
-                    hub->settings.token ? "this token's account is not on the list"
-                                        : "a token of an account with access is needed");
-        return bitnet_hint(err, BITNET_AUTH, "ask for access at %s/%s, then set HF_TOKEN (now: %s)",
-                           hub->settings.endpoint, hub->ref ? hub->ref->repo : "",
-                           token_source(hub));
-    }
-    if (strstr(r->error_message, "Access to this resource is disabled"))
-        return bitnet_fail(err, BITNET_AUTH, "%s was disabled by the server", what);
-    if (r->status == 401 && strstr(r->error_message, "Invalid credentials")) {
-        bitnet_fail(err, BITNET_AUTH, "the server refuses the token from %s", token_source(hub));
-        if (hub->settings.token_is_login)
-            return bitnet_hint(err, BITNET_AUTH,
-                               "it comes from a log-in in the browser%s; `hf auth login` renews "
-                               "it, this program does not",
-                               hub->settings.token_expiry &&
-                                       hub->settings.token_expiry <= (int64_t)time(NULL)
-                                   ? " that has ended"
-                                   : "");
-        return bitnet_hint(err, BITNET_AUTH,
-                           "make a new one at %s/settings/tokens, or unset it: public "
-                           "repositories need none",
-                           hub->settings.endpoint);
-    }
-    if (strcmp(r->error_code, "RepoNotFound") == 0 || r->status == 401) {
-        bitnet_fail(err, BITNET_NOT_FOUND, "%s was not found, or is private", what);
-        return bitnet_hint(err, BITNET_NOT_FOUND,
-                           "check the name; for a private repository set HF_TOKEN (now: %s)",
-                           token_source(hub));
-    }
-    bitnet_fail(err, BITNET_AUTH, "%s: the server says 403, forbidden", what);
-    return bitnet_hint(err, BITNET_AUTH, "the token (%s) may lack the right to read it",
-                       token_source(hub));
-}
-
-static enum bitnet_status explain_other(const char *url, const char *what,
-                                        const struct hub_reply *r, struct bitnet_str body,
-                                        struct bitnet_error *err)
-{
-    struct bitnet_arena scratch = {0};
-    struct bitnet_str said = error_in_body(body, &scratch);
-    if (said.n == 0) said = bitnet_str_of(r->error_message);
-    enum bitnet_status status = r->status == 404 ? BITNET_NOT_FOUND : BITNET_NETWORK;
-    bitnet_fail(err, status, "%s: %s answered %u%s%s", what, BITNET_QUOTE(hub_url_host(url)),
-                r->status, said.n ? ", " : "", said.n ? BITNET_QUOTE(said) : "");
-    if (r->request_id[0])
-        bitnet_hint(err, status, "request id %s", BITNET_QUOTE(bitnet_str_of(r->request_id)));
-    bitnet_arena_free(&scratch);
-    return status;
-}
-
-enum bitnet_status hub_explain(const struct bitnet_hub *hub, const char *url, const char *what,
-                               const struct hub_reply *r, struct bitnet_str body,
-                               struct bitnet_error *err)
-{
-    if (strcmp(r->error_code, "RevisionNotFound") == 0) {
-        bitnet_fail(err, BITNET_NOT_FOUND, "%s: there is no such revision", what);
-        return bitnet_hint(err, BITNET_NOT_FOUND, "branches, tags and full commits work");
-    }
-    if (strcmp(r->error_code, "EntryNotFound") == 0)
-        return bitnet_fail(err, BITNET_NOT_FOUND, "%s is not there at this commit", what);
-    bool is_repo_word = strcmp(r->error_code, "GatedRepo") == 0 ||
-                        strcmp(r->error_code, "RepoNotFound") == 0 ||
-                        strstr(r->error_message, "Access to this resource is disabled");
-    bool is_own = hub_url_same_origin(url, hub->settings.endpoint);
-    if (is_repo_word || (is_own && (r->status == 401 || r->status == 403)))
-        return explain_auth(hub, what, r, err);
-    return explain_other(url, what, r, body, err);
-}
+/* --- one request --- */
 
 /* The request as a command line for people, without what is secret in it. */
 static void trace(struct bitnet_hub *hub, const struct hub_call *call)
@@ -599,48 +499,9 @@ enum bitnet_status hub_resolve(struct bitnet_hub *hub, const struct bitnet_hub_r
     if (!f || !hub_api_url(hub, ref, "revision", ref->revision, &url))
         status = bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
     if (!status) status = get(hub, f, url.at, what, err);
+    bool is_unknown = f && strcmp(f->call.reply.error_code, "RevisionNotFound") == 0;
+    if (status == BITNET_NOT_FOUND && is_unknown) hub_offer_refs(hub, ref, err);
     if (!status) status = read_commit(hub, f, commit, err);
-    if (f) bitnet_buf_free(&f->body);
-    bitnet_free(f);
-    bitnet_buf_free(&url);
-    return status;
-}
-
-static bool find_ref(const struct bitnet_json *root, const char *list, const char *revision,
-                     char commit[41])
-{
-    const struct bitnet_json *refs = bitnet_json_get(root, list);
-    for (const struct bitnet_json *r = refs ? refs->child : NULL; r; r = r->next) {
-        struct bitnet_str name = {NULL, 0}, target = {NULL, 0};
-        bitnet_json_str(r, "name", BITNET_OPTIONAL, &name, NULL);
-        bitnet_json_str(r, "targetCommit", BITNET_OPTIONAL, &target, NULL);
-        if (!bitnet_str_is(name, revision) || !hub_is_commit(target)) continue;
-        memcpy(commit, target.at, 40);
-        commit[40] = 0;
-        return true;
-    }
-    return false;
-}
-
-enum bitnet_status hub_resolve_by_refs(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
-                                       char commit[41], struct bitnet_error *err)
-{
-    struct bitnet_arena scratch = {0};
-    const struct bitnet_json *root = NULL;
-    struct bitnet_buf url = {.max = HUB_URL_MAX};
-    struct fetch *f = bitnet_alloc(1, sizeof *f);
-    enum bitnet_status status = BITNET_OK;
-    if (!f || !hub_api_url(hub, ref, "refs", NULL, &url))
-        status = bitnet_fail(err, BITNET_MEMORY, "no memory for a request");
-    if (!status) status = get(hub, f, url.at, ref->repo, err);
-    if (!status)
-        status = bitnet_json_parse(&root, (struct bitnet_str){f->body.at, f->body.n}, NULL,
-                                   &scratch, err);
-    if (!status && !find_ref(root, "branches", ref->revision, commit) &&
-        !find_ref(root, "tags", ref->revision, commit))
-        status = bitnet_fail(err, BITNET_NOT_FOUND, "no branch or tag is named %s",
-                             BITNET_QUOTE(bitnet_str_of(ref->revision)));
-    bitnet_arena_free(&scratch);
     if (f) bitnet_buf_free(&f->body);
     bitnet_free(f);
     bitnet_buf_free(&url);
@@ -662,6 +523,18 @@ static enum bitnet_status next_page(const struct bitnet_hub *hub, const char *ur
     return bitnet_fail(err, BITNET_NETWORK, "the next page of the listing is on another server");
 }
 
+/* No file of the user's is wrong: a listing that makes no sense is the server's failure, one beyond
+ * our limits is refused. */
+static enum bitnet_status blame_server(enum bitnet_status status, const char *what,
+                                       struct bitnet_error *err)
+{
+    if (status != BITNET_FORMAT && status != BITNET_LIMIT) return status;
+    bitnet_error_prefix(err, status, "the listing of %s", what);
+    status = status == BITNET_FORMAT ? BITNET_NETWORK : BITNET_POLICY;
+    if (err) err->status = status;
+    return status;
+}
+
 static enum bitnet_status list_pages(struct bitnet_hub *hub, struct fetch *f,
                                      struct bitnet_buf *url, const char *what,
                                      struct hub_tree *tree, struct bitnet_error *err)
@@ -670,17 +543,12 @@ static enum bitnet_status list_pages(struct bitnet_hub *hub, struct fetch *f,
         enum bitnet_status status = get(hub, f, url->at, what, err);
         if (status) return status;
         status = hub_tree_add_page(tree, (struct bitnet_str){f->body.at, f->body.n}, err);
-        if (status == BITNET_FORMAT) {
-            bitnet_error_prefix(err, status, "the listing of %s", what);
-            if (err) err->status = BITNET_NETWORK;
-            status = BITNET_NETWORK;
-        }
-        if (status) return status;
+        if (status) return blame_server(status, what, err);
         if (!f->call.reply.next[0]) return BITNET_OK;
         status = next_page(hub, url->at, f->call.reply.next, url, err);
         if (status) return status;
     }
-    return bitnet_fail(err, BITNET_LIMIT, "the listing of %s has more than %d pages", what,
+    return bitnet_fail(err, BITNET_POLICY, "the listing of %s has more than %d pages", what,
                        PAGES_MAX);
 }
 

@@ -95,6 +95,10 @@ enum bitnet_status hub_resolve(struct bitnet_hub *hub, const struct bitnet_hub_r
 /* The same from the list of refs; for the time after a forced push, when the first may be stale. */
 enum bitnet_status hub_resolve_by_refs(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
                                        char commit[41], struct bitnet_error *err);
+/* A revision was not found: the branch or tag with the name most like it, as a hint. Best effort.
+ */
+void hub_offer_refs(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
+                    struct bitnet_error *err);
 /* All files of a commit, page by page. */
 enum bitnet_status hub_list(struct bitnet_hub *hub, const struct bitnet_hub_ref *ref,
                             const char *commit, struct hub_tree *tree, struct bitnet_error *err);

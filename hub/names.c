@@ -94,6 +94,14 @@ bool hub_is_revision(struct bitnet_str text)
     return text.n <= BITNET_HUB_REVISION_MAX && hub_path_fault(text) == NULL;
 }
 
+size_t hub_likeness(struct bitnet_str a, struct bitnet_str b)
+{
+    size_t head = 0, tail = 0, least = a.n < b.n ? a.n : b.n;
+    while (head < least && a.at[head] == b.at[head]) head++;
+    while (tail < least - head && a.at[a.n - 1 - tail] == b.at[b.n - 1 - tail]) tail++;
+    return head + tail;
+}
+
 static const char *const plurals[] = {"models", "datasets", "spaces", "kernels"};
 
 const char *hub_type_plural(enum bitnet_hub_type type)

@@ -14,6 +14,9 @@ bool hub_is_revision(struct bitnet_str text);
 /* The path of a file in a repository: NULL when it may be used, else what is wrong with it. */
 const char *hub_path_fault(struct bitnet_str path);
 
+/* Bytes that both names share at the beginning and at the end: enough to offer the likely one. */
+size_t hub_likeness(struct bitnet_str a, struct bitnet_str b);
+
 /* "models", "datasets", ... */
 const char *hub_type_plural(enum bitnet_hub_type type);
 

@@ -616,13 +616,21 @@ static enum bitnet_status fill_snapshot(const struct pull *p, struct bitnet_hub_
 
 /* --- all of it --- */
 
+static void tell_unsafe(struct pull *p)
+{
+    const struct hub_selection *s = &p->selection;
+    struct bitnet_buf names = {.max = 1024};
+    for (size_t i = 0; i < s->n_unsafe && i < HUB_UNSAFE_SHOWN; i++)
+        bitnet_buf_printf(&names, "%s%s", i ? ", " : "", BITNET_QUOTE(bitnet_str_of(s->unsafe[i])));
+    hub_notice(p->hub, BITNET_HUB_NOTICE,
+               "left out, because they can run code: %s%s; --allow-unsafe fetches them",
+               names.n ? names.at : "files", s->n_unsafe > HUB_UNSAFE_SHOWN ? ", and more" : "");
+    bitnet_buf_free(&names);
+}
+
 static void tell_plan(struct pull *p)
 {
-    if (p->selection.n_unsafe > 0)
-        hub_notice(p->hub, BITNET_HUB_NOTICE,
-                   "%zu files that can run code (such as %s) are left "
-                   "out; --allow-unsafe fetches them",
-                   p->selection.n_unsafe, BITNET_QUOTE(bitnet_str_of(p->selection.first_unsafe)));
+    if (p->selection.n_unsafe > 0) tell_unsafe(p);
     hub_tell(p->hub, &(struct bitnet_hub_event){.kind = BITNET_HUB_PLANNED,
                                                 .total_bytes = p->missing_bytes,
                                                 .n_files = p->n_missing});

@@ -211,27 +211,25 @@ static struct choice make_choice(const struct hub_tree *tree,
     return c;
 }
 
-/* Bytes that both names share at the beginning and at the end: enough to offer the likely one. */
-static size_t likeness(struct bitnet_str a, struct bitnet_str b)
-{
-    size_t head = 0, tail = 0, least = a.n < b.n ? a.n : b.n;
-    while (head < least && a.at[head] == b.at[head]) head++;
-    while (tail < least - head && a.at[a.n - 1 - tail] == b.at[b.n - 1 - tail]) tail++;
-    return head + tail;
-}
-
-static enum bitnet_status not_there(const struct hub_tree *tree, const char *name,
-                                    struct bitnet_error *err)
+/* The path most like a name or pattern; NULL when none has anything in common with it. */
+static const char *most_like(const struct hub_tree *tree, const char *name)
 {
     const char *best = NULL;
     size_t best_likeness = 0;
     for (size_t i = 0; i < tree->n; i++) {
-        size_t l = likeness(bitnet_str_of(tree->files[i].path), bitnet_str_of(name));
+        size_t l = hub_likeness(bitnet_str_of(tree->files[i].path), bitnet_str_of(name));
         if (l > best_likeness) {
             best_likeness = l;
             best = tree->files[i].path;
         }
     }
+    return best;
+}
+
+static enum bitnet_status not_there(const struct hub_tree *tree, const char *name,
+                                    struct bitnet_error *err)
+{
+    const char *best = most_like(tree, name);
     enum bitnet_status status =
         bitnet_fail(err, BITNET_NOT_FOUND, "the repository has no file %s at this revision",
                     BITNET_QUOTE(bitnet_str_of(name)));
@@ -259,11 +257,18 @@ static enum bitnet_status nothing_left(const struct hub_selection *s, const stru
     if (s->n_unsafe > 0) {
         bitnet_fail(err, BITNET_POLICY,
                     "only files that can run code are left to fetch (%zu, such as %s)", s->n_unsafe,
-                    BITNET_QUOTE(bitnet_str_of(s->first_unsafe)));
+                    BITNET_QUOTE(bitnet_str_of(s->unsafe[0])));
         return bitnet_hint(err, BITNET_POLICY, "name the file, or give --allow-unsafe");
     }
     bitnet_fail(err, BITNET_NOT_FOUND, "no file of the repository was selected (%zu are there)",
                 c->tree->n);
+    const struct bitnet_hub_pull_options *o = c->options;
+    const char *near = o->n_include > 0 ? most_like(c->tree, o->include[0]) : NULL;
+    if (near)
+        return bitnet_hint(err, BITNET_NOT_FOUND,
+                           "%s is most like the pattern; `bitnet-hub pull --all --dry-run` lists "
+                           "them",
+                           BITNET_QUOTE(bitnet_str_of(near)));
     return bitnet_hint(err, BITNET_NOT_FOUND, "`bitnet-hub pull --all --dry-run` lists them");
 }
 
@@ -293,7 +298,9 @@ enum bitnet_status hub_select(struct hub_selection *selection, const struct hub_
         struct bitnet_str path = bitnet_str_of(tree->files[i].path);
         bool unsafe = hub_is_unsafe(path) && !options->allow_unsafe && !is_named(options, path);
         bool counts = unsafe && (choice.is_plain || is_wanted(&choice, path));
-        if (counts && selection->n_unsafe++ == 0) selection->first_unsafe = tree->files[i].path;
+        if (counts && selection->n_unsafe < HUB_UNSAFE_SHOWN)
+            selection->unsafe[selection->n_unsafe] = tree->files[i].path;
+        selection->n_unsafe += counts;
         if (!unsafe && is_wanted(&choice, path)) selection->index[selection->n++] = i;
     }
     return selection->n > 0 ? BITNET_OK : nothing_left(selection, &choice, err);

@@ -10,12 +10,14 @@ bool hub_pattern_match(struct bitnet_str pattern, struct bitnet_str path);
 /* Files that can run code when opened (pickles) or are code. */
 bool hub_is_unsafe(struct bitnet_str path);
 
+enum { HUB_UNSAFE_SHOWN = 8 };
+
 struct hub_selection {
     size_t *index; /* into tree->files */
     size_t n;
-    size_t n_unsafe;          /* left out by policy */
-    const char *first_unsafe; /* one of them, for the message */
-    const char *missing;      /* a file asked for by name that is not there; borrowed */
+    size_t n_unsafe;                      /* left out by policy */
+    const char *unsafe[HUB_UNSAFE_SHOWN]; /* the first of them, for messages */
+    const char *missing;                  /* a file asked for by name that is not there; borrowed */
 };
 
 /* NOT_FOUND (a name or a pattern meets nothing; nearest names in the hint), POLICY (only unsafe

@@ -69,6 +69,9 @@ void rig_assert_holds(const struct rig *rig, const char *path, const void *bytes
 /* Every rule of the layout: blobs are named by their hash, entries are right links, refs are 40
  * bytes with a snapshot, nothing else lies about; with `clean`, no partial either. */
 void rig_lint(const struct rig *rig, bool clean);
+/* One number for everything in the cache that other programs see: names, sizes, modes, times,
+ * inodes; not our own state and locks. Equal: nothing was touched. */
+uint64_t rig_fingerprint(const struct rig *rig);
 /* Names in a folder of the repository, "" for the folder itself; 0 when it is not there. */
 size_t rig_count(const struct rig *rig, const char *folder);
 

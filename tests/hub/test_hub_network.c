@@ -208,6 +208,7 @@ TEST(a_tunnel_through_a_proxy_a_proxy_that_wants_a_password_and_one_that_is_down
     rig->settings.proxy = "http://127.0.0.1:1";
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     assert_text_has(rig->err.text, "127.0.0.1"); /* which host */
+    assert_text_has(rig->err.text, "port 1");    /* which proxy */
     rig->fake = plain;
     fake_hub_stop(tls);
 }
@@ -291,9 +292,18 @@ TEST(an_address_family_that_swallows_packets_costs_less_than_a_second)
     snprintf(endpoint, sizeof endpoint, "http://localhost:%u", port);
     snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "config.json");
     rig->settings.endpoint = endpoint;
-    uint64_t begin = hub_now_ms();
-    enum bitnet_status status = rig_pull(rig);
-    uint64_t took = hub_now_ms() - begin;
+    /* The best of some: a busy machine only ever adds. A pull that waited for the other family's
+     * time-out would take ten seconds each time. */
+    enum bitnet_status status = BITNET_OK;
+    uint64_t took = UINT64_MAX;
+    for (int i = 0; i < 10 && !status && took >= 1000; i++) {
+        char cache[sizeof rig->cache];
+        snprintf(cache, sizeof cache, "%s/try-%d", rig->dir.path, i);
+        memcpy(rig->cache, cache, sizeof cache);
+        uint64_t begin = hub_now_ms();
+        status = rig_pull(rig);
+        took = hub_now_ms() - begin;
+    }
     for (int i = 0; i < 8; i++) close(filler[i]);
     close(hole);
     assert_int_equal(status, BITNET_OK);

@@ -74,6 +74,19 @@ TEST(a_file_comes_from_a_cas_as_it_comes_over_http)
     }
 }
 
+/* 96: a store of the first version may also say 404 to the second */
+TEST(a_store_that_does_not_know_the_second_version_is_asked_in_the_first)
+{
+    struct rig *rig = *state;
+    put_file(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CAS, .path = "/v2/", .action = FAKE_STATUS, .status = 404});
+    pull_same_as_clean(rig);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CAS, "/v1/"), 1);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 0);
+}
+
 static bool stop_in_the_middle(struct rig *rig)
 {
     rig->stop_at = sizeof file / 3;
@@ -319,6 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_comes_from_a_cas_as_it_comes_over_http),
+        CASE(a_store_that_does_not_know_the_second_version_is_asked_in_the_first),
         CASE(a_pull_over_xet_that_stopped_goes_on_where_it_was),
         cmocka_unit_test(whatever_a_cas_does_wrong_is_found_and_nothing_wrong_is_published),
         CASE(a_token_and_links_that_end_in_the_middle_are_renewed),

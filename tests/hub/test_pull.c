@@ -46,6 +46,9 @@ TEST(a_clean_pull_makes_the_layout_of_huggingface_hub)
     mode_t mask = umask(0);
     umask(mask);
     assert_int_equal(st.st_mode & 0777, 0666 & ~mask);
+    snprintf(name, sizeof name, "blobs/%s", fake_hub_etag(rig->fake, "model.safetensors"));
+    assert_int_equal(stat(rig_file(rig, name), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0666 & ~mask);
     assert_true(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL) > 0);
     assert_false(fake_hub_token_leaked(rig->fake));
     struct fake_request r;
@@ -57,18 +60,19 @@ TEST(a_clean_pull_makes_the_layout_of_huggingface_hub)
 TEST(a_second_pull_asks_once_and_a_pinned_one_never)
 {
     struct rig *rig = *state;
-    struct stat before, after;
     assert_int_equal(rig_pull(rig), BITNET_OK);
-    assert_int_equal(stat(rig_file(rig, "refs/main"), &before), 0);
+    uint64_t before = rig_fingerprint(rig);
+    fake_hub_clear(rig->fake);
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(rig->n_requests, 1);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "/revision/main"), 1);
     assert_int_equal(rig->fetched, 0);
-    assert_int_equal(stat(rig_file(rig, "refs/main"), &after), 0);
-    assert_int_equal(before.st_ino, after.st_ino);
+    assert_true(rig_fingerprint(rig) == before);
     snprintf(rig->options.ref.revision, sizeof rig->options.ref.revision, "%s",
              fake_hub_head(rig->fake));
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(rig->n_requests, 0);
+    assert_true(rig_fingerprint(rig) == before);
 }
 
 /* 4 */
@@ -76,14 +80,20 @@ TEST(a_new_commit_shares_what_did_not_change)
 {
     struct rig *rig = *state;
     static const char other[] = "{\"model_type\": \"llama\"}\n";
+    fake_hub_put(rig->fake, "generation_config.json", "{}", 2, false);
+    fake_hub_put(rig->fake, "tokenizer.json", "{\"a\": 1}", 8, false);
+    fake_hub_put(rig->fake, "tokenizer_config.json", "{\"b\": 2}", 8, false);
     assert_int_equal(rig_pull(rig), BITNET_OK);
+    assert_int_equal(rig->n_files, 5);
     fake_hub_commit(rig->fake, "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
     fake_hub_put(rig->fake, "config.json", other, sizeof other - 1, false);
     fake_hub_clear(rig->fake);
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(rig->fetched, sizeof other - 1);
     assert_int_equal(rig_count(rig, "snapshots"), 2);
-    assert_int_equal(rig_count(rig, "blobs"), 3);
+    assert_int_equal(rig_count(rig, "blobs"), 5 + 1);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, "/resolve/"), 1);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 0);
     rig_assert_holds(rig, "config.json", other, sizeof other - 1);
     rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
     rig_lint(rig, true);
@@ -98,8 +108,10 @@ TEST(a_private_repository_needs_its_token_also_behind_a_relative_redirect)
     assert_int_equal(rig_pull(rig), BITNET_NOT_FOUND);
     assert_text_has(rig->err.text, "private");
     assert_text_has(rig->err.hint, "HF_TOKEN");
+    assert_false(rig_exists(rig, ""));
     rig->settings.token = "hf_secret";
     assert_int_equal(rig_pull(rig), BITNET_OK);
+    assert_true(fake_hub_n_requests(rig->fake, FAKE_HUB, "/api/resolve-cache/") > 0);
     rig_lint(rig, true);
 }
 
@@ -111,6 +123,7 @@ TEST(a_bad_token_and_a_gate_are_told_apart)
     rig->settings.token_source = "HF_TOKEN";
     assert_int_equal(rig_pull(rig), BITNET_AUTH);
     assert_text_has(rig->err.text, "HF_TOKEN");
+    assert_false(rig_exists(rig, ""));
     rig->settings.token = NULL;
     fake_hub_set_gated(rig->fake, true);
     assert_int_equal(rig_pull(rig), BITNET_AUTH);
@@ -119,7 +132,10 @@ TEST(a_bad_token_and_a_gate_are_told_apart)
     rig->settings.token = "hf_other";
     assert_int_equal(rig_pull(rig), BITNET_AUTH);
     assert_text_has(rig->err.text, "not on the list");
+    assert_text_has(rig->err.hint, "ask for access at http://127.0.0.1:");
+    assert_text_has(rig->err.hint, "/org/model");
     assert_int_equal(rig_count(rig, "blobs"), 0);
+    assert_false(rig_exists(rig, "refs/main"));
 }
 
 /* 52 */
@@ -135,6 +151,7 @@ TEST(what_is_not_there_is_named_with_the_nearest_name)
     snprintf(rig->options.ref.revision, sizeof rig->options.ref.revision, "v9");
     assert_int_equal(rig_pull(rig), BITNET_NOT_FOUND);
     assert_text_has(rig->err.text, "no such revision");
+    assert_text_has(rig->err.hint, "most like it is 'main'");
     snprintf(rig->options.ref.revision, sizeof rig->options.ref.revision, "main");
     snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "confg.json");
     assert_int_equal(rig_pull(rig), BITNET_NOT_FOUND);
@@ -142,9 +159,14 @@ TEST(what_is_not_there_is_named_with_the_nearest_name)
     snprintf(name, sizeof name, ".no_exist/%s/confg.json", fake_hub_head(rig->fake));
     assert_true(rig_exists(rig, name));
     rig->options.ref.file[0] = 0;
-    rig->options.include = (const char *const[]){"*.nothing"};
+    rig->options.include = (const char *const[]){"confg*.json"};
     rig->options.n_include = 1;
     assert_int_equal(rig_pull(rig), BITNET_NOT_FOUND);
+    assert_text_has(rig->err.text, "no file of the repository was selected");
+    assert_text_has(rig->err.hint, "'config.json' is most like the pattern");
+    *strrchr(name, '/') = 0;
+    assert_int_equal(rig_count(rig, name), 1); /* a mark for the named file only */
+    assert_int_equal(rig_count(rig, ".no_exist"), 1);
 }
 
 /* 99 */
@@ -157,6 +179,10 @@ TEST(pickles_and_code_are_left_out_unless_named)
     assert_int_equal(rig->n_files, 2);
     assert_int_equal(rig->n_skipped, 2);
     assert_text_has(rig->notices, "left out");
+    assert_text_has(rig->notices, "modeling.py");
+    assert_text_has(rig->notices, "pytorch_model.bin");
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, "modeling.py"), 0);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, "pytorch_model.bin"), 0);
     rig->options.include = (const char *const[]){"*.bin"};
     rig->options.n_include = 1;
     assert_int_equal(rig_pull(rig), BITNET_POLICY);
@@ -203,16 +229,23 @@ TEST(offline_needs_everything_and_asks_nobody)
     char name[300];
     rig->settings.offline = true;
     assert_int_equal(rig_pull(rig), BITNET_OFFLINE);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0);
+    assert_false(rig_exists(rig, ""));
     rig->settings.offline = false;
     assert_int_equal(rig_pull(rig), BITNET_OK);
     rig->settings.offline = true;
     fake_hub_clear(rig->fake);
+    uint64_t before = rig_fingerprint(rig);
     assert_int_equal(rig_pull(rig), BITNET_OK);
+    assert_true(rig_fingerprint(rig) == before);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0);
     snprintf(name, sizeof name, "snapshots/%s/config.json", fake_hub_head(rig->fake));
     assert_int_equal(unlink(rig_file(rig, name)), 0);
+    before = rig_fingerprint(rig);
     assert_int_equal(rig_pull(rig), BITNET_OFFLINE);
     assert_text_has(rig->err.text, "config.json");
+    assert_true(rig_fingerprint(rig) == before);
+    assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0);
     rig->settings.offline = false;
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(rig->fetched, 0);
@@ -223,11 +256,13 @@ TEST(a_broken_hub_does_not_take_away_a_cached_model)
 {
     struct rig *rig = *state;
     assert_int_equal(rig_pull(rig), BITNET_OK);
+    uint64_t before = rig_fingerprint(rig);
     fake_hub_rule(rig->fake,
                   (struct fake_rule){
                       .path = "/api/", .origin = FAKE_HUB, .action = FAKE_STATUS, .status = 500});
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_text_has(rig->notices, "using what is cached");
+    assert_true(rig_fingerprint(rig) == before);
     fake_hub_clear(rig->fake);
     char name[300];
     snprintf(name, sizeof name, "blobs/%s", fake_hub_etag(rig->fake, "model.safetensors"));
@@ -235,8 +270,10 @@ TEST(a_broken_hub_does_not_take_away_a_cached_model)
     fake_hub_rule(rig->fake,
                   (struct fake_rule){
                       .path = "/api/", .origin = FAKE_HUB, .action = FAKE_STATUS, .status = 500});
+    before = rig_fingerprint(rig);
     assert_int_equal(rig_pull(rig), BITNET_OFFLINE);
     assert_text_has(rig->err.text, "model.safetensors");
+    assert_true(rig_fingerprint(rig) == before);
 }
 
 /* 86 */
@@ -338,6 +375,10 @@ TEST(a_hostile_listing_is_refused_whole)
         if (status != cases[i].status)
             fail_msg("%s gives %s", cases[i].json, bitnet_status_name(status));
         assert_false(rig_exists(rig, ""));
+        if (status == BITNET_POLICY && !strchr(rig->err.text, '\''))
+            fail_msg("no quoted path: %s", rig->err.text);
+        for (const char *c = rig->err.text; *c; c++) /* ... and cleaned */
+            assert_true((unsigned char)*c >= 0x20 && (unsigned char)*c < 0x7f);
     }
     fake_hub_set_tree(rig->fake, NULL);
 }
@@ -381,17 +422,23 @@ TEST(a_local_folder_gets_plain_files_and_notes)
                      0);
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(rig->fetched, 0);
-    /* A pull that fails leaves the old file. */
-    temp_dir_write(&rig->dir, "mine/config.json", "old", 3);
-    fake_hub_rule(rig->fake, (struct fake_rule){.path = "config.json",
-                                                .origin = FAKE_HUB,
-                                                .action = FAKE_STATUS,
-                                                .status = 404});
-    assert_int_not_equal(rig_pull(rig), BITNET_OK);
-    char *old = read_all(temp_dir_file(&rig->dir, "mine/config.json"), &n);
+    /* A pull that fails half-way leaves the old file. */
+    temp_dir_write(&rig->dir, "mine/model.safetensors", "old", 3);
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){
+            .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = RIG_LARGE / 2});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_STATUS, .status = 500});
+    assert_int_equal(rig_pull(rig), BITNET_NETWORK);
+    assert_true(rig->fetched >= RIG_LARGE / 2);
+    char *old = read_all(temp_dir_file(&rig->dir, "mine/model.safetensors"), &n);
     assert_string_equal(old, "old");
     free(old);
     assert_false(rig_exists(rig, "snapshots"));
+    fake_hub_clear(rig->fake);
+    assert_int_equal(rig_pull(rig), BITNET_OK);
+    assert_int_equal(rig->fetched, RIG_LARGE - RIG_LARGE / 2); /* the rest */
 }
 
 /* 76 */
@@ -402,6 +449,11 @@ TEST(without_links_the_files_are_in_the_snapshot)
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(rig_count(rig, "blobs"), 0);
     rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
+    char name[200];
+    struct stat st;
+    snprintf(name, sizeof name, "snapshots/%s/model.safetensors", fake_hub_head(rig->fake));
+    assert_int_equal(lstat(rig_file(rig, name), &st), 0);
+    assert_true(S_ISREG(st.st_mode));
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(rig->fetched, 0);
     rig_lint(rig, true);
@@ -444,8 +496,16 @@ TEST(a_blobs_folder_that_is_a_link_is_refused)
     struct rig *rig = *state;
     assert_int_equal(mkdir(rig->cache, 0777), 0);
     assert_int_equal(mkdir(rig_file(rig, ""), 0777), 0);
-    assert_int_equal(symlink("/tmp", rig_file(rig, "blobs")), 0);
+    const char *outside = temp_dir_file(&rig->dir, "outside");
+    struct stat st;
+    assert_int_equal(mkdir(outside, 0777), 0);
+    assert_int_equal(symlink(outside, rig_file(rig, "blobs")), 0);
     assert_int_equal(rig_pull(rig), BITNET_POLICY);
+    assert_text_has(rig->err.text, "blobs");
+    assert_int_equal(lstat(rig_file(rig, "blobs"), &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(rmdir(outside), 0); /* still empty */
+    assert_false(rig_exists(rig, "refs/main"));
 }
 
 /* 70 */

@@ -179,6 +179,8 @@ TEST(a_bit_flipped_in_the_partial_is_found_and_costs_one_restart)
     each_partial(rig, flip_a_bit);
     pull_same_as_clean(rig);
     assert_text_has(rig->notices, "the hash is wrong");
+    /* what was missing, and then all of it, once */
+    assert_true(rig->fetched > RIG_LARGE && rig->fetched <= 2 * RIG_LARGE - (1 << 20));
 }
 
 static void cut_data(const struct hub_partial_place *place, const struct hub_partial_found *found)
@@ -198,6 +200,25 @@ static void spoil_journal(const struct hub_partial_place *place,
     close(fd);
 }
 
+static void empty_journal(const struct hub_partial_place *place,
+                          const struct hub_partial_found *found)
+{
+    close(hub_open_file(place->dir, found->journal_name, O_RDWR | O_TRUNC, 0));
+}
+
+/* Longer than any journal may be, each line of it right. */
+static void swell_journal(const struct hub_partial_place *place,
+                          const struct hub_partial_found *found)
+{
+    static char lines[9 << 20];
+    int fd = hub_open_file(place->dir, found->journal_name, O_RDWR, 0);
+    ssize_t n = read(fd, lines, 1 << 16), used = n;
+    assert_true(n > 0);
+    for (; used + n < (ssize_t)sizeof lines; used += n) memcpy(lines + used, lines, (size_t)n);
+    assert_int_equal(pwrite(fd, lines, (size_t)used, 0), used);
+    close(fd);
+}
+
 static void tear_journal(const struct hub_partial_place *place,
                          const struct hub_partial_found *found)
 {
@@ -210,7 +231,7 @@ static void tear_journal(const struct hub_partial_place *place,
 TEST(a_journal_that_cannot_be_right_is_not_believed)
 {
     void (*const changes[])(const struct hub_partial_place *, const struct hub_partial_found *) = {
-        cut_data, spoil_journal, tear_journal};
+        cut_data, tear_journal, spoil_journal, empty_journal, swell_journal};
     for (size_t i = 0; i < COUNT(changes); i++) {
         void *fresh;
         rig_setup(&fresh);
@@ -220,13 +241,13 @@ TEST(a_journal_that_cannot_be_right_is_not_believed)
         assert_int_equal(rig_pull(rig), BITNET_OK);
         rig_lint(rig, false);
         rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
-        if (i == 2)
+        if (changes[i] == tear_journal)
             assert_true(rig->fetched < RIG_LARGE); /* whole lines before count */
         else
             assert_true(rig->fetched >= RIG_LARGE);
         const char *told =
             strstr(rig->notices, "the journal of an interrupted download is damaged");
-        assert_true((told != NULL) == (changes[i] == spoil_journal));
+        assert_true((told != NULL) == (i >= 2));
         assert_int_equal(rig_teardown(&fresh), 0);
     }
 }
@@ -294,6 +315,31 @@ TEST(locks_that_lie_or_are_missing_cost_traffic_and_nothing_else)
     rig_setup(&fresh);
     pull_together(fresh, 2, no_locks);
     assert_int_equal(rig_teardown(&fresh), 0);
+}
+
+static unsigned n_told;
+
+static void count_lock_words(void *user, enum bitnet_log_level level, const char *text)
+{
+    (void)user, (void)level;
+    n_told += strstr(text, "no locks on this file system") != NULL;
+}
+
+/* 64 */
+TEST(a_file_system_without_locks_is_mentioned_once)
+{
+    struct rig *rig = *state;
+    const struct bitnet_log log = {.say = count_lock_words};
+    struct hub_io io = hub_io_real;
+    io.flock = no_locks;
+    rig->settings.log = &log;
+    n_told = 0;
+    hub_io = &io;
+    enum bitnet_status status = rig_pull(rig);
+    hub_io = &hub_io_real;
+    assert_int_equal(status, BITNET_OK);
+    assert_int_equal(n_told, 1); /* for two files */
+    rig_lint(rig, true);
 }
 
 static int hold_lock(const struct rig *rig)
@@ -385,7 +431,7 @@ TEST(a_disk_that_fills_up_keeps_what_was_fetched)
     hub_io = &hub_io_real;
     assert_int_equal(status, BITNET_IO);
     assert_text_has(rig->err.text, "No space left");
-    assert_text_has(rig->err.hint, "more are needed");
+    assert_text_has(rig->err.hint, " MiB more are needed for this file; the same command goes on");
     uint64_t first = rig->fetched;
     assert_true(first > 1 << 20);
     pull_same_as_clean(rig);
@@ -409,8 +455,11 @@ TEST(too_little_space_is_said_before_the_first_byte)
     enum bitnet_status status = rig_pull(rig);
     hub_io = &hub_io_real;
     assert_int_equal(status, BITNET_IO);
-    assert_text_has(rig->err.text, "are needed");
+    assert_text_has(rig->err.text, "67.0 MiB are needed, 1.0 MiB are free at ");
+    assert_text_has(rig->err.text, rig->cache);
     assert_int_equal(rig->fetched, 0);
+    assert_int_equal(rig_count(rig, "blobs"), 0);
+    assert_false(rig_exists(rig, "refs/main"));
 }
 
 /* On a disk with no room for a second copy the old partial gives its blocks away piece by piece. */
@@ -507,12 +556,16 @@ TEST(a_read_only_cache_is_good_enough_when_all_is_there)
     assert_int_equal(chmod(rig_file(rig, "snapshots"), 0555), 0);
     snprintf(name, sizeof name, "snapshots/%s", fake_hub_head(rig->fake));
     assert_int_equal(chmod(rig_file(rig, name), 0555), 0);
+    uint64_t before = rig_fingerprint(rig);
     assert_int_equal(pull_as_nobody(rig), 0);
+    assert_true(rig_fingerprint(rig) == before);
     snprintf(name, sizeof name, "blobs/%s", fake_hub_etag(rig->fake, "config.json"));
     assert_int_equal(chmod(rig_file(rig, "blobs"), 0755), 0);
     assert_int_equal(unlink(rig_file(rig, name)), 0);
     assert_int_equal(chmod(rig_file(rig, "blobs"), 0555), 0);
+    before = rig_fingerprint(rig);
     assert_int_equal(pull_as_nobody(rig), 7);
+    assert_true(rig_fingerprint(rig) == before);
     assert_int_equal(chmod(rig_file(rig, ""), 0755), 0);
     assert_int_equal(chmod(rig_file(rig, "blobs"), 0755), 0);
     assert_int_equal(chmod(rig_file(rig, "snapshots"), 0755), 0);
@@ -555,6 +608,7 @@ TEST(few_file_descriptors_are_enough)
         _exit(bitnet_status_exit_code(rig_pull(rig)));
     }
     assert_int_equal(wait_for(pid), 0);
+    assert_true(fake_hub_most_at_once(rig->fake, FAKE_HUB) <= (64 - 24) / 4); /* not the usual 16 */
     rig_lint(rig, true);
 }
 
@@ -572,6 +626,7 @@ int main(void)
         CASE(a_partial_of_older_contents_is_not_continued),
         CASE(four_pulls_at_once_fetch_the_file_once),
         CASE(locks_that_lie_or_are_missing_cost_traffic_and_nothing_else),
+        CASE(a_file_system_without_locks_is_mentioned_once),
         CASE(a_lock_held_for_ever_ends_with_busy),
         CASE(a_lock_let_go_meanwhile_is_taken),
         CASE(a_partial_pruned_in_flight_is_linked_again_or_restarted),
