@@ -1,4 +1,5 @@
-/* Template: the ternary product by table lookup, the way of TL1 (formats.md 3.4): two neighbouring
+/* Template: the ternary product by table lookup, the way of TL1 (formats.md 3.4; lookup_triples.h
+ * has TL2's): two neighbouring
  * trits of a row are a code of 0 .. 8, the nine sums that two activations can give are a table, and
  * a byte shuffle looks up as many rows at once as a register has bytes. No set uses it; it is kept,
  * checked and timed beside the panels of panel.h, so that what is said about it stays measured
@@ -51,23 +52,26 @@ static void pack(const int8_t *trits, size_t rows, size_t cols, size_t panel, ui
 /* The tables of n columns (a multiple of 2): low bytes, high bytes. */
 static void make_tables(const int8_t *x, size_t n, uint8_t (*tables)[2][16])
 {
+    static const int16_t first[16] = {-1, -1, -1, 0, 0, 0, 1, 1, 1};
+    static const int16_t second[16] = {-1, 0, 1, -1, 0, 1, -1, 0, 1};
     for (size_t i = 0; i < n / 2; i++) {
-        for (int code = 0; code < 16; code++) {
-            const int a = code / 3 - 1, b = code % 3 - 1;
-            const int sum = code < 9 ? a * x[2 * i] + b * x[2 * i + 1] : 0;
-            tables[i][0][code] = (uint8_t)(sum & 0xff);
-            tables[i][1][code] = (uint8_t)(sum >> 8 & 0xff);
+        for (size_t code = 0; code < 16; code++) {
+            const int sum = first[code] * x[2 * i] + second[code] * x[2 * i + 1];
+            tables[i][0][code] = (uint8_t)sum;
+            tables[i][1][code] = (uint8_t)(sum >> 8);
         }
     }
 }
 
-static void add_chunk(const uint8_t *w, size_t n_groups, uint8_t (*tables)[2][16], int32_t *sums)
+/* `next` is where the same columns of the next panel lie. */
+static void add_chunk(const uint8_t *w, const uint8_t *next, size_t n_groups,
+                      uint8_t (*tables)[2][16], int32_t *sums)
 {
     lk_sums acc = lk_none();
     assert(n_groups <= LK_FLUSH);
-    for (size_t g = 0; g < n_groups; g++, w += LK_ROWS, tables += 2) {
+    for (size_t g = 0; g < n_groups; g++, w += LK_ROWS, next += LK_ROWS, tables += 2) {
         const lk_reg codes = lk_load(w), first = lk_low(codes), second = lk_high(codes);
-        __builtin_prefetch(w + 2048);
+        __builtin_prefetch(next);
         acc = lk_add(acc, lk_shuffle(lk_table(tables[0][0]), first),
                      lk_shuffle(lk_table(tables[0][1]), first));
         acc = lk_add(acc, lk_shuffle(lk_table(tables[1][0]), second),
@@ -93,8 +97,8 @@ static void matmul(const uint8_t *w, size_t rows, size_t cols, size_t panel_begi
             for (size_t p = panel_begin; p < panel_end; p++) {
                 int32_t sums[LK_ROWS] = {0};
                 const size_t row = p * LK_ROWS, left = rows - row;
-                add_chunk(w + p * panel_bytes(cols) + c / LK_COLUMNS * LK_ROWS, n_groups, tables,
-                          sums);
+                const uint8_t *at = w + p * panel_bytes(cols) + c / LK_COLUMNS * LK_ROWS;
+                add_chunk(at, at + panel_bytes(cols), n_groups, tables, sums);
                 for (size_t r = 0; r < left && r < LK_ROWS; r++) out[row + r] += sums[r];
             }
         }

@@ -1,4 +1,5 @@
-/* The ternary product by table lookup (lookup_driver.h) with NEON: TBL, 16 rows at once. */
+/* The ternary product by table lookup (lookup_driver.h, lookup_triples.h) with NEON: TBL of one or
+ * two registers, 16 rows at once. */
 #include "../lookup.h"
 #include "../unroll.h"
 
@@ -57,4 +58,27 @@ INLINE void lk_flush(lk_sums s, int32_t *sums)
     }
 }
 
+/* The fifth bit of triple k goes to place 4. */
+#define LT_WIDE     1
+#define LT_PLACE(k) (((k) + 4) % 8)
+typedef uint8x16_t lt_bits;
+
+INLINE lt_bits lt_bits_of(lk_reg bits)
+{
+    return bits;
+}
+
+INLINE uint8x16_t lt_move(uint8x16_t bits, size_t k)
+{
+    const int places = k < 4 ? -(int)k : 8 - (int)k;
+    return vshlq_u8(bits, vdupq_n_s8((int8_t)places));
+}
+
+INLINE lk_sums lt_add(lk_sums s, uint8_t (*table)[32], lk_reg codes, lt_bits *bits, size_t k)
+{
+    const uint8x16_t at = vorrq_u8(codes, vandq_u8(lt_move(*bits, k), vdupq_n_u8(16)));
+    return lk_add(s, vqtbl2q_u8(vld1q_u8_x2(table[0]), at), vqtbl2q_u8(vld1q_u8_x2(table[1]), at));
+}
+
 #include "../lookup_driver.h"
+#include "../lookup_triples.h"

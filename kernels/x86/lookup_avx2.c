@@ -1,4 +1,5 @@
-/* The ternary product by table lookup (lookup_driver.h) with AVX2: VPSHUFB, 32 rows at once. */
+/* The ternary product by table lookup (lookup_driver.h, lookup_triples.h) with AVX2: VPSHUFB, 32
+ * rows at once. */
 #include "../lookup.h"
 #include "../unroll.h"
 
@@ -58,4 +59,31 @@ INLINE void lk_flush(lk_sums s, int32_t *sums)
     }
 }
 
+/* Fifth bits as the sign of words that are never zero: VPSIGNW. */
+#define LT_PLACE(k) (7 - (k))
+typedef struct {
+    __m256i low, high;
+} lt_bits;
+
+INLINE lt_bits lt_bits_of(lk_reg bits)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    return (lt_bits){_mm256_or_si256(_mm256_unpacklo_epi8(bits, bits), one),
+                     _mm256_or_si256(_mm256_unpackhi_epi8(bits, bits), one)};
+}
+
+INLINE lk_sums lt_add(lk_sums s, uint8_t (*table)[16], lk_reg codes, lt_bits *bits, size_t k)
+{
+    const lk_reg low = lk_shuffle(lk_table(table[0]), codes);
+    const lk_reg high = lk_shuffle(lk_table(table[1]), codes);
+    (void)k;
+    s.low = _mm256_add_epi16(s.low, _mm256_sign_epi16(_mm256_unpacklo_epi8(low, high), bits->low));
+    s.high =
+        _mm256_add_epi16(s.high, _mm256_sign_epi16(_mm256_unpackhi_epi8(low, high), bits->high));
+    bits->low = _mm256_add_epi16(bits->low, bits->low);
+    bits->high = _mm256_add_epi16(bits->high, bits->high);
+    return s;
+}
+
 #include "../lookup_driver.h"
+#include "../lookup_triples.h"

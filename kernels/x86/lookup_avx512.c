@@ -1,4 +1,5 @@
-/* The ternary product by table lookup (lookup_driver.h) with AVX-512 BW: VPSHUFB, 64 rows at once.
+/* The ternary product by table lookup (lookup_driver.h, lookup_triples.h) with AVX-512 BW: VPSHUFB,
+ * 64 rows at once.
  */
 #include "../lookup.h"
 #include "../unroll.h"
@@ -59,4 +60,34 @@ INLINE void lk_flush(lk_sums s, int32_t *sums)
     }
 }
 
+/* Fifth bits as the sign of words, taken into masks. */
+#define LT_PLACE(k) (7 - (k))
+typedef struct {
+    __m512i low, high;
+} lt_bits;
+
+INLINE lt_bits lt_bits_of(lk_reg bits)
+{
+    return (lt_bits){_mm512_unpacklo_epi8(bits, bits), _mm512_unpackhi_epi8(bits, bits)};
+}
+
+/* v, negated where the word's sign is set; the next sign takes its place. */
+INLINE __m512i lt_signed(__m512i v, __m512i *words)
+{
+    const __mmask32 negative = _mm512_movepi16_mask(*words);
+    *words = _mm512_add_epi16(*words, *words);
+    return _mm512_mask_sub_epi16(v, negative, _mm512_setzero_si512(), v);
+}
+
+INLINE lk_sums lt_add(lk_sums s, uint8_t (*table)[16], lk_reg codes, lt_bits *bits, size_t k)
+{
+    const lk_reg low = lk_shuffle(lk_table(table[0]), codes);
+    const lk_reg high = lk_shuffle(lk_table(table[1]), codes);
+    (void)k;
+    s.low = _mm512_add_epi16(s.low, lt_signed(_mm512_unpacklo_epi8(low, high), &bits->low));
+    s.high = _mm512_add_epi16(s.high, lt_signed(_mm512_unpackhi_epi8(low, high), &bits->high));
+    return s;
+}
+
 #include "../lookup_driver.h"
+#include "../lookup_triples.h"

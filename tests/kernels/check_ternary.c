@@ -5,6 +5,8 @@
 
 #include "../../kernels/lookup.h"
 
+#include <bitnet/cpu.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,34 +161,32 @@ static void time_shape(struct check *c, size_t rows, size_t cols, size_t n_token
     check_release(c);
 }
 
-/* The lookup of the set's instructions; NULL: it has none. */
-static const struct bitnet_ternary_path *lookup_of(const char *name)
-{
-    static const struct {
-        const char *set;
-        const struct bitnet_ternary_path *path;
-    } lookups[] = {
+/* Paths that no set uses: by whose side each is checked, and what it needs beyond that set. */
+static const struct {
+    const char *set, *what;
+    uint32_t needs;
+    const struct bitnet_ternary_path *path;
+} lookups[] = {
 #if defined(__x86_64__)
-        {"ssse3", &bitnet_ssse3_lookup},
-        {"avx2", &bitnet_avx2_lookup},
-        {"avx512", &bitnet_avx512_lookup},
+    {"ssse3", "pairs", 0, &bitnet_ssse3_lookup},
+    {"ssse3", "triples", 0, &bitnet_ssse3_triples},
+    {"avx2", "pairs", 0, &bitnet_avx2_lookup},
+    {"avx2", "triples", 0, &bitnet_avx2_triples},
+    {"avx512", "pairs", 0, &bitnet_avx512_lookup},
+    {"avx512", "triples", 0, &bitnet_avx512_triples},
+    {"avx512", "triples, VBMI", BITNET_CPU_AVX512VBMI, &bitnet_avx512vbmi_triples},
 #elif defined(__aarch64__)
-        {"neon", &bitnet_neon_lookup},
+    {"neon", "pairs", 0, &bitnet_neon_lookup},
+    {"neon", "triples", 0, &bitnet_neon_triples},
 #endif
-        {"", NULL}
-    };
-    size_t i = 0;
-    while (lookups[i].path && strcmp(lookups[i].set, name) != 0) i++;
-    return lookups[i].path;
-}
+    {"", "", 0, NULL}};
 
 /* The same checks for a path that no set uses, and its time beside the set's. */
-static void check_lookup(struct check *c)
+static void check_lookup(struct check *c, const struct bitnet_ternary_path *path, const char *what)
 {
     const struct bitnet_kernel_set *own = c->set;
     struct bitnet_kernel_set with_lookup = *own;
-    with_lookup.ternary = lookup_of(own->name);
-    if (!with_lookup.ternary) return;
+    with_lookup.ternary = path;
     c->set = &with_lookup;
     for (size_t cols = 1; cols <= 600; cols += 1 + check_below(c, 30)) {
         compare(c, 1 + check_below(c, 140), cols, 1 + check_below(c, 3), RANDOM, RANDOM);
@@ -196,8 +196,23 @@ static void check_lookup(struct check *c)
             compare(c, 18, 4096 + 192, 2, (enum input)trits, (enum input)x);
         }
     }
-    if (c->bench) time_shape(c, 2560, 6912, 1, "2560 x 6912, 1 token, by lookup");
+    compare_widest(c, 1);
+    if (c->bench) {
+        char line[64];
+        snprintf(line, sizeof line, "2560 x 6912, %s", what);
+        time_shape(c, 2560, 6912, 1, line);
+    }
     c->set = own;
+}
+
+static void check_lookups(struct check *c)
+{
+    for (size_t i = 0; lookups[i].path; i++) {
+        const bool is_here = (lookups[i].needs & ~bitnet_cpu_detect()) == 0;
+        if (is_here && strcmp(lookups[i].set, c->set->name) == 0) {
+            check_lookup(c, lookups[i].path, lookups[i].what);
+        }
+    }
 }
 
 void check_ternary(struct check *c)
@@ -218,7 +233,7 @@ void check_ternary(struct check *c)
     compare_with_known_sum(c);
     compare_widest(c, 1);
     if (c->set != c->ref && c->set->ternary != c->ref->ternary) compare_widest(c, 16);
-    check_lookup(c);
+    check_lookups(c);
     if (!c->bench) return;
     static const size_t tokens[] = {1, 2, 4, 8, 16, 32, 128};
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
