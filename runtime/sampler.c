@@ -4,10 +4,13 @@
  *
  * Weights are doubles from exp(); the draw is one 53-bit number of a xoshiro256** generator
  * (Blackman and Vigna) seeded through splitmix64. A vocabulary has 128,000 tokens and decoding a
- * token takes 20 ms, so passes over all logits are few and plain. */
+ * token takes 20 ms, so what looks at all logits are the three kernels largest, above and sum_exp.
+ * They only narrow the choice: every id drawn is the one that exp() in double over all logits, in
+ * order, would give (test_sampler_ids.c). */
 #include "bitnet/runtime.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/cpu.h"
 #include "bitnet/kernels.h"
 
 #include <float.h>
@@ -31,6 +34,7 @@ struct bitnet_sampler {
     uint64_t random[4];
     struct bitnet_logit_bias *biases; /* [options.n_biases] */
     struct bitnet_sampler_faults faults;
+    struct bitnet_kernel_set kernels; /* the best of this CPU: all sets give the same bits */
 };
 
 /* ------------------------------------------------------------------ random numbers */
@@ -139,6 +143,7 @@ enum bitnet_status bitnet_sampler_new(struct bitnet_sampler **sampler, size_t n_
         return bitnet_fail(err, BITNET_MEMORY, "no memory for a sampler of %zu tokens", n_vocab);
     }
     for (size_t i = 0; i < options->n_biases; i++) s->biases[i] = options->biases[i];
+    bitnet_kernels_select(&s->kernels, bitnet_cpu_detect());
     uint64_t state = options->seed;
     for (int i = 0; i < 4; i++) s->random[i] = splitmix(&state);
     *sampler = s;
@@ -166,47 +171,33 @@ void bitnet_sampler_accept(struct bitnet_sampler *s, int32_t token)
 
 /* ------------------------------------------------------------------ filters */
 
-#define LANES 16u
-
-/* The largest logit, and whether each is a number below +infinity; in lanes that a compiler can
- * keep in registers. */
-static float scan_logits(const float *logits, size_t n, bool *is_sound)
+/* The largest logit, the first of equal ones, and whether each is a number below +infinity. The
+ * kernel answers for finite logits; minus infinity is rare but sound. */
+static bool find_largest(const struct bitnet_sampler *s, const float *logits, size_t *at)
 {
-    float top[LANES];
-    uint32_t bad[LANES] = {0}, any_bad = 0;
-    size_t i = 0;
-    for (size_t k = 0; k < LANES; k++) top[k] = -INFINITY;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t k = 0; k < LANES; k++) {
-            float x = logits[i + k];
-            top[k] = x > top[k] ? x : top[k];
-            bad[k] |= (uint32_t) !(x <= FLT_MAX);
-        }
-    for (; i < n; i++) {
-        top[0] = logits[i] > top[0] ? logits[i] : top[0];
-        any_bad |= (uint32_t) !(logits[i] <= FLT_MAX);
+    if (s->kernels.largest(logits, s->n_vocab, at)) return true;
+    bool is_sound = true;
+    *at = 0;
+    for (size_t i = 0; i < s->n_vocab; i++) {
+        is_sound = is_sound && logits[i] <= FLT_MAX;
+        if (logits[i] > logits[*at]) *at = i;
     }
-    for (size_t k = 0; k < LANES; k++) {
-        any_bad |= bad[k];
-        top[0] = top[k] > top[0] ? top[k] : top[0];
-    }
-    *is_sound = !any_bad;
-    return top[0];
+    return is_sound;
 }
 
 /* What the scan found, in words; or, when repair was asked for, a mended copy. */
-static enum bitnet_status mend(struct bitnet_sampler *s, const float **logits, float *top,
+static enum bitnet_status mend(struct bitnet_sampler *s, const float **logits, size_t *at,
                                struct bitnet_error *err)
 {
-    size_t n = s->n_vocab, n_nan = 0, n_high = 0;
-    bool is_sound;
+    size_t n = s->n_vocab, n_nan = 0, n_high = 0, n_low = 0;
     for (size_t i = 0; i < n; i++) {
         n_nan += (*logits)[i] != (*logits)[i];
         n_high += (*logits)[i] > FLT_MAX;
+        n_low += (*logits)[i] == -INFINITY;
     }
     s->faults.nan += n_nan;
     s->faults.infinite += n_high;
-    s->faults.degenerate += *top == -INFINITY;
+    s->faults.degenerate += n_low + n_nan == n;
     if (!s->options.repair) {
         if (n_nan) return bitnet_fail(err, BITNET_FORMAT, "%zu of %zu logits are NaN", n_nan, n);
         if (n_high)
@@ -218,7 +209,7 @@ static enum bitnet_status mend(struct bitnet_sampler *s, const float **logits, f
         s->logits[i] = x != x ? -INFINITY : x > FLT_MAX ? FLT_MAX : x;
     }
     *logits = s->logits;
-    *top = scan_logits(s->logits, n, &is_sound);
+    (void)find_largest(s, s->logits, at);
     return BITNET_OK;
 }
 
@@ -257,14 +248,6 @@ static const float *penalise(struct bitnet_sampler *s, const float *logits)
     return changed;
 }
 
-/* Where `top` stands first. */
-static int32_t find_first(const float *logits, float top)
-{
-    size_t i = 0;
-    while (logits[i] != top) i++;
-    return (int32_t)i;
-}
-
 static bool ranks_before(const struct candidate *a, const struct candidate *b)
 {
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
@@ -285,32 +268,50 @@ static void sift_down(struct candidate *heap, size_t n, size_t at)
     }
 }
 
-/* The best k of the logits above `floor`, best first; returns how many there are. */
-static size_t select_best(struct candidate *kept, const float *logits, size_t n, size_t k,
-                          float floor)
+enum { CHUNK = 4096 };
+
+/* Keeps a candidate among the best k; returns what one must reach from now on. */
+static float keep(struct candidate *kept, size_t *n_kept, size_t k, struct candidate c, float floor)
 {
-    size_t n_kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!(logits[i] >= floor)) continue;
-        struct candidate c = {.logit = logits[i], .id = (int32_t)i};
-        if (n_kept < k) {
-            kept[n_kept++] = c;
-            if (n_kept == k)
-                for (size_t p = k / 2; p-- > 0;) sift_down(kept, k, p);
-        } else if (ranks_before(&c, &kept[0])) {
-            kept[0] = c;
-            sift_down(kept, k, 0);
-            floor = fmaxf(floor, kept[0].logit);
-        }
+    if (*n_kept < k) {
+        kept[(*n_kept)++] = c;
+        if (*n_kept < k) return floor;
+        for (size_t p = k / 2; p-- > 0;) sift_down(kept, k, p);
+    } else if (ranks_before(&c, &kept[0])) {
+        kept[0] = c;
+        sift_down(kept, k, 0);
     }
-    if (n_kept < k)
-        for (size_t p = n_kept / 2; p-- > 0;) sift_down(kept, n_kept, p);
-    for (size_t end = n_kept; end-- > 1;) { /* heap sort: the last goes to the end */
+    return fmaxf(floor, kept[0].logit);
+}
+
+static void sort_best_first(struct candidate *kept, size_t n)
+{
+    for (size_t p = n / 2; p-- > 0;) sift_down(kept, n, p);
+    for (size_t end = n; end-- > 1;) { /* heap sort: the last goes to the end */
         struct candidate t = kept[0];
         kept[0] = kept[end];
         kept[end] = t;
         sift_down(kept, end, 0);
     }
+}
+
+/* The best k of the logits not below `floor`, best first; returns how many there are. The kernel
+ * passes over chunks of logits that cannot be among them. */
+static size_t select_best(struct bitnet_sampler *s, const float *logits, size_t k, float floor)
+{
+    size_t n_kept = 0;
+    for (size_t begin = 0; begin < s->n_vocab; begin += CHUNK) {
+        uint32_t at[CHUNK];
+        const size_t left = s->n_vocab - begin;
+        const size_t n = s->kernels.above(logits + begin, left < CHUNK ? left : CHUNK, floor, at);
+        for (size_t i = 0; i < n; i++) {
+            const float logit = logits[begin + at[i]];
+            if (logit < floor) continue; /* it has risen meanwhile */
+            const struct candidate c = {.logit = logit, .id = (int32_t)(begin + at[i])};
+            floor = keep(s->candidates, &n_kept, k, c, floor);
+        }
+    }
+    sort_best_first(s->candidates, n_kept);
     return n_kept;
 }
 
@@ -323,26 +324,79 @@ static double weight_of(float logit, float top)
 #define PER_UNIT 16.0f /* buckets of 1/16 below the largest logit; the last takes the rest */
 #define MARGIN   2     /* for rounding, where a logit falls between two buckets */
 
-/* Without top-k nearly all candidates are dust that top-p or min-p will drop. Weights are summed by
- * how far their logits lie below the largest; as soon as those so far reach p, nothing below can
- * be in the smallest set that does. Selecting above that floor is exact and spares the sort. */
-static float dust_floor(const struct bitnet_sampler *s, const float *logits, float top, double *sum)
+/* The sum of all weights: as it would be in double, in order (exact), or not further from it than
+ * `slack`, as a share of it. */
+struct total {
+    double sum, slack;
+};
+
+static struct total exact_total(const struct bitnet_sampler *s, const float *logits, float top)
+{
+    struct total total = {0, 0};
+    for (size_t i = 0; i < s->n_vocab; i++) total.sum += weight_of(logits[i], top);
+    return total;
+}
+
+/* By the kernel, 256 at a time. How far off it may be, as a share: differences to the largest are
+ * rounded to floats, which moves the logarithm of a weight by 2^-24 of itself, ln(2^31) on average
+ * at most; the exponential by 2^-22; 8 additions per lane and 5 of lanes by 2^-24 each. Together
+ * 2.3e-6; what lies below e^-87 is left out. */
+static struct total near_total(const struct bitnet_sampler *s, const float *logits, float top)
+{
+    struct total total = {0, 2.5e-6};
+    for (size_t i = 0; i < s->n_vocab; i += 256) {
+        const size_t left = s->n_vocab - i;
+        total.sum += (double)s->kernels.sum_exp(logits + i, left < 256 ? left : 256, top);
+    }
+    return total;
+}
+
+/* Adds to the buckets the weights of logits from `floor` on, but below `ceiling`. */
+static void fill_buckets(const struct bitnet_sampler *s, const float *logits, float top,
+                         float floor, float ceiling, double buckets[BUCKETS])
+{
+    for (size_t begin = 0; begin < s->n_vocab; begin += CHUNK) {
+        uint32_t at[CHUNK];
+        const size_t left = s->n_vocab - begin;
+        const size_t n = s->kernels.above(logits + begin, left < CHUNK ? left : CHUNK, floor, at);
+        for (size_t i = 0; i < n; i++) {
+            const float logit = logits[begin + at[i]], below = (top - logit) * PER_UNIT;
+            if (logit >= ceiling) continue;
+            buckets[below < BUCKETS - 1 ? (size_t)below : BUCKETS - 1] += weight_of(logit, top);
+        }
+    }
+}
+
+/* How many buckets reach `enough`. */
+static size_t count_buckets(const double buckets[BUCKETS], double enough)
+{
+    double reached = 0;
+    size_t b = 0;
+    while (b < BUCKETS && reached < enough) reached += buckets[b++];
+    return b;
+}
+
+/* Without top-k nearly all candidates are dust that top-p or min-p will drop. As soon as the weight
+ * in the upper buckets reaches p, nothing below can be in the smallest set that does. Selecting
+ * above that floor is exact and spares the sort. Weights cost, so they are computed from the top
+ * down, as far as needed. */
+static float dust_floor(const struct bitnet_sampler *s, const float *logits, float top,
+                        struct total total)
 {
     const struct bitnet_sampler_options *o = &s->options;
-    double buckets[BUCKETS] = {0}, reached = 0;
-    float floor = o->min_p > 0 ? top + logf(o->min_p) - 1e-3f : -INFINITY;
-    *sum = 0;
-    if (!(o->top_p < 1)) return floor;
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        float below = (top - logits[i]) * PER_UNIT;
-        double weight = weight_of(logits[i], top);
-        buckets[below < BUCKETS - 1 ? (size_t)below : BUCKETS - 1] += weight;
-        *sum += weight;
+    const double enough = (double)o->top_p * total.sum * (1 + total.slack);
+    const float by_min_p = o->min_p > 0 ? top + logf(o->min_p) - 1e-3f : -INFINITY;
+    double buckets[BUCKETS] = {0};
+    float ceiling = INFINITY;
+    if (!(o->top_p < 1)) return by_min_p;
+    for (float depth = 4; depth <= 20; depth += 4) {
+        const float floor = depth < 20 ? top - depth : -INFINITY;
+        fill_buckets(s, logits, top, floor, ceiling, buckets);
+        const size_t b = count_buckets(buckets, enough) + MARGIN;
+        if (b < BUCKETS) return fmaxf(fmaxf(by_min_p, floor), top - (float)b / PER_UNIT);
+        ceiling = floor;
     }
-    size_t b = 0;
-    while (b < BUCKETS && reached < (double)o->top_p * *sum) reached += buckets[b++];
-    if (b + MARGIN >= BUCKETS) return floor;
-    return fmaxf(floor, top - (float)(b + MARGIN) / PER_UNIT);
+    return by_min_p;
 }
 
 /* The first candidates that together have a share of at least p; at least one. */
@@ -381,20 +435,33 @@ static int32_t draw(struct bitnet_sampler *s, size_t n, float top)
     return kept[n - 1].id;
 }
 
+/* How many of the n best pass top-p, when no top-k came before: with a total that is near, as long
+ * as both its ends say the same; else with the exact one. */
+static size_t cut_share(const struct bitnet_sampler *s, const float *logits, float top, size_t n,
+                        struct total total)
+{
+    const double p = (double)s->options.top_p;
+    const size_t least = cut_top_p(s->candidates, n, p, total.sum * (1 - total.slack));
+    const size_t most = cut_top_p(s->candidates, n, p, total.sum * (1 + total.slack));
+    if (least == most) return least;
+    return cut_top_p(s->candidates, n, p, exact_total(s, logits, top).sum);
+}
+
 /* The candidates that pass top-k, top-p and min-p, best first. */
 static size_t filter(struct bitnet_sampler *s, const float *logits, float top)
 {
     const struct bitnet_sampler_options *o = &s->options;
     struct candidate *kept = s->candidates;
-    double sum = 0;
-    float floor = o->top_k ? -INFINITY : dust_floor(s, logits, top, &sum);
-    size_t k = o->top_k && o->top_k < s->n_vocab ? o->top_k : s->n_vocab;
-    size_t n = select_best(kept, logits, s->n_vocab, k, floor);
+    struct total total = {0, 0};
+    if (!o->top_k && o->top_p < 1) total = near_total(s, logits, top);
+    const float floor = o->top_k ? -INFINITY : dust_floor(s, logits, top, total);
+    const size_t k = o->top_k && o->top_k < s->n_vocab ? o->top_k : s->n_vocab;
+    size_t n = select_best(s, logits, k, floor);
     for (size_t i = 0; i < n; i++) {
         kept[i].weight = weight_of(kept[i].logit, top);
-        if (o->top_k) sum += kept[i].weight;
+        if (o->top_k) total.sum += kept[i].weight;
     }
-    if (o->top_p < 1) n = cut_top_p(kept, n, (double)o->top_p, sum);
+    if (o->top_p < 1) n = cut_share(s, logits, top, n, total);
     if (o->min_p > 0) n = cut_min_p(kept, n, (double)o->min_p);
     return n;
 }
@@ -411,15 +478,15 @@ enum bitnet_status bitnet_sample(struct bitnet_sampler *s, const float *logits, 
                                  struct bitnet_error *err)
 {
     const struct bitnet_sampler_options *o = &s->options;
-    bool is_sound;
-    float top = scan_logits(logits, s->n_vocab, &is_sound);
-    if (!is_sound || top == -INFINITY) {
-        enum bitnet_status status = mend(s, &logits, &top, err);
+    size_t at;
+    if (!find_largest(s, logits, &at) || logits[at] == -INFINITY) {
+        enum bitnet_status status = mend(s, &logits, &at, err);
         if (status) return status;
     }
     const float *changed = penalise(s, add_biases(s, logits));
-    if (changed != logits || o->n_biases) top = scan_logits(changed, s->n_vocab, &is_sound);
-    *token = find_first(changed, top);
+    if (changed != logits || o->n_biases) (void)find_largest(s, changed, &at);
+    const float top = changed[at];
+    *token = (int32_t)at;
     if (o->temperature == 0 || o->top_k == 1 || top == -INFINITY) return BITNET_OK;
     bool is_filtered = o->top_k || o->top_p < 1 || o->min_p > 0;
     size_t n = is_filtered ? filter(s, changed, top) : take_all(s, changed);
@@ -436,8 +503,8 @@ struct bitnet_sampler_faults bitnet_sampler_faults(const struct bitnet_sampler *
 
 void bitnet_softmax(const float *logits, size_t n, float *probabilities)
 {
-    bool is_sound;
-    float top = scan_logits(logits, n, &is_sound);
+    float top = -INFINITY;
+    for (size_t i = 0; i < n; i++) top = logits[i] > top ? logits[i] : top;
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
         probabilities[i] = bitnet_expf(logits[i] - top);

@@ -47,7 +47,8 @@ static size_t above_in(const float *x, size_t begin, size_t end, float floor, ui
                        size_t n)
 {
     for (size_t i = begin; i < end; i++) {
-        if (x[i] >= floor) at[n++] = (uint32_t)i;
+        at[n] = (uint32_t)i; /* n <= i; the next one takes its place if this is below */
+        n += x[i] >= floor;
     }
     return n;
 }

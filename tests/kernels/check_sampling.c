@@ -85,7 +85,7 @@ void check_above(struct check *c)
             const size_t n_want = c->ref->above(x, n, floors[f], want);
             const size_t n_got = c->set->above(x, n, floors[f], got);
             check_same_bytes(c, &n_got, &n_want, sizeof n_got, "how many of %zu", n);
-            check_same_bytes(c, got, want, 4 * n, "%zu above %g", n, (double)floors[f]);
+            check_same_bytes(c, got, want, 4 * n_want, "%zu above %g", n, (double)floors[f]);
         }
         check_release(c);
     }

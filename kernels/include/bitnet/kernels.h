@@ -137,7 +137,8 @@ typedef void bitnet_to_f16_fn(const float *x, size_t n, uint16_t *h);
 /* Where the largest of n logits is, the first of equal ones. False when one is NaN or infinite;
  * then *at is some place. */
 typedef bool bitnet_largest_fn(const float *x, size_t n, size_t *at);
-/* The places i with x[i] >= floor, ascending, into at[n]; returns how many. No x is NaN. */
+/* The places i with x[i] >= floor, ascending, into at[n]; returns how many. What it
+ * leaves behind them is undefined. No x is NaN. */
 typedef size_t bitnet_above_fn(const float *x, size_t n, float floor, uint32_t *at);
 /* The lane sum of bitnet_expf(x[i] - top) (b = 1). */
 typedef float bitnet_sum_exp_fn(const float *x, size_t n, float top);
