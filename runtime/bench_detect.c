@@ -2,6 +2,7 @@
 #include "bench_detect.h"
 
 #include "bitnet/cpu.h"
+#include "bitnet/device.h"
 #include "bitnet/kernels.h"
 
 #include <stdio.h>
@@ -112,6 +113,46 @@ cJSON *detect_as_json(const struct machine *m, uint32_t allowed)
     add_memory(root, m);
     add_gpus(root, m);
     return root;
+}
+
+/* ------------------------------------------------------------------ devices */
+
+#define DEVICES_MAX 64
+
+static cJSON *device_as_json(const struct bitnet_device_info *device,
+                             const struct bitnet_cuda_plugin *plugin)
+{
+    struct bitnet_device_memory memory;
+    struct bitnet_device_capabilities can;
+    cJSON *object = cJSON_CreateObject();
+    add_text(object, "id", device->id);
+    add_text(object, "name", device->name);
+    add_text(object, "architecture", device->architecture);
+    add_number(object, "memory_bytes", (double)device->memory_bytes);
+    if (bitnet_device_memory(device, plugin, &memory))
+        add_number(object, "memory_free_bytes", (double)memory.free);
+    if (bitnet_device_capabilities(device, plugin, &can)) {
+        add_number(object, "multiprocessors", can.n_multiprocessors);
+        cJSON_AddBoolToObject(object, "tensor_cores", can.tensor_cores);
+    }
+    return object;
+}
+
+void detect_add_cuda(cJSON *root, const char *plugin_path)
+{
+    struct bitnet_cuda_plugin plugin;
+    struct bitnet_device_info devices[DEVICES_MAX], picked;
+    struct bitnet_error why = {0};
+    const struct bitnet_device_choice cuda = {.kind = BITNET_DEVICE_CUDA};
+    bitnet_cuda_plugin_open(&plugin, plugin_path);
+    size_t n = bitnet_devices(&plugin, devices, DEVICES_MAX);
+    if (n > DEVICES_MAX) n = DEVICES_MAX;
+    cJSON *list = cJSON_AddArrayToObject(root, "cuda_devices");
+    for (size_t i = 1; i < n; i++) /* the first is the CPU */
+        cJSON_AddItemToArray(list, device_as_json(&devices[i], &plugin));
+    if (n == 1 && bitnet_device_pick(&cuda, &plugin, &picked, &why))
+        add_text(root, "no_cuda", why.text);
+    bitnet_cuda_plugin_close(&plugin);
 }
 
 /* ------------------------------------------------------------------ for people */

@@ -21,6 +21,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LIST_MAX       16
@@ -64,6 +65,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"-t, --threads", "N,...", BITNET_OPTION_TEXT, &b->threads, "threads (default: physical cores)", 0, 0},
         {"--cpu", "NAME,...", BITNET_OPTION_TEXT, &b->cpus, "kernel sets or chips: scalar, avx2, ... (also BITNET_CPU; default: the best)", 0, 0},
         {"-b, --batch-size", "N", BITNET_OPTION_U64, &b->n_batch, "prompt tokens evaluated together (default: 256)", 0, 65536},
+        DEVICE_OPTIONS(&b->session),
         {"--cache-type", "TYPE", BITNET_OPTION_TEXT, &b->session.cache_type, "keys and values as f16, or as q8_0 in half of the memory (default: f16)", 0, 0},
         {"-r, --repetitions", "N", BITNET_OPTION_U64, &b->n_repeats, "measured runs of each test (default: 5)", 1, BITNET_BENCH_REPEATS_MAX},
         {"-o, --output", "FORMAT", BITNET_OPTION_TEXT, &b->format_name, "md, json, jsonl or csv (default: md)", 0, 0},
@@ -190,6 +192,7 @@ static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
     enum bitnet_status status = allowed_cpu(b, &allowed, err);
     if (status) return status;
     cJSON *root = detect_as_json(&b->machine, allowed);
+    detect_add_cuda(root, getenv("BITNET_CUDA_PLUGIN"));
     cJSON_AddStringToObject(root, "version", BITNET_VERSION);
     add_tuning(b, root);
     char *text = cJSON_Print(root);
@@ -336,6 +339,10 @@ static enum bitnet_status run_test(struct bench *b, const struct test *test,
     describe_row(row, &b->session, b->sha256);
     name_test(row);
     enum bitnet_status status = bitnet_bench(b->session.model, &options, &row->result, err);
+    if (session_falls_back(&b->session, status, err)) {
+        describe_row(row, &b->session, b->sha256);
+        status = bitnet_bench(b->session.model, &options, &row->result, err);
+    }
     machine_memory(&row->memory);
     b->table.n_rows += !status;
     return status;

@@ -14,6 +14,7 @@
 #include <sys/random.h>
 
 #define PROMPT_BYTES_MAX (64u << 20)
+#define TEXT_BYTES_MAX   (64u << 20)
 
 struct cli {
     struct session session;
@@ -26,7 +27,9 @@ struct cli {
     struct bitnet_args_list stop_texts;
     struct bitnet_str stops[64];
     bool repair_logits;
-    bool ignore_eos, with_special, no_prompt;
+    bool ignore_eos, with_special, no_prompt, as_json;
+    struct bitnet_buf text; /* with --json */
+    enum bitnet_finish finish;
     struct bitnet_tokens tokens;
     struct bitnet_timings timings;
     struct bitnet_sampler_options sampling;
@@ -49,7 +52,7 @@ static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *do
          "new tokens at most; 0: until the context is full (default: 100)", 0, 1u << 24},
         {"-c, --ctx-size", "N", BITNET_OPTION_U64, &cli->n_context,
          "tokens of context (default: what prompt and -n need, at most as trained)", 0, 1u << 24},
-        {"-b, --batch-size", "N", BITNET_OPTION_U64, &cli->n_batch,
+        {"-b, -ub, --batch-size", "N", BITNET_OPTION_U64, &cli->n_batch,
          "prompt tokens evaluated together (default: 256)", 0, 65536},
         {"--temp", "T", BITNET_OPTION_F64, &cli->temperature, "temperature; 0: greedy (default: 0.7)", 0, 0},
         {"--logit-bias", "ID+BIAS", BITNET_OPTION_LIST, &cli->bias_texts, "add to a token's logit, as in 15043+1 or 15043-inf; may be given again", 0, 0},
@@ -61,10 +64,11 @@ static enum bitnet_status parse(struct cli *cli, int argc, char **argv, bool *do
         {"--repeat-last-n", "N", BITNET_OPTION_U64, &cli->repeat_last,
          "tokens that the penalty looks back (default: 64)", 0, 1048576},
         {"-s, --seed", "N", BITNET_OPTION_U64, &cli->seed,
-         "fixes the text (default: a new one each time, told with -v)", 0, UINT64_MAX},
+         "fixes the text (default: BITNET_SEED, else a new one each time, told with -v)", 0, UINT64_MAX},
         {"--stop", "TEXT", BITNET_OPTION_LIST, &cli->stop_texts, "end before this text; may be given again", 0, 0},
         {"--ignore-eos", NULL, BITNET_OPTION_FLAG, &cli->ignore_eos, "go on behind the end of the text", 0, 0},
         {"--special", NULL, BITNET_OPTION_FLAG, &cli->with_special, "show control tokens", 0, 0},
+        {"--json", NULL, BITNET_OPTION_FLAG, &cli->as_json, "one JSON object when the text has ended: text, reason, timings", 0, 0},
         {"--no-display-prompt", NULL, BITNET_OPTION_FLAG, &cli->no_prompt, "print the new text only", 0, 0},
     };
     /* clang-format on */
@@ -92,7 +96,8 @@ static void set_defaults(struct cli *cli)
                         .min_p = (double)o.min_p,
                         .repeat_penalty = (double)o.repeat_penalty,
                         .repeat_last = o.repeat_last,
-                        .seed = UINT64_MAX};
+                        .seed = UINT64_MAX,
+                        .text = {.max = TEXT_BYTES_MAX}};
 }
 
 static enum bitnet_status check_sources(const struct cli *cli, struct bitnet_error *err)
@@ -133,6 +138,12 @@ static enum bitnet_status tokenize(struct cli *cli, struct bitnet_str text,
                                                 : bitnet_fail(err, BITNET_MEMORY, "out of memory");
 }
 
+static bool keep_piece(void *user, struct bitnet_str text)
+{
+    struct cli *cli = user;
+    return bitnet_buf_add_str(&cli->text, text);
+}
+
 static bool print_piece(void *user, struct bitnet_str text)
 {
     (void)user;
@@ -161,6 +172,34 @@ static void tell_timings(const struct cli *cli)
             t->prefill_ms > 0 ? (double)t->n_prompt / t->prefill_ms * 1e3 : 0, t->n_decoded,
             t->decode_ms, t->decode_ms > 0 ? (double)t->n_decoded / t->decode_ms * 1e3 : 0,
             bitnet_pool_threads(cli->session.pool), bitnet_model_kernels(cli->session.model));
+}
+
+static double per_second(size_t n, double ms)
+{
+    return ms > 0 ? (double)n / ms * 1e3 : 0;
+}
+
+/* The parts of the work, and tokens over the time of each. */
+static void print_json(const struct cli *cli)
+{
+    const struct bitnet_timings *t = &cli->timings;
+    const double whole = t->tokenize_ms + t->prefill_ms + t->decode_ms;
+    fputs("{\"schema\": 1, \"text\": ", stdout);
+    session_print_string((struct bitnet_str){cli->text.at, cli->text.n});
+    printf(",\n\"finish_reason\": \"%s\", \"prompt_tokens\": %zu, \"completion_tokens\": %zu, "
+           "\"seed\": %" PRIu64 ",\n",
+           cli->finish == BITNET_FINISH_LENGTH ? "length" : "stop", t->n_prompt, t->n_decoded,
+           cli->seed);
+    printf("\"timings\": {\"load_ms\": %.3f, \"tokenize_ms\": %.3f, \"prefill_ms\": %.3f, "
+           "\"decode_ms\": %.3f, \"total_ms\": %.3f, ",
+           t->load_ms, t->tokenize_ms, t->prefill_ms, t->decode_ms, whole);
+    printf("\"prefill_tokens_per_second\": %.3f, \"decode_tokens_per_second\": %.3f, "
+           "\"tokens_per_second\": %.3f},\n",
+           per_second(t->n_prompt, t->prefill_ms), per_second(t->n_decoded, t->decode_ms),
+           per_second(t->n_prompt + t->n_decoded, whole));
+    printf("\"threads\": %u, \"device\": \"%s\", \"kernels\": \"%s\"}\n",
+           bitnet_pool_threads(cli->session.pool), bitnet_model_device(cli->session.model),
+           bitnet_model_kernels(cli->session.model));
 }
 
 /* "15043+1.5", "15043-inf" */
@@ -223,30 +262,39 @@ static uint32_t batch_size(const struct cli *cli)
     return cli->n_batch ? (uint32_t)cli->n_batch : cli->session.tuned_batch;
 }
 
-static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
+static enum bitnet_status open_context(struct cli *cli, struct bitnet_context **context,
+                                       struct bitnet_error *err)
 {
     const struct session *s = &cli->session;
-    struct bitnet_context *context = NULL;
-    struct bitnet_sampler *sampler = NULL;
     const struct bitnet_context_options options = {.n_context = cells(cli),
                                                    .n_batch = batch_size(cli),
                                                    .quantized_cache = s->quantized_cache,
                                                    .pool = s->pool};
+    return bitnet_context_new(context, s->model, &options, err);
+}
+
+static enum bitnet_status generate(struct cli *cli, struct bitnet_error *err)
+{
+    struct session *s = &cli->session;
+    struct bitnet_context *context = NULL;
+    struct bitnet_sampler *sampler = NULL;
     enum bitnet_status status =
         bitnet_sampler_new(&sampler, bitnet_model_hparams(s->model)->n_vocab, &cli->sampling, err);
-    if (!status) status = bitnet_context_new(&context, s->model, &options, err);
+    if (!status) status = open_context(cli, &context, err);
+    if (session_falls_back(s, status, err)) status = open_context(cli, &context, err);
     cli->timings.load_ms = s->load_ms;
-    cli->generating.piece = print_piece;
+    cli->generating.piece = cli->as_json ? keep_piece : print_piece;
+    cli->generating.user = cli;
     if (!status)
         status = bitnet_generate(context, sampler, cli->tokens.at, cli->tokens.n, &cli->generating,
-                                 NULL, NULL, &cli->timings, err);
+                                 NULL, &cli->finish, &cli->timings, err);
     if (sampler && cli->repair_logits) tell_faults(s, sampler);
     bitnet_context_free(context);
     bitnet_sampler_free(sampler);
     return status;
 }
 
-static enum bitnet_status generate_many(const struct cli *cli, bool seeds_differ,
+static enum bitnet_status generate_many(struct cli *cli, bool seeds_differ,
                                         struct bitnet_error *err)
 {
     const struct prompts_options options = {.session = &cli->session,
@@ -279,9 +327,10 @@ static enum bitnet_status run_one(struct cli *cli, struct bitnet_error *err)
     if (!status) status = session_open(&cli->session, err);
     if (!status) status = tokenize(cli, text, err);
     if (status) return status;
-    if (!cli->no_prompt) print_piece(NULL, text);
+    if (!cli->no_prompt && !cli->as_json) print_piece(NULL, text);
     status = generate(cli, err);
-    putchar('\n');
+    if (!cli->as_json) putchar('\n');
+    if (cli->as_json && !status) print_json(cli);
     fflush(stdout);
     if (!status || status == BITNET_CANCELLED) tell_timings(cli);
     return status;
@@ -289,8 +338,10 @@ static enum bitnet_status run_one(struct cli *cli, struct bitnet_error *err)
 
 static enum bitnet_status run(struct cli *cli, struct bitnet_error *err)
 {
-    bool no_seed = cli->seed == UINT64_MAX;
     enum bitnet_status status = check_sources(cli, err);
+    if (!status && cli->seed == UINT64_MAX)
+        status = session_env_number("BITNET_SEED", 0, UINT64_MAX - 1, &cli->seed, err);
+    bool no_seed = cli->seed == UINT64_MAX;
     if (!status) status = choose_seed(cli, err);
     if (!status) status = settle(cli, err);
     if (status || !cli->input) return status ? status : run_one(cli, err);
@@ -308,6 +359,7 @@ int bitnet_cli_main(int argc, char **argv)
     session_catch_signals();
     if (!status && !done) status = run(&cli, &err);
     bitnet_tokens_free(&cli.tokens);
+    bitnet_buf_free(&cli.text);
     bitnet_free((void *)(uintptr_t)cli.file_text.at);
     return session_end(&cli.session, status, &err);
 }

@@ -13,12 +13,12 @@
 
 struct embedding {
     struct session session;
-    const char *prompt, *file, *pooling, *format;
-    uint64_t normalize, n_batch;
+    const char *prompt, *file, *pooling, *format, *query;
+    uint64_t normalize, n_batch, n_best;
     bool as_matrix;
     struct bitnet_str text; /* owned */
     struct bitnet_str *texts;
-    size_t n_texts;
+    size_t n_texts; /* the query, if there is one, is the last */
     struct bitnet_embeddings result;
 };
 
@@ -34,7 +34,9 @@ static enum bitnet_status parse(struct embedding *e, int argc, char **argv, bool
         {"--normalize", "N", BITNET_OPTION_U64, &e->normalize, "2: to the length 1; 0: not at all (default: 2)", 0, 2},
         {"-o, --output-format", "NAME", BITNET_OPTION_TEXT, &e->format, "json, array, raw or npy (default: json)", 0, 0},
         {"--similarity", NULL, BITNET_OPTION_FLAG, &e->as_matrix, "with json: cosine of each pair, too", 0, 0},
-        {"-b, --batch-size", "N", BITNET_OPTION_U64, &e->n_batch, "tokens evaluated together (default: 256)", 1, 65536},
+        {"--similar", "QUERY", BITNET_OPTION_TEXT, &e->query, "the texts most similar to this one instead: json, or lines with raw", 0, 0},
+        {"--top-k", "K", BITNET_OPTION_U64, &e->n_best, "how many of them (default: 5)", 1, 1u << 24},
+        {"-b, -ub, --batch-size", "N", BITNET_OPTION_U64, &e->n_batch, "tokens evaluated together (default: 256)", 1, 65536},
     };
     /* clang-format on */
     const struct bitnet_command command = {
@@ -43,7 +45,8 @@ static enum bitnet_status parse(struct embedding *e, int argc, char **argv, bool
         .summary = "The vector of each text, by a model for embeddings.",
         .examples = "bitnet-embedding -m embedding.gguf -p \"what is a ternary weight?\"\n"
                     "bitnet-embedding -m embedding.gguf -f lines.txt -o npy > vectors.npy\n"
-                    "bitnet-embedding -m embedding.gguf -f lines.txt --similarity",
+                    "bitnet-embedding -m embedding.gguf -f lines.txt --similar \"a ternary "
+                    "weight\" --top-k 3",
         .options = options,
         .n_options = sizeof options / sizeof options[0]};
     return session_parse(&command, argc, argv, done, err);
@@ -70,7 +73,7 @@ static enum bitnet_status cut_lines(struct embedding *e, struct bitnet_error *er
 {
     size_t n = 1;
     for (size_t i = 0; i < e->text.n; i++) n += e->text.at[i] == '\n';
-    e->texts = bitnet_alloc(n, sizeof *e->texts);
+    e->texts = bitnet_alloc(n + 1, sizeof *e->texts);
     if (!e->texts) return bitnet_fail(err, BITNET_MEMORY, "no memory for %zu texts", n);
     for (size_t begin = 0, i = 0; i <= e->text.n; i++) {
         if (i < e->text.n && e->text.at[i] != '\n') continue;
@@ -88,7 +91,7 @@ static enum bitnet_status read_texts(struct embedding *e, struct bitnet_error *e
     if (!e->prompt == !e->file)
         return bitnet_fail(err, BITNET_USAGE, "say one of -p TEXT and -f FILE");
     if (e->prompt) {
-        e->texts = bitnet_alloc(1, sizeof *e->texts);
+        e->texts = bitnet_alloc(2, sizeof *e->texts);
         if (!e->texts) return bitnet_fail(err, BITNET_MEMORY, "no memory for a text");
         e->texts[e->n_texts++] = bitnet_str_of(e->prompt);
         return BITNET_OK;
@@ -181,6 +184,45 @@ static void print_npy(const struct bitnet_embeddings *r)
     }
 }
 
+/* Best first; the texts are numbered from 0, as their vectors are. */
+static enum bitnet_status print_similar(const struct embedding *e, struct bitnet_error *err)
+{
+    const struct bitnet_embeddings *r = &e->result;
+    const bool is_raw = strcmp(e->format, "raw") == 0;
+    size_t n_texts = e->n_texts - 1, n = e->n_best < n_texts ? (size_t)e->n_best : n_texts;
+    struct bitnet_similar *best = bitnet_alloc(n, sizeof *best);
+    if (!best) return bitnet_fail(err, BITNET_MEMORY, "no memory for %zu texts", n);
+    n = bitnet_most_similar(r->at + n_texts * r->width, r->at, n_texts, r->width, n, best);
+    if (!is_raw) puts("{\"object\": \"list\",\n\"data\": [");
+    for (size_t i = 0; i < n; i++) {
+        const struct bitnet_str text = e->texts[best[i].index];
+        if (is_raw) {
+            printf("%.9f\t%zu\t%.*s\n", best[i].similarity, best[i].index, BITNET_STR_ARGS(text));
+            continue;
+        }
+        printf("%s{\"index\": %zu, \"similarity\": %.9f", i ? ",\n" : "", best[i].index,
+               best[i].similarity);
+        if (bitnet_utf8_valid(text)) fputs(", \"text\": ", stdout);
+        if (bitnet_utf8_valid(text)) session_print_string(text);
+        putchar('}');
+    }
+    if (!is_raw) puts("]}");
+    bitnet_free(best);
+    return BITNET_OK;
+}
+
+static enum bitnet_status check_query(struct embedding *e, struct bitnet_error *err)
+{
+    if (!e->n_best) e->n_best = 5;
+    if (!e->query) return BITNET_OK;
+    if (strcmp(e->format, "json") != 0 && strcmp(e->format, "raw") != 0)
+        return bitnet_fail(err, BITNET_USAGE, "--similar gives json or raw, not %s", e->format);
+    if (e->pooling && strcmp(e->pooling, "none") == 0)
+        return bitnet_fail(err, BITNET_USAGE, "--similar with --pooling none");
+    e->texts[e->n_texts++] = bitnet_str_of(e->query);
+    return BITNET_OK;
+}
+
 static enum bitnet_status check_format(const struct embedding *e, struct bitnet_error *err)
 {
     static const char *const names[] = {"json", "array", "raw", "npy"};
@@ -210,12 +252,20 @@ static enum bitnet_status run(struct embedding *e, struct bitnet_error *err)
     enum bitnet_status status = read_pooling(e->pooling, &options.pooling, err);
     if (!status) status = check_format(e, err);
     if (!status) status = read_texts(e, err);
+    if (!status) status = check_query(e, err);
     if (!status) status = session_open(&e->session, err);
     options.pool = e->session.pool;
+    if (!options.n_batch) options.n_batch = e->session.tuned_batch;
     if (!status)
         status = bitnet_embed(&e->result, e->session.model, e->texts, e->n_texts, &options, err);
-    if (!status) print_result(e);
-    return status;
+    if (session_falls_back(&e->session, status, err))
+        status = bitnet_embed(&e->result, e->session.model, e->texts, e->n_texts, &options, err);
+    if (!status && e->query && !e->result.is_pooled)
+        status = bitnet_fail(err, BITNET_USAGE, "--similar with a model that does not pool");
+    if (status) return status;
+    if (e->query) return print_similar(e, err);
+    print_result(e);
+    return BITNET_OK;
 }
 
 int bitnet_embedding_main(int argc, char **argv)

@@ -208,8 +208,11 @@ static enum bitnet_status judge(const struct perplexity *p, struct bitnet_error 
 /* The base model with the same threads and kernels. */
 static enum bitnet_status open_base(struct perplexity *p, struct bitnet_error *err)
 {
-    struct bitnet_model_options model = {.log = &p->session.log, .pool = p->session.pool};
+    struct bitnet_model_options model = p->session.model_options;
+    model.tokenizer = NULL;
     enum bitnet_status status = session_cpu(&p->session, &model.cpu_mask, &model.cpu_is_given, err);
+    bitnet_model_close(p->base);
+    p->base = NULL;
     const char *path = NULL;
     if (!status)
         status = main_model_gguf(p->base_path, p->session.is_quiet, &p->session.places, &path, err);
@@ -260,6 +263,13 @@ static enum bitnet_status settle_files(struct perplexity *p, struct bitnet_error
     return BITNET_OK;
 }
 
+static enum bitnet_status measure(struct perplexity *p, struct bitnet_perplexity_options *options,
+                                  struct bitnet_error *err)
+{
+    if (p->base_path) return compare(p, options, err);
+    return bitnet_perplexity(p->session.model, p->text, options, &p->result, err);
+}
+
 static enum bitnet_status run(struct perplexity *p, struct bitnet_error *err)
 {
     enum bitnet_status status = settle_files(p, err);
@@ -276,8 +286,8 @@ static enum bitnet_status run(struct perplexity *p, struct bitnet_error *err)
                                                 .save_path = p->save_path,
                                                 .overwrite = p->overwrite};
     double start = session_now_ms();
-    status = p->base_path ? compare(p, &options, err)
-                          : bitnet_perplexity(p->session.model, p->text, &options, &p->result, err);
+    status = measure(p, &options, err);
+    if (session_falls_back(&p->session, status, err)) status = measure(p, &options, err);
     p->ms = session_now_ms() - start;
     if (!status) status = print_result(p, err);
     if (!status) status = judge(p, err);

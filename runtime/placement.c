@@ -103,6 +103,9 @@ enum bitnet_status placement_choose(struct bitnet_model *model,
     }
     enum bitnet_status status = check_kernels(model, options, err);
     if (!status && model->device) status = check_memory(model, options, err);
+    if (!status && model->device)
+        bitnet_log_say(options->log, BITNET_LOG_INFO, "the model runs on %s, %s, by %s",
+                       model->device->id, model->device->name, model->device->kernels);
     return status;
 }
 

@@ -43,40 +43,22 @@ struct job {
 
 /* ------------------------------------------------------------------ what comes out */
 
-/* Pieces are whole characters, so only what JSON forbids needs an escape. */
-static void print_string(struct bitnet_str text)
-{
-    putchar('"');
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char byte = (unsigned char)text.at[i];
-        if (byte == '"' || byte == '\\')
-            printf("\\%c", byte);
-        else if (byte == '\n')
-            fputs("\\n", stdout);
-        else if (byte < 0x20 || byte == 0x7f)
-            printf("\\u%04x", byte);
-        else
-            putchar(byte);
-    }
-    putchar('"');
-}
-
 static void print_line(const struct line *line, size_t index)
 {
     const struct bitnet_request *r = line->request;
     printf("{\"index\": %zu, ", index);
     if (line->has_id) fputs("\"id\": ", stdout);
-    if (line->has_id) print_string(line->id);
+    if (line->has_id) session_print_string(line->id);
     if (line->has_id) fputs(", ", stdout);
     if (line->status) {
         printf("\"line\": %zu, \"error\": {\"status\": \"%s\", \"message\": ", line->number,
                bitnet_status_name(line->status));
-        print_string(line->message);
+        session_print_string(line->message);
         puts("}}");
         return;
     }
     fputs("\"text\": ", stdout);
-    print_string((struct bitnet_str){line->text.at, line->text.n});
+    session_print_string((struct bitnet_str){line->text.at, line->text.n});
     printf(", \"finish_reason\": \"%s\", \"prompt_tokens\": %zu, \"completion_tokens\": %zu}\n",
            r->finish == BITNET_FINISH_LENGTH ? "length" : "stop", r->timings.n_prompt,
            r->timings.n_decoded);
@@ -330,6 +312,14 @@ static enum bitnet_status open_contexts(struct job *job, struct bitnet_error *er
     return status;
 }
 
+static void close_contexts(struct job *job)
+{
+    for (uint32_t i = job->n_contexts; i-- > 0;) bitnet_context_free(job->contexts[i]);
+    bitnet_free(job->contexts);
+    job->contexts = NULL;
+    job->n_contexts = 0;
+}
+
 static void tell(const struct job *job)
 {
     const struct session *s = job->options->session;
@@ -364,12 +354,11 @@ static enum bitnet_status first_failure(const struct job *job, struct bitnet_err
 
 static void free_job(struct job *job)
 {
-    for (uint32_t i = job->n_contexts; i-- > 0;) bitnet_context_free(job->contexts[i]);
+    close_contexts(job);
     for (size_t i = 0; i < job->n_lines; i++) {
         bitnet_tokens_free(&job->lines[i].prompt);
         bitnet_buf_free(&job->lines[i].text);
     }
-    bitnet_free(job->contexts);
     bitnet_free(job->requests);
     bitnet_free(job->lines);
     bitnet_arena_free(&job->arena);
@@ -381,6 +370,8 @@ enum bitnet_status prompts_run(const struct prompts_options *options, struct bit
     struct job job = {.options = options};
     enum bitnet_status status = read_lines(&job, err);
     if (!status) status = open_contexts(&job, err);
+    if (status) close_contexts(&job);
+    if (session_falls_back(options->session, status, err)) status = open_contexts(&job, err);
     double start = session_now_ms();
     if (!status) print_done(&job);
     if (!status && job.n_requests)

@@ -7,8 +7,8 @@
 #include "session.h"
 
 struct prompts_options {
-    const struct session *session; /* open */
-    const char *path;              /* "-": standard input */
+    struct session *session; /* open */
+    const char *path;        /* "-": standard input */
     /* What a line leaves open. */
     struct bitnet_sampler_options sampling;
     struct bitnet_generate_options generating; /* without callbacks */

@@ -10,6 +10,7 @@
 #include "bitnet/kernels.h"
 #include "bitnet/text.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,11 +182,82 @@ static enum bitnet_status read_standard_input(size_t max_bytes, struct bitnet_st
     return BITNET_OK;
 }
 
+void session_print_string(struct bitnet_str text)
+{
+    putchar('"');
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char byte = (unsigned char)text.at[i];
+        if (byte == '"' || byte == '\\')
+            printf("\\%c", byte);
+        else if (byte == '\n')
+            fputs("\\n", stdout);
+        else if (byte < 0x20 || byte == 0x7f)
+            printf("\\u%04x", byte);
+        else
+            putchar(byte);
+    }
+    putchar('"');
+}
+
+enum bitnet_status session_env_number(const char *name, uint64_t low, uint64_t high,
+                                      uint64_t *value, struct bitnet_error *err)
+{
+    const char *text = getenv(name);
+    uint64_t number;
+    if (!text || !*text) return BITNET_OK;
+    if (!bitnet_parse_u64(bitnet_str_of(text), &number) || number < low || number > high)
+        return bitnet_fail(err, BITNET_USAGE, "%s is %s (allowed: %" PRIu64 " to %" PRIu64 ")",
+                           name, BITNET_QUOTE(bitnet_str_of(text)), low, high);
+    *value = number;
+    return BITNET_OK;
+}
+
+/* What the command line leaves open; it goes before a tuning profile. */
+static enum bitnet_status read_environment(struct session *s, uint64_t *batch,
+                                           struct bitnet_error *err)
+{
+    static const char *const threads[] = {"BITNET_NUM_THREADS", "RAYON_NUM_THREADS"};
+    enum bitnet_status status = BITNET_OK;
+    for (size_t i = 0; i < 2 && !s->n_threads && !status; i++)
+        status = session_env_number(threads[i], 1, 1024, &s->n_threads, err);
+    if (!status) status = session_env_number("BITNET_BATCH_SIZE", 1, 65536, batch, err);
+    return status;
+}
+
 enum bitnet_status session_read(const char *path, size_t max_bytes, struct bitnet_str *text,
                                 struct bitnet_error *err)
 {
     if (strcmp(path, "-") == 0) return read_standard_input(max_bytes, text, err);
     return bitnet_read_file(path, max_bytes, text, err);
+}
+
+/* ------------------------------------------------------------------ the device */
+
+static enum bitnet_status read_device(struct session *s, struct bitnet_error *err)
+{
+    uint64_t n_layers;
+    enum bitnet_status status =
+        bitnet_device_parse(&s->choice, s->device ? s->device : "auto", err);
+    if (status || !s->gpu_layers) return status;
+    if (s->device) return bitnet_fail(err, BITNET_USAGE, "say one of --device and -ngl");
+    if (!bitnet_parse_u64(bitnet_str_of(s->gpu_layers), &n_layers))
+        return bitnet_fail(err, BITNET_USAGE, "-ngl wants a number of layers, not %s",
+                           BITNET_QUOTE(bitnet_str_of(s->gpu_layers)));
+    if (n_layers == 0) s->choice.kind = BITNET_DEVICE_CPU;
+    return BITNET_OK;
+}
+
+bool session_falls_back(struct session *s, enum bitnet_status status, struct bitnet_error *err)
+{
+    const bool is_on_device = s->model && strcmp(bitnet_model_device(s->model), "cpu") != 0;
+    if (status != BITNET_MEMORY || s->choice.kind != BITNET_DEVICE_AUTO || !is_on_device)
+        return false;
+    bitnet_log_say(&s->log, BITNET_LOG_WARNING, "the model is opened again on the CPU: %s",
+                   err->text);
+    bitnet_model_close(s->model);
+    s->model = NULL;
+    s->choice.kind = BITNET_DEVICE_CPU;
+    return bitnet_model_open(&s->model, s->model_path, &s->model_options, err) == BITNET_OK;
 }
 
 enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
@@ -197,7 +269,10 @@ enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
     enum bitnet_status status =
         main_model_gguf(s->model_path, s->is_quiet, &s->places, &s->model_path, err);
     if (!status) status = read_cache_type(s, err);
+    if (!status) status = read_device(s, err);
     if (!status) status = session_cpu(s, &options.cpu_mask, &options.cpu_is_given, err);
+    uint64_t batch = 0;
+    if (!status) status = read_environment(s, &batch, err);
     if (!status) status = apply_tuning(s, &options, err);
     s->finder.tool = s->tool;
     s->finder.is_quiet = s->is_quiet;
@@ -205,8 +280,16 @@ enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
     if (s->no_text) s->finder.options.fetch = NULL;
     if (!status) status = bitnet_pool_new(&s->pool, (unsigned)s->n_threads, err);
     options.pool = s->pool;
+    options.device = &s->choice;
+    options.strict_device = s->strict_device;
+    options.cuda_plugin = getenv("BITNET_CUDA_PLUGIN");
+    options.quantized_cache = s->quantized_cache;
+    s->model_options = options;
     if (!status) status = bitnet_model_open(&s->model, s->model_path, &options, err);
+    if (!status && strcmp(bitnet_model_device(s->model), "cpu") != 0)
+        s->tuned_batch = 0; /* it is of the CPU */
     s->load_ms = session_now_ms() - start;
+    if (batch) s->tuned_batch = (uint32_t)batch;
     if (!status && bitnet_model_tokenizer(s->model))
         bitnet_log_say(&s->log, BITNET_LOG_INFO, "%s",
                        bitnet_model_discovery(s->model)->description);

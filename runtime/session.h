@@ -20,6 +20,9 @@ struct session {
     /* A tuning profile, or "none"; NULL: BITNET_TUNING, else the user's, if there is one. */
     const char *tuning_path;
     const char *cache_type; /* "f16" or "q8_0"; NULL: f16 */
+    const char *device;     /* "auto", "cpu", "cuda:1"; NULL: auto */
+    const char *gpu_layers; /* -ngl: "0" is cpu, any other number auto */
+    bool strict_device;
     bool is_quiet, is_verbose;
     bool no_text; /* the tool works on tokens alone: the network is not asked for a tokenizer */
     struct finder finder;
@@ -28,24 +31,34 @@ struct session {
     struct bitnet_pool *pool;
     struct bitnet_model *model;
     bool quantized_cache;
-    uint32_t tuned_batch; /* what the profile says about this model; 0: nothing */
+    uint32_t tuned_batch; /* BITNET_BATCH_SIZE, else what the profile says about this model; or 0 */
+    struct bitnet_device_choice choice;
+    struct bitnet_model_options model_options; /* how the model was opened */
     double load_ms;
     struct bitnet_arena places; /* where model_path points, when it was a repository */
 };
 
 /* The rows of an option table that fill a session. */
 /* clang-format off */
+#define DEVICE_OPTIONS(s)                                                                          \
+    {"--device", "DEVICE", BITNET_OPTION_TEXT, &(s)->device,                                        \
+     "where the model runs: auto, cpu, cuda or cuda:N (default: auto)", 0, 0},                      \
+    {"--strict-device", NULL, BITNET_OPTION_FLAG, &(s)->strict_device,                              \
+     "an operation or type without a kernel there is an error", 0, 0},                              \
+    {"-ngl, --n-gpu-layers", "N", BITNET_OPTION_TEXT, &(s)->gpu_layers,                             \
+     "0: as --device cpu; else as auto: a model goes to a device as a whole", 0, 0}
 #define SESSION_OPTIONS(s)                                                                         \
     {"-m, --model", "MODEL", BITNET_OPTION_TEXT, &(s)->model_path,                                   \
      "a GGUF file, a folder with one, or a repository (user/name[:FILE])", 0, 0},                  \
     {"-t, --threads", "N", BITNET_OPTION_U64, &(s)->n_threads,                                      \
-     "threads (default: physical cores)", 0, 1024},                                                \
+     "threads (default: BITNET_NUM_THREADS, else physical cores)", 0, 1024},                                                \
     {"--cpu", "NAME", BITNET_OPTION_TEXT, &(s)->cpu,                                                \
      "use this kernel set or chip's sets only: scalar, avx2, ... (also BITNET_CPU)", 0, 0},         \
     {"--tuning", "FILE", BITNET_OPTION_TEXT, &(s)->tuning_path,                                     \
      "profile of bitnet-bench --tune, or none (also BITNET_TUNING; default: the user's)", 0, 0},    \
     {"--cache-type", "TYPE", BITNET_OPTION_TEXT, &(s)->cache_type,                                  \
      "keys and values as f16, or as q8_0 in half of the memory (default: f16)", 0, 0},             \
+    DEVICE_OPTIONS(s),                                                                              \
     FINDER_OPTIONS(&(s)->finder),                                                                   \
     {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &(s)->is_quiet, "errors only", 0, 0},                 \
     {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &(s)->is_verbose, "say more", 0, 0}
@@ -66,6 +79,10 @@ void session_tuning_path(const struct session *s, char path[SESSION_PATH_MAX], b
  * model was named; a profile that somebody named must exist and be of this machine, the user's own
  * is left aside with a warning when it is not. */
 enum bitnet_status session_open(struct session *s, struct bitnet_error *err);
+/* A context had no memory on a device that nobody asked for by name: the model is opened again on
+ * the CPU, which is told, and true says that the caller may try again. Contexts of the old model
+ * must be gone. */
+bool session_falls_back(struct session *s, enum bitnet_status status, struct bitnet_error *err);
 void session_close(struct session *s);
 /* Closes, reports an error if there is one, and returns the exit code. */
 int session_end(struct session *s, enum bitnet_status status, const struct bitnet_error *err);
@@ -73,6 +90,13 @@ int session_end(struct session *s, enum bitnet_status status, const struct bitne
 /* All of a file, or of standard input when the path is "-"; freed with bitnet_free(). */
 enum bitnet_status session_read(const char *path, size_t max_bytes, struct bitnet_str *text,
                                 struct bitnet_error *err);
+
+/* A number from the environment; *value stays when it is not set or empty. USAGE when it is none of
+ * low .. high. */
+enum bitnet_status session_env_number(const char *name, uint64_t low, uint64_t high,
+                                      uint64_t *value, struct bitnet_error *err);
+/* The text as a JSON string, on standard output; it is UTF-8. */
+void session_print_string(struct bitnet_str text);
 
 /* Nonzero after the first SIGINT, SIGTERM or SIGHUP; a second one leaves at once. */
 extern volatile sig_atomic_t session_stop;

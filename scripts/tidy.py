@@ -30,6 +30,8 @@ EXCEPTIONS = {
     ("system-call", "gguf/set.c"): "removes part 1 of a set that is replaced, and what was published before a failure",
     ("system-call", "hub/*"): "names from outside are opened step by step with openat, in hub/disk.c's way",
     ("furniture", "runtime/session.h"): "a header of the programs, which may use those of other rooms' programs",
+    ("furniture", "runtime/cuda_*"): "the plug-in's table is a border that both sides see: opened at run time, linked by nobody",
+    ("furniture", "runtime/backend_cuda.*"): "as runtime/cuda_*",
     ("heap", "convert/names.c"): "realpath() allocates with malloc, so its result is freed with free",
     ("heap", "convert/certificate_source.c"): "as convert/names.c: realpath()",
     ("untested", "tokenizers/jinja_expression.c"): "test_chat.c goes through it with every template",
