@@ -36,20 +36,27 @@ static uint64_t widest(const struct bitnet_hparams *hp)
     return max_u64(max_u64(hp->n_embd, (uint64_t)hp->n_heads * hp->head_dim), hp->n_ffn);
 }
 
-/* What passes from verb to verb. */
+/* What passes from verb to verb. On the CPU one place serves what is never needed at the same time:
+ * a block's input and its output, the attention's vectors and the feed-forward network's. A device
+ * fuses verbs, so there each has its own. */
 static void carve_activations(struct carver *carver, struct step *s, const struct bitnet_context *c)
 {
     const struct bitnet_hparams *hp = &c->model->hparams;
+    const bool share = !c->model->device;
     uint64_t batch = c->n_batch, q_width = (uint64_t)hp->n_heads * hp->head_dim;
     uint64_t kv_width = (uint64_t)hp->n_kv_heads * hp->head_dim;
     s->x = carve_vectors(carver, batch, hp->n_embd);
     s->h = carve_vectors(carver, batch, hp->n_embd);
+    s->y = share ? s->h : carve_vectors(carver, batch, hp->n_embd);
+    const uint64_t begin = carver->used;
     s->q = carve_vectors(carver, batch, q_width);
     s->k = carve_vectors(carver, batch, kv_width);
     s->v = carve_vectors(carver, batch, kv_width);
+    const uint64_t end = carver->used;
+    if (share) carver->used = begin;
     s->gate = carve_vectors(carver, batch, hp->n_ffn);
     s->up = carve_vectors(carver, batch, hp->n_ffn);
-    s->y = carve_vectors(carver, batch, hp->n_embd);
+    carver->used = max_u64(carver->used, end);
     s->angles = carve_angles(carver, batch, hp->n_rot);
     if (hp->window) s->local_angles = carve_angles(carver, batch, hp->n_rot);
     if (c->model->layers[0].norm[BITNET_ROLE_ATTN_Q_NORM_IN])
@@ -248,6 +255,18 @@ void bitnet_context_reset(struct bitnet_context *context)
 {
     context->n_used = 0;
     context->n_kept = 0;
+}
+
+enum bitnet_status bitnet_context_keep(struct bitnet_context *context, uint32_t n,
+                                       struct bitnet_error *err)
+{
+    if (n > context->n_used)
+        return bitnet_fail(err, BITNET_LIMIT,
+                           "%" PRIu32 " tokens to keep of a context that has %" PRIu32, n,
+                           context->n_used);
+    context->n_used = n;
+    context->n_kept = 0;
+    return BITNET_OK;
 }
 
 uint32_t bitnet_context_used(const struct bitnet_context *context)

@@ -46,7 +46,8 @@ struct token_run {
     size_t token, n, first_cell;
 };
 
-/* The activations of one batch, by the names of the paper. */
+/* The activations of one batch, by the names of the paper. On the CPU y lies where h does, and q,
+ * k, v where gate and up do: no two of these are needed at once. */
 struct step {
     struct vectors x;        /* [batch][n_embd] residual stream */
     struct vectors h;        /* [batch][n_embd] normed input of a block */

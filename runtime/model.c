@@ -401,6 +401,25 @@ static void binder_free(struct binder *binder)
     bitnet_free(binder->tasks);
 }
 
+static bool is_read_in_place(const struct binder *binder, const struct bitnet_tensor *tensor)
+{
+    for (size_t i = 0; i < binder->n_tasks; i++)
+        if (binder->tasks[i].source.tensor == tensor)
+            return binder->tasks[i].matrix->bytes == tensor->data.at;
+    return false;
+}
+
+/* A page that is read brings its neighbours: those of vectors, and those beside what was packed,
+ * are of no use any more. */
+static void release_rest(const struct binder *binder)
+{
+    const struct bitnet_gguf *gguf = binder->model->gguf;
+    for (size_t i = 0; i < bitnet_gguf_tensor_count(gguf); i++) {
+        const struct bitnet_tensor *tensor = bitnet_gguf_tensor_at(gguf, i);
+        if (!is_read_in_place(binder, tensor)) bitnet_gguf_release(gguf, tensor);
+    }
+}
+
 static enum bitnet_status bind(struct bitnet_model *model,
                                const struct bitnet_model_options *options, struct bitnet_error *err)
 {
@@ -412,6 +431,7 @@ static enum bitnet_status bind(struct bitnet_model *model,
     if (!status) status = make_room(&binder, err);
     if (!status) status = run_tasks(&binder, err);
     if (!status) status = settle_tasks(&binder, err);
+    if (!status) release_rest(&binder);
     if (!status) status = bind_embedding(model, err);
     if (!status) status = make_rope_steps(model, err);
     if (!status && model->device) status = send_rope_steps(model, err);

@@ -82,6 +82,24 @@ TEST(the_bytes_grow_by_the_cache_for_each_cell)
     assert_true(grown >= cache / 64 * 34 && grown <= cache / 64 * 34 + 4096);
 }
 
+/* The residual stream, a block's input or output, and the wider of a block's two halves: what a
+ * token of a batch needs at a time, beside its quantized input and the sums of a slice. */
+TEST(a_token_of_a_batch_costs_what_one_half_of_a_block_needs)
+{
+    const struct bitnet_hparams *hp = bitnet_model_hparams(model);
+    struct bitnet_context_options a = {.n_context = 1000, .n_batch = 100};
+    struct bitnet_context_options b = {.n_context = 1000, .n_batch = 600};
+    uint64_t grown = (bitnet_context_bytes(model, &b) - bitnet_context_bytes(model, &a)) / 500;
+    uint64_t q = (uint64_t)hp->n_heads * hp->head_dim, kv = (uint64_t)hp->n_kv_heads * hp->head_dim;
+    uint64_t half = q + 2 * kv > 2 * hp->n_ffn ? q + 2 * kv : 2 * hp->n_ffn;
+    uint64_t widest = hp->n_ffn > hp->n_embd ? hp->n_ffn : hp->n_embd;
+    uint64_t floats = 2 * hp->n_embd + half + hp->n_rot, codes = widest + 127;
+    uint64_t sums = 4 * MATRIX_SLICE_ROWS;
+    assert_true(q <= widest);
+    assert_true(grown > 4 * (2 * hp->n_embd + half));
+    assert_true(grown <= 4 * floats + codes + bitnet_fixed_bytes(widest) + sums + 128);
+}
+
 /* What kv_cache.h promises of Q8_0, number by number. */
 TEST(a_quantized_cache_keeps_each_number_to_its_bound)
 {
@@ -252,6 +270,7 @@ int main(void)
         cmocka_unit_test(the_size_is_as_trained_unless_said),
         cmocka_unit_test(a_context_is_one_allocation_and_a_step_is_none),
         cmocka_unit_test(the_bytes_grow_by_the_cache_for_each_cell),
+        cmocka_unit_test(a_token_of_a_batch_costs_what_one_half_of_a_block_needs),
         cmocka_unit_test(a_quantized_cache_keeps_each_number_to_its_bound),
         cmocka_unit_test(a_quantized_cache_wants_heads_of_whole_blocks),
         cmocka_unit_test(impossible_sizes_are_refused_with_numbers),
