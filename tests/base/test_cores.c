@@ -1,6 +1,7 @@
 /* Counting cores: a made-up /sys and /proc with hyper-threads and quotas of both kinds. */
 #include "cm.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -102,6 +103,27 @@ TEST(a_quota_of_version_1_is_found_behind_its_controller)
     assert_int_equal(bitnet_cores_quota(dir.path), 0);
 }
 
+TEST(a_parent_of_version_1_counts_too)
+{
+    put("proc/self/cgroup", "4:cpu:/docker/1\n");
+    put("sys/fs/cgroup/cpu/docker/1/cpu.cfs_period_us", "100000\n");
+    put("sys/fs/cgroup/cpu/docker/1/cpu.cfs_quota_us", "800000\n");
+    put("sys/fs/cgroup/cpu/docker/cpu.cfs_period_us", "50000\n");
+    put("sys/fs/cgroup/cpu/docker/cpu.cfs_quota_us", "60000\n"); /* 1.2 of a processor */
+    assert_int_equal(bitnet_cores_quota(dir.path), 2);
+}
+
+TEST(where_both_versions_are_mounted_the_tighter_counts)
+{
+    put("proc/self/cgroup", "4:cpu:/a\n0::/b\n");
+    put("sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n");
+    put("sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "400000\n");
+    put("sys/fs/cgroup/b/cpu.max", "150000 100000\n");
+    assert_int_equal(bitnet_cores_quota(dir.path), 2);
+    put("sys/fs/cgroup/b/cpu.max", "max 100000\n");
+    assert_int_equal(bitnet_cores_quota(dir.path), 4);
+}
+
 TEST(without_control_groups_there_is_no_quota)
 {
     assert_int_equal(bitnet_cores_quota(dir.path), 0);
@@ -117,6 +139,27 @@ TEST(this_machine_has_a_core)
     assert_true(cores.n_physical >= 1 && cores.n_physical <= cores.n_logical);
 }
 
+#if defined(__linux__)
+TEST(an_affinity_mask_is_respected)
+{
+    cpu_set_t before, one;
+    struct bitnet_cores cores;
+    int cpu = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    while (!CPU_ISSET(cpu, &before)) cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    bitnet_cores_detect(&cores);
+    const unsigned usable = bitnet_cores_usable(), threads = bitnet_pool_default_threads();
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(cores.n_logical, 1);
+    assert_int_equal(cores.n_physical, 1);
+    assert_int_equal(usable, 1);
+    assert_int_equal(threads, 1);
+}
+#endif
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void)
@@ -128,6 +171,11 @@ int main(void)
         IN_FOLDER(the_tightest_of_all_parents_counts),
         IN_FOLDER(a_container_sees_its_quota_at_the_mount_point),
         IN_FOLDER(a_quota_of_version_1_is_found_behind_its_controller),
+        IN_FOLDER(a_parent_of_version_1_counts_too),
+        IN_FOLDER(where_both_versions_are_mounted_the_tighter_counts),
+#if defined(__linux__)
+        IN_FOLDER(an_affinity_mask_is_respected),
+#endif
         IN_FOLDER(without_control_groups_there_is_no_quota),
         IN_FOLDER(this_machine_has_a_core),
     };

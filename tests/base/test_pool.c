@@ -2,6 +2,7 @@
  * jobs in quick succession and after a sleep. Run under ThreadSanitizer too. */
 #include "cm.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -47,7 +48,7 @@ static void check_run(struct bitnet_pool *pool, size_t n, size_t grain)
 
 TEST(every_number_is_worked_on_once_for_all_team_sizes_and_tails)
 {
-    static const unsigned teams[] = {1, 2, 3, 7, 16};
+    static const unsigned teams[] = {1, 2, 3, 7, 16, 17, 33, 64};
     static const size_t sizes[] = {0, 1, 2, 15, 16, 17, 1000, 1023, 19999};
     static const size_t grains[] = {1, 2, 7, 16, 1000, N_MAX, SIZE_MAX};
     for (size_t t = 0; t < COUNT(teams); t++) {
@@ -127,6 +128,25 @@ TEST(each_job_sees_what_the_job_before_has_written)
     bitnet_pool_free(pool);
 }
 
+/* Many more threads than any machine of ours has cores: most are asleep or put aside at any time.
+ */
+TEST(a_crowd_gives_the_same_as_one)
+{
+    static const unsigned teams[] = {17, 33, 64};
+    for (size_t t = 0; t < COUNT(teams); t++) {
+        static size_t counts[200];
+        struct bitnet_pool *pool;
+        memset(counts, 0, sizeof counts);
+        assert_int_equal(bitnet_pool_new(&pool, teams[t], NULL), BITNET_OK);
+        for (int round = 0; round < 300; round++) {
+            bitnet_pool_run(pool, COUNT(counts), 1, count_up, counts);
+            bitnet_pool_run(pool, 3, 1, count_up, counts); /* fewer slices than threads */
+        }
+        for (size_t i = 0; i < COUNT(counts); i++) assert_int_equal(counts[i], i < 3 ? 600 : 300);
+        bitnet_pool_free(pool);
+    }
+}
+
 /* Jobs of few and of many slices in turn: a thread that is late in the small one must not take a
  * slice of the large one that the caller is preparing. */
 TEST(a_late_thread_takes_no_slice_of_the_next_job)
@@ -171,28 +191,66 @@ TEST(a_caller_that_waits_long_sleeps_and_is_woken)
     bitnet_pool_free(pool);
 }
 
-static double cpu_seconds(void)
+static double seconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* On a busy machine a thread may be late to fall asleep: then the next look, or the tenth, is the
- * idle one. Threads that never sleep cost each of them. */
+/* A team that waits without sleeping uses CPU time in every window; one that sleeps soon has a
+ * window without. So however slow the machine is, the first never passes and the second does. */
+static bool falls_asleep(void)
+{
+    for (int window = 0; window < 50; window++) {
+        const double before = seconds(CLOCK_PROCESS_CPUTIME_ID);
+        usleep(50000);
+        if (seconds(CLOCK_PROCESS_CPUTIME_ID) - before < 0.002) return true;
+    }
+    return false;
+}
+
 TEST(an_idle_pool_costs_nothing)
 {
-    struct bitnet_pool *pool;
-    assert_int_equal(bitnet_pool_new(&pool, 8, NULL), BITNET_OK);
-    check_run(pool, 1000, 1);
-    double cost = 1;
-    for (int look = 0; look < 20 && cost >= 0.02; look++) {
-        double before = cpu_seconds();
-        usleep(200000);
-        cost = cpu_seconds() - before;
+    static const unsigned teams[] = {2, 8, 64}; /* two spin first, where there are two cores */
+    for (size_t t = 0; t < COUNT(teams); t++) {
+        struct bitnet_pool *pool;
+        assert_int_equal(bitnet_pool_new(&pool, teams[t], NULL), BITNET_OK);
+        check_run(pool, 1000, 1);
+        if (!falls_asleep()) fail_msg("%u threads never sleep", teams[t]);
+        bitnet_pool_free(pool);
     }
-    assert_true(cost < 0.02);
-    bitnet_pool_free(pool);
+}
+
+/* Ends when all threads of the team have come. */
+static void meet(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    atomic_uint *missing = ctx;
+    (void)begin, (void)end, (void)thread;
+    atomic_fetch_sub(missing, 1);
+    while (atomic_load(missing)) sched_yield();
+}
+
+/* As many slices as threads, and none ends before all have begun: so every thread takes one. How
+ * long that takes at best is what a barrier costs, a number to look at: no busy machine could be
+ * held to one. */
+TEST(a_job_reaches_every_thread)
+{
+    static const unsigned teams[] = {1, 2, 4, 16};
+    for (size_t t = 0; t < COUNT(teams); t++) {
+        struct bitnet_pool *pool;
+        double best = 1e9;
+        assert_int_equal(bitnet_pool_new(&pool, teams[t], NULL), BITNET_OK);
+        for (int i = 0; i < 200; i++) {
+            atomic_uint missing = teams[t];
+            const double begin = seconds(CLOCK_MONOTONIC);
+            bitnet_pool_run(pool, teams[t], 1, meet, &missing);
+            const double took = seconds(CLOCK_MONOTONIC) - begin;
+            if (took < best) best = took;
+        }
+        print_message("%u threads meet in %.2f us\n", teams[t], best * 1e6);
+        bitnet_pool_free(pool);
+    }
 }
 
 TEST(a_team_that_is_too_large_is_refused)
@@ -237,10 +295,12 @@ int main(void)
         cmocka_unit_test(without_a_pool_the_caller_does_it_in_the_same_slices),
         cmocka_unit_test(float_results_do_not_depend_on_the_team),
         cmocka_unit_test(each_job_sees_what_the_job_before_has_written),
+        cmocka_unit_test(a_crowd_gives_the_same_as_one),
         cmocka_unit_test(a_late_thread_takes_no_slice_of_the_next_job),
         cmocka_unit_test(threads_that_fell_asleep_wake_up),
         cmocka_unit_test(a_caller_that_waits_long_sleeps_and_is_woken),
         cmocka_unit_test(an_idle_pool_costs_nothing),
+        cmocka_unit_test(a_job_reaches_every_thread),
         cmocka_unit_test(a_team_that_is_too_large_is_refused),
         cmocka_unit_test(zero_threads_means_the_default),
         cmocka_unit_test(without_memory_there_is_no_pool_and_no_leak),
