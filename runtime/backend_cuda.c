@@ -226,7 +226,13 @@ static bool fetch(struct bitnet_context *c, size_t n_kept, float *results)
 {
     struct cuda_step *s = c->cuda;
     if (n_kept == 0) return s->api->sync(s->cuda); /* a failure belongs to the step it is of */
-    if (c->wants_ids) return s->api->read(s->cuda, c->ids, s->ids, n_kept * sizeof *c->ids);
+    if (c->wants_ids) {
+        int32_t *ids = c->ids + (size_t)(results - c->logits) / c->result_width;
+        if (!s->api->read(s->cuda, ids, s->ids, n_kept * sizeof *ids)) return false;
+        bool all_good = true;
+        for (size_t i = 0; i < n_kept; i++) all_good = all_good && ids[i] >= 0;
+        if (all_good) return true;
+    }
     return s->api->read(s->cuda, results, s->results, n_kept * c->result_width * sizeof *results);
 }
 
@@ -285,7 +291,7 @@ void cuda_step_carve(struct bitnet_context *c, struct carver *host, struct carve
     const size_t q_width = (size_t)hp->n_heads * hp->head_dim;
     const size_t widest = max_size(max_size(hp->n_embd, q_width), hp->n_ffn);
     s->staged = carve(host, batch, sizeof *s->staged);
-    c->ids = carve(host, rows, sizeof *c->ids);
+    c->ids = carve(host, c->n_logits, sizeof *c->ids);
     s->tape.n_max = tape_length(c->model);
     s->tape.ops = carve(host, s->tape.n_max, sizeof *s->tape.ops);
     s->tokens = carve(device, batch, sizeof *s->tokens);

@@ -33,7 +33,7 @@ struct cuda_step {
     struct bitnet_cuda_codes codes;
     float *scratch; /* of attention */
     float *results; /* [kept rows][result_width] */
-    int32_t *ids;   /* [kept rows] the largest logit's */
+    int32_t *ids;   /* [kept rows] of the largest logits */
     struct tape tape;
     struct cuda_graph graphs[CUDA_GRAPHS_MAX];
     uint64_t n_steps, n_tokens, n_failures;

@@ -97,7 +97,7 @@ struct bitnet_context {
     struct cuda_step *cuda;       /* on a device: the owner's; NULL on the CPU */
     void *device_block;           /* there: cache, activations, all that verbs touch */
     bool wants_ids;               /* a step gives the best tokens' ids instead of logits */
-    int32_t *ids;                 /* [kept] -1: a logit was NaN */
+    int32_t *ids;                 /* [n_logits] -1: look at the logits */
 };
 
 /* As bitnet_context_new(), for vectors instead of logits when asked to. */
@@ -107,6 +107,11 @@ enum bitnet_status context_new(struct bitnet_context **context, const struct bit
 
 /* Evaluates the slices (1 or more) of contexts that share a step, together: bitnet_eval_many(). */
 enum bitnet_status eval_slices(const struct slice *slices, size_t n, struct bitnet_error *err);
+/* The same for one who wants the ids of the largest logits only: a device keeps the logits then. */
+enum bitnet_status eval_slices_best(const struct slice *slices, size_t n, struct bitnet_error *err);
+/* After that: the id for the i-th token of the context's slice; -1 when the logits have to be
+ * looked at, which are in *logits then. */
+int32_t context_best(const struct bitnet_context *context, size_t i, const float **logits);
 
 /* As bitnet_eval(), with logits kept of the tokens from `first_kept` on. */
 enum bitnet_status context_eval(struct bitnet_context *context, const int32_t *tokens, size_t n,

@@ -117,12 +117,14 @@ static enum bitnet_status run_batches(struct bitnet_context *owner, const struct
     return status;
 }
 
-enum bitnet_status eval_slices(const struct slice *slices, size_t n, struct bitnet_error *err)
+static enum bitnet_status eval_for(const struct slice *slices, size_t n, bool wants_ids,
+                                   struct bitnet_error *err)
 {
     enum bitnet_status status = check(slices, n, err);
     if (status) return status;
     struct bitnet_context *owner = slices[0].context->owner;
     size_t n_tokens = 0, row = 0;
+    owner->wants_ids = wants_ids && owner->cuda;
     for (size_t i = 0; i < n; i++) n_tokens += slices[i].n;
     owner->n_evals++; /* whatever comes, older logits are gone */
     status = run_batches(owner, slices, n_tokens, err);
@@ -136,6 +138,16 @@ enum bitnet_status eval_slices(const struct slice *slices, size_t n, struct bitn
         row += c->n_kept;
     }
     return status;
+}
+
+enum bitnet_status eval_slices(const struct slice *slices, size_t n, struct bitnet_error *err)
+{
+    return eval_for(slices, n, false, err);
+}
+
+enum bitnet_status eval_slices_best(const struct slice *slices, size_t n, struct bitnet_error *err)
+{
+    return eval_for(slices, n, true, err);
 }
 
 /* ------------------------------------------------------------------ the doors */
@@ -175,9 +187,27 @@ enum bitnet_status bitnet_eval_many(const struct bitnet_slice *slices, size_t n_
     return eval_slices(owner->step.slices, n_slices, err);
 }
 
+/* Where the results of the i-th token are; false when they were not kept. */
+static bool find_row(const struct bitnet_context *c, size_t i, size_t *row)
+{
+    if (c->own_eval != c->owner->n_evals) return false; /* another one's took their place */
+    if (i < c->first_kept || i - c->first_kept >= c->n_kept) return false;
+    *row = c->first_row + i - c->first_kept;
+    return true;
+}
+
 const float *bitnet_logits(const struct bitnet_context *c, size_t i)
 {
-    if (c->own_eval != c->owner->n_evals) return NULL; /* another one's took their place */
-    if (i < c->first_kept || i - c->first_kept >= c->n_kept) return NULL;
-    return c->owner->logits + (c->first_row + i - c->first_kept) * c->owner->result_width;
+    size_t row;
+    if (c->owner->wants_ids || !find_row(c, i, &row)) return NULL;
+    return c->owner->logits + row * c->owner->result_width;
+}
+
+int32_t context_best(const struct bitnet_context *c, size_t i, const float **logits)
+{
+    size_t row;
+    *logits = NULL;
+    if (!find_row(c, i, &row)) return -1;
+    *logits = c->owner->logits + row * c->owner->result_width;
+    return c->owner->wants_ids ? c->owner->ids[row] : -1;
 }

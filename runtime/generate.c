@@ -6,6 +6,7 @@
 #include "bitnet/alloc.h"
 #include "bitnet/text.h"
 
+#include "sampler.h"
 #include "stops.h"
 
 #include <time.h>
@@ -160,8 +161,10 @@ static void advance(struct generation *g, const struct slice *slice)
         g->read_ms = now_ms();
         if (g->n_read < g->n_prompt) return;
     }
-    enum bitnet_status status =
-        bitnet_sample(g->sampler, bitnet_logits(g->context, slice->n - 1), &g->next, g->err);
+    const float *logits;
+    enum bitnet_status status = BITNET_OK;
+    g->next = context_best(g->context, slice->n - 1, &logits);
+    if (g->next < 0) status = bitnet_sample(g->sampler, logits, &g->next, g->err);
     if (!status) status = take(g, &ends);
     if (status || ends) end(g, status);
 }
@@ -223,7 +226,11 @@ static void run_step(struct generation *g, size_t n, struct slice *slices, struc
     end_cancelled(g, n);
     size_t n_slices = plan(g, n, slices, of);
     if (n_slices == 0) return;
-    enum bitnet_status status = eval_slices(slices, n_slices, &err);
+    bool are_greedy = true;
+    for (size_t i = 0; i < n_slices; i++)
+        are_greedy = are_greedy && sampler_is_greedy(of[i]->sampler);
+    enum bitnet_status status =
+        are_greedy ? eval_slices_best(slices, n_slices, &err) : eval_slices(slices, n_slices, &err);
     for (size_t i = 0; i < n_slices; i++) {
         if (status && of[i]->err) *of[i]->err = err;
         if (status)

@@ -7,7 +7,7 @@
  * token takes 20 ms, so what looks at all logits are the three kernels largest, above and sum_exp.
  * They only narrow the choice: every id drawn is the one that exp() in double over all logits, in
  * order, would give (test_sampler_ids.c). */
-#include "bitnet/runtime.h"
+#include "sampler.h"
 
 #include "bitnet/alloc.h"
 #include "bitnet/cpu.h"
@@ -492,6 +492,12 @@ enum bitnet_status bitnet_sample(struct bitnet_sampler *s, const float *logits, 
     size_t n = is_filtered ? filter(s, changed, top) : take_all(s, changed);
     *token = draw(s, n, top);
     return BITNET_OK;
+}
+
+bool sampler_is_greedy(const struct bitnet_sampler *sampler)
+{
+    const struct bitnet_sampler_options *o = &sampler->options;
+    return o->temperature == 0 && o->n_biases == 0 && o->repeat_penalty == 1;
 }
 
 struct bitnet_sampler_faults bitnet_sampler_faults(const struct bitnet_sampler *sampler)

@@ -363,8 +363,11 @@ static __global__ void __launch_bounds__(1024)
     }
     best = block_reduce(best, larger_candidate());
     unusual = block_reduce(unusual, larger());
-    if (threadIdx.x == 0)
-        ids[blockIdx.x] = unusual != 0 ? -1 : (int32_t)(0xffffffffu - (unsigned)best);
+    if (threadIdx.x == 0) {
+        const int32_t id = (int32_t)(0xffffffffu - (unsigned)best);
+        const bool is_finite = unusual == 0 && fabsf(row[id]) <= 3.402823466e38f;
+        ids[blockIdx.x] = is_finite ? id : -1;
+    }
 }
 
 bool cuda_argmax(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors logits, size_t n,

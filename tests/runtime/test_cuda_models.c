@@ -171,6 +171,39 @@ TEST(steps_of_one_shape_run_one_graph)
     bitnet_model_close(model);
 }
 
+/* A greedy text needs ids alone, and they are the CPU's. */
+TEST(greedy_texts_bring_ids_back_and_no_logits)
+{
+    enum { N_PREDICT = 8 };
+    struct bitnet_error err;
+    struct bitnet_model *here = NULL, *there = open_small();
+    struct bitnet_tokens ids[2] = {{0}, {0}};
+    struct bitnet_sampler_options greedy = bitnet_sampler_defaults();
+    struct bitnet_cuda_stats before, after;
+    greedy.temperature = 0;
+    if (bitnet_model_open(&here, small_path, NULL, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < 2; i++) {
+        struct bitnet_sampler *sampler = NULL;
+        struct bitnet_context *c = new_context(i ? there : here, NULL);
+        const struct bitnet_generate_options options = {.n_predict = N_PREDICT};
+        assert_int_equal(bitnet_sampler_new(&sampler, small_spec()->n_vocab, &greedy, &err), 0);
+        if (i) c->cuda->api->stats(c->cuda->cuda, &before);
+        if (bitnet_generate(c, sampler, some_tokens, 4, &options, &ids[i], NULL, NULL, &err))
+            fail_msg("%s", err.text);
+        if (i) c->cuda->api->stats(c->cuda->cuda, &after);
+        assert_true(!i || !bitnet_logits(c, 0)); /* they never came */
+        bitnet_context_free(c);
+        bitnet_sampler_free(sampler);
+    }
+    assert_int_equal(after.bytes_to_host - before.bytes_to_host, N_PREDICT * sizeof(int32_t));
+    assert_int_equal(ids[0].n, N_PREDICT);
+    assert_int_equal(ids[1].n, N_PREDICT);
+    assert_memory_equal(ids[0].at, ids[1].at, N_PREDICT * sizeof(int32_t));
+    for (int i = 0; i < 2; i++) bitnet_tokens_free(&ids[i]);
+    bitnet_model_close(here);
+    bitnet_model_close(there);
+}
+
 /* ------------------------------------------------------------------ failures */
 
 static struct bitnet_error failing_eval(struct bitnet_context *context, const int32_t *ids,
@@ -247,6 +280,7 @@ int main(void)
         cmocka_unit_test(sequences_evaluated_together_are_what_each_is_alone),
         cmocka_unit_test(contexts_of_one_model_do_not_disturb_each_other),
         cmocka_unit_test(steps_of_one_shape_run_one_graph),
+        cmocka_unit_test(greedy_texts_bring_ids_back_and_no_logits),
         cmocka_unit_test(a_step_that_fails_is_told_and_can_be_said_again),
         cmocka_unit_test(a_context_without_memory_is_an_error_and_leaves_none),
         cmocka_unit_test(a_quantized_cache_has_no_kernel_there),
