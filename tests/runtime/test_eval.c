@@ -272,6 +272,26 @@ TEST(logits_of_those_who_were_not_part_of_the_eval_are_gone_not_wrong)
     free_family(&f);
 }
 
+TEST(a_beginning_that_two_texts_share_is_evaluated_once)
+{
+    struct bitnet_context *c = new_context((struct bitnet_context_options){.n_context = 40});
+    int32_t tokens[LENGTH_MAX];
+    float *want = alone(3, false);
+    struct bitnet_error err;
+    for (size_t i = 0; i < 20; i++) tokens[i] = token_of(3, i);
+    assert_int_equal(bitnet_eval(c, tokens, 12, NULL), BITNET_OK);
+    assert_int_equal(bitnet_eval(c, (const int32_t[]){9, 8, 7, 6, 5}, 5, NULL), BITNET_OK);
+    assert_int_equal(bitnet_context_keep(c, 18, &err), BITNET_LIMIT);
+    assert_text_has(err.text, "18 tokens to keep of a context that has 17");
+    assert_int_equal(bitnet_context_keep(c, 12, &err), BITNET_OK);
+    assert_int_equal(bitnet_context_used(c), 12);
+    assert_null(bitnet_logits(c, 4));
+    assert_int_equal(bitnet_eval(c, tokens + 12, 8, NULL), BITNET_OK);
+    assert_same_logits("kept", want + 19 * N_VOCAB, bitnet_logits(c, 7), 1, N_VOCAB);
+    free(want);
+    bitnet_context_free(c);
+}
+
 /* ------------------------------------------------------------------ what is refused */
 
 TEST(what_cannot_be_evaluated_together_is_refused_and_changes_nothing)
@@ -340,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_step_of_many_allocates_nothing),
         cmocka_unit_test(caches_of_a_family_may_differ_in_size_and_type),
         cmocka_unit_test(logits_of_those_who_were_not_part_of_the_eval_are_gone_not_wrong),
+        cmocka_unit_test(a_beginning_that_two_texts_share_is_evaluated_once),
         cmocka_unit_test(what_cannot_be_evaluated_together_is_refused_and_changes_nothing),
         cmocka_unit_test(contexts_of_two_models_share_no_step),
     };

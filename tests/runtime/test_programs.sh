@@ -80,6 +80,23 @@ cut=${want#Once upon a time}
     fail "--stop '$stop' in '$want'"
 expect 2 "empty stop text" "$bitnet" cli -m "$dir/model.gguf" -p a --stop ""
 
+# the same as one JSON object, and what the environment says where the command line is silent
+"$bitnet" cli -q -m "$dir/model.gguf" -p "Once upon a time" -n 24 --ignore-eos -s 5 --json >"$dir/json" || fail "cli --json"
+json_text=$(sed -n 's/.*"text": "\(.*\)",$/\1/p' "$dir/json" | cat -v)
+plain=$(text "$dir/model.gguf" -s 5 | cat -v)
+plain=${plain//\\/\\\\}
+[ "Once upon a time$json_text" = "${plain//\"/\\\"}" ] || fail "--json has '$json_text', not '$plain'"
+grep -q '"finish_reason": "length", "prompt_tokens": 26, "completion_tokens": 24, "seed": 5,' "$dir/json" || fail "$(cat "$dir/json")"
+parts=$(sed -n 's/.*"tokenize_ms": \([0-9.]*\), "prefill_ms": \([0-9.]*\), "decode_ms": \([0-9.]*\), "total_ms": \([0-9.]*\).*/\1+\2+\3-\4/p' "$dir/json")
+awk "BEGIN { d = $parts; exit !(d < 0.01 && d > -0.01) }" || fail "parts do not make the whole: $(cat "$dir/json")"
+[ "$(BITNET_SEED=5 text "$dir/model.gguf")" = "$(text "$dir/model.gguf" -s 5)" ] || fail "BITNET_SEED"
+BITNET_NUM_THREADS=3 BITNET_BATCH_SIZE=7 "$bitnet" cli -m "$dir/model.gguf" -p a -n 1 2>&1 | grep -q '3 threads' || fail "BITNET_NUM_THREADS"
+BITNET_NUM_THREADS=3 "$bitnet" cli -m "$dir/model.gguf" -p a -n 1 -t 2 2>&1 | grep -q '2 threads' || fail "-t goes before BITNET_NUM_THREADS"
+BITNET_BATCH_SIZE=7 "$bitnet" bench -q -m "$dir/model.gguf" -p 8 -n 0 -r 1 -o csv | grep -q ',pp8,8,0,0,7,1,' || fail "BITNET_BATCH_SIZE"
+for name in BITNET_NUM_THREADS BITNET_BATCH_SIZE BITNET_SEED; do
+    expect 2 "$name is 'many'" env $name=many "$bitnet" cli -m "$dir/model.gguf" -p a -n 1
+done
+
 # many prompts together: the texts that each gets alone, in the order of the file
 for i in $(seq 9); do
     printf '{"prompt": "number %s of them", "seed": %s, "n_predict": %s, "id": "p%s"}\n' "$i" "$i" $((3 + i * 5 % 17)) "$i"
@@ -229,6 +246,11 @@ vectors --similarity >"$dir/json"
 grep -qF '"object": "list"' "$dir/json" && grep -qF '"index": 2' "$dir/json" && grep -qF '"cosineSimilarity": [[1,' "$dir/json" ||
     fail "json: $(tail -c 300 "$dir/json")"
 awk '{ s += $1 * $1 } END { exit !(s > 2.9999 && s < 3.0001) }' "$dir/raw" || fail "three vectors are not three long"
+best=$(vectors --similar "$(sed -n 2p "$dir/lines")" --top-k 2 -o raw)
+[ "$(head -n 1 <<<"$best")" = "1.000000000	1	$(sed -n 2p "$dir/lines")" ] || fail "--similar does not find the text itself: $best"
+[ "$(wc -l <<<"$best")" -eq 2 ] || fail "--top-k 2 gives $best"
+vectors --similar fox | grep -qF '"text": "' || fail "--similar as JSON"
+expect 2 "json or raw, not npy" "$bitnet" embedding -m "$dir/model.gguf" -p fox --pooling last --similar a -o npy
 "$bitnet" embedding -q -m "$dir/model.gguf" -p fox --pooling none -o array | grep -qF '[[' || fail "without pooling there is no list"
 
 [ "$n_failed" -eq 0 ] && echo "all as it should be"

@@ -129,7 +129,11 @@ enum bitnet_status bitnet_context_new(struct bitnet_context **context,
                                       const struct bitnet_context_options *options,
                                       struct bitnet_error *err);
 void bitnet_context_free(struct bitnet_context *context);
-void bitnet_context_reset(struct bitnet_context *context);          /* forgets all tokens */
+void bitnet_context_reset(struct bitnet_context *context); /* forgets all tokens */
+/* Forgets the tokens behind the first n, and the logits, so that a text that begins in the same way
+ * need not be evaluated from its beginning. LIMIT when there are fewer than n. */
+enum bitnet_status bitnet_context_keep(struct bitnet_context *context, uint32_t n,
+                                       struct bitnet_error *err);
 uint32_t bitnet_context_used(const struct bitnet_context *context); /* tokens in the cache */
 uint32_t bitnet_context_size(const struct bitnet_context *context); /* its cells */
 
