@@ -13,7 +13,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* ------------------------------------------------------------------ the verbs */
 
@@ -203,7 +202,7 @@ static bool run(struct bitnet_context *c, const struct cuda_step_shape *shape)
     struct cuda_step *s = c->cuda;
     if (shape->n > CUDA_GRAPH_TOKENS_MAX) return launch(c, shape);
     struct cuda_graph *g = find_graph(s, shape);
-    g->last_use = s->n_steps + 1;
+    g->last_use = ++s->n_uses;
     return (g->graph || record(c, g)) && s->api->graph_run(s->cuda, g->graph);
 }
 
@@ -236,25 +235,12 @@ static bool fetch(struct bitnet_context *c, size_t n_kept, float *results)
     return s->api->read(s->cuda, results, s->results, n_kept * c->result_width * sizeof *results);
 }
 
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
 static enum bitnet_status step(struct bitnet_context *c, size_t n, size_t n_kept, float *results,
                                struct bitnet_error *err)
 {
     struct cuda_step *s = c->cuda;
-    const double start = now_ms();
     const struct cuda_step_shape shape = shape_of(c, n, n_kept);
-    if (send_tokens(c, n) && run(c, &shape) && fetch(c, n_kept, results)) {
-        s->n_steps++;
-        s->n_tokens += n;
-        s->ms += now_ms() - start;
-        return BITNET_OK;
-    }
+    if (send_tokens(c, n) && run(c, &shape) && fetch(c, n_kept, results)) return BITNET_OK;
     s->n_failures++;
     snprintf(s->last_error, sizeof s->last_error, "%s", s->api->last_error(s->cuda));
     forget_graphs(s);

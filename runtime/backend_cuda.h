@@ -36,8 +36,7 @@ struct cuda_step {
     int32_t *ids;   /* [kept rows] of the largest logits */
     struct tape tape;
     struct cuda_graph graphs[CUDA_GRAPHS_MAX];
-    uint64_t n_steps, n_tokens, n_failures;
-    double ms;
+    uint64_t n_uses, n_failures; /* of graphs; of steps */
     char last_error[256];
 };
 

@@ -94,10 +94,12 @@ struct bitnet_context {
     size_t first_row;             /* of the owner's logits: the first of these */
     bool is_named;                /* while an eval looks whether it is named twice */
     struct bitnet_op_cost *costs; /* borrowed; may be NULL */
-    struct cuda_step *cuda;       /* on a device: the owner's; NULL on the CPU */
-    void *device_block;           /* there: cache, activations, all that verbs touch */
-    bool wants_ids;               /* a step gives the best tokens' ids instead of logits */
-    int32_t *ids;                 /* [n_logits] -1: look at the logits */
+    uint64_t n_steps, n_tokens;   /* of the owner, that went well */
+    double step_ms;
+    struct cuda_step *cuda; /* on a device: the owner's; NULL on the CPU */
+    void *device_block;     /* there: cache, activations, all that verbs touch */
+    bool wants_ids;         /* a step gives the best tokens' ids instead of logits */
+    int32_t *ids;           /* [n_logits] -1: look at the logits */
 };
 
 /* As bitnet_context_new(), for vectors instead of logits when asked to. */

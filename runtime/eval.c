@@ -9,6 +9,7 @@
 #include "backend.h"
 
 #include <inttypes.h>
+#include <time.h>
 
 /* ------------------------------------------------------------------ what may be asked */
 
@@ -99,6 +100,20 @@ static size_t lay_out(struct step *s, struct cursor at, size_t n, bool kept, siz
     return filled;
 }
 
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void count_step(struct bitnet_context *owner, size_t n_tokens, double ms)
+{
+    owner->n_steps++;
+    owner->n_tokens += n_tokens;
+    owner->step_ms += ms;
+}
+
 static enum bitnet_status run_batches(struct bitnet_context *owner, const struct slice *slices,
                                       size_t n_tokens, struct bitnet_error *err)
 {
@@ -109,7 +124,9 @@ static enum bitnet_status run_batches(struct bitnet_context *owner, const struct
         size_t batch = n_tokens - done < owner->n_batch ? n_tokens - done : owner->n_batch;
         size_t n_others = lay_out(&owner->step, at, batch, false, 0);
         lay_out(&owner->step, at, batch, true, n_others);
+        const double start = now_ms();
         status = owner->backend->step(owner, batch, batch - n_others, results, err);
+        if (!status) count_step(owner, batch, now_ms() - start);
         results += (batch - n_others) * owner->result_width;
         done += batch;
         for (size_t i = 0; i < batch; i++) advance(&at);

@@ -159,6 +159,32 @@ enum bitnet_status bitnet_eval_many(const struct bitnet_slice *slices, size_t n_
  * token (i is then n - 1). NULL when they were not kept. */
 const float *bitnet_logits(const struct bitnet_context *context, size_t i);
 
+/* ------------------------------------------------------------------ its device */
+
+/* What the steps of a context, and of those that share with it, were and cost. A model lies in one
+ * place, so all of its operations ran there. */
+struct bitnet_device_stats {
+    const char *device;         /* "cpu", "cuda:0"; the model's */
+    double device_share;        /* of operations that a device did: 1, or 0 on the CPU */
+    uint64_t n_steps, n_tokens; /* that went well */
+    double ms;                  /* spent in them */
+    uint64_t n_fallbacks;       /* 1: a device was asked for, and the CPU took its place */
+    uint64_t n_failures;        /* steps that a device failed in */
+    char last_error[512];       /* of a step or of the fallback; "" without one */
+    /* On a device, of this context: */
+    uint64_t n_launches, n_graph_launches, bytes_to_device, bytes_to_host;
+    uint64_t memory_used, memory_free, memory_total; /* free and total: the whole device's */
+};
+void bitnet_context_device_stats(const struct bitnet_context *context,
+                                 struct bitnet_device_stats *stats);
+void bitnet_context_reset_device_stats(struct bitnet_context *context);
+/* One line of it. */
+void bitnet_device_stats_text(const struct bitnet_device_stats *stats, char *text, size_t n);
+/* Waits for all that the context has put on its device. An eval has waited for its own. */
+enum bitnet_status bitnet_context_sync(struct bitnet_context *context, struct bitnet_error *err);
+/* The cudaStream_t that its steps run on, for a caller who orders own work with them; else NULL. */
+void *bitnet_context_native_stream(const struct bitnet_context *context);
+
 /* ------------------------------------------------------------------ sampling */
 
 struct bitnet_logit_bias {
