@@ -6,11 +6,13 @@
 #include "bitnet/check.h"
 #include "bitnet/version.h"
 
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <string.h>
 
-#define NAME "bitnet-gguf"
+#define NAME        "bitnet-gguf"
+#define OPTIONS_MAX 32
 
 /* ------------------------------------------------------------------ shared by the verbs */
 
@@ -31,7 +33,20 @@ enum bitnet_status call_parse(struct call *call, const struct bitnet_command *co
                               char **argv, struct bitnet_error *err)
 {
     struct bitnet_buf help = {.max = 65536};
-    enum bitnet_status status = bitnet_args_parse(command, argc, argv, call->operands,
+    struct bitnet_option options[OPTIONS_MAX];
+    struct bitnet_command whole = *command;
+    assert(command->n_options < OPTIONS_MAX);
+    memcpy(options, command->options, command->n_options * sizeof *options);
+    options[whole.n_options++] =
+        (struct bitnet_option){"--offline",
+                               NULL,
+                               BITNET_OPTION_FLAG,
+                               &call->offline,
+                               "never ask the network (also BITNET_OFFLINE, HF_HUB_OFFLINE)",
+                               0,
+                               0};
+    whole.options = options;
+    enum bitnet_status status = bitnet_args_parse(&whole, argc, argv, call->operands,
                                                   &call->n_operands, &help, &call->is_done, err);
     if (!status && call->is_done && help.at) fputs(help.at, stdout);
     bitnet_buf_free(&help);
@@ -49,7 +64,8 @@ enum bitnet_status call_open(const struct call *call, const char *path, struct b
                                BITNET_QUOTE(bitnet_str_of(call->dialect)));
     }
     struct bitnet_arena arena = {0};
-    enum bitnet_status status = main_model_gguf(path, call->quiet, &arena, &path, err);
+    enum bitnet_status status =
+        main_model_gguf(path, call->quiet, call->offline, &arena, &path, err);
     if (!status) status = bitnet_gguf_open(gguf, path, &options, err);
     bitnet_arena_free(&arena);
     return status;

@@ -14,7 +14,7 @@ int bitnet_gguf_main(int argc, char **argv);
 
 /* One call of one verb. */
 struct call {
-    bool json, full, tensors, deep, quiet, logical, per_tensor, overwrite;
+    bool json, full, tensors, deep, quiet, offline, logical, per_tensor, overwrite;
     const char *dialect, *level, *output, *tensor, *pre, *i2s_layout, *kernel_config;
     uint64_t max_bytes;
     struct bitnet_args_list set, del, fix;
@@ -23,7 +23,8 @@ struct call {
     bool is_done; /* --help or --version has answered */
 };
 
-/* Parses argv (argv[0] is the verb) by the verb's own table; prints help when that was asked. */
+/* Parses argv (argv[0] is the verb) by the verb's own table and what all verbs have; prints help
+ * when that was asked. */
 enum bitnet_status call_parse(struct call *call, const struct bitnet_command *command, int argc,
                               char **argv, struct bitnet_error *err);
 /* Opens with --dialect and warnings on standard error. */

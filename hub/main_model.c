@@ -30,11 +30,12 @@ static bool hear(void *user, const struct bitnet_hub_event *e)
     return true;
 }
 
-enum bitnet_status main_model_gguf(const char *model, bool quiet, struct bitnet_arena *arena,
-                                   const char **path, struct bitnet_error *err)
+enum bitnet_status main_model_gguf(const char *model, bool quiet, bool offline,
+                                   struct bitnet_arena *arena, const char **path,
+                                   struct bitnet_error *err)
 {
     const struct bitnet_hub_model_options options = {
-        .lookup = look_up, .event = hear, .event_user = &quiet};
+        .offline = offline, .lookup = look_up, .event = hear, .event_user = &quiet};
     bool is_here = bitnet_path_exists(model);
     enum bitnet_status status = bitnet_hub_model_gguf(model, &options, arena, path, err);
     if (!is_here && !quiet && isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 
 /* A path, a folder with one GGUF file, or a repository, which is fetched when the cache has not got
- * it (and the environment does not say offline); a person at a terminal sees how far that is. The
- * path lives in `arena`. Fails as bitnet_hub_model_gguf(). */
-enum bitnet_status main_model_gguf(const char *model, bool quiet, struct bitnet_arena *arena,
-                                   const char **path, struct bitnet_error *err);
+ * it (and neither `offline` nor the environment forbids that); a person at a terminal sees how far
+ * that is. The path lives in `arena`. Fails as bitnet_hub_model_gguf(). */
+enum bitnet_status main_model_gguf(const char *model, bool quiet, bool offline,
+                                   struct bitnet_arena *arena, const char **path,
+                                   struct bitnet_error *err);
 
 #endif

@@ -78,6 +78,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"--detect", NULL, BITNET_OPTION_FLAG, &b->detect, "print what the machine has and which kernels it gets", 0, 0},
         {"--tune", NULL, BITNET_OPTION_FLAG, &b->tune, "find the fastest kernels, threads and batch for each -m, and write them down", 0, 0},
         {"--tuning", "FILE", BITNET_OPTION_TEXT, &b->session.tuning_path, "the profile that --tune writes and all tools read, or none (also BITNET_TUNING; default: the user's)", 0, 0},
+        {"--offline", NULL, BITNET_OPTION_FLAG, &b->session.finder.offline, "never ask the network (also BITNET_OFFLINE, HF_HUB_OFFLINE)", 0, 0},
         {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &b->session.is_quiet, "errors only", 0, 0},
         {"-v, --verbose", NULL, BITNET_OPTION_FLAG, &b->session.is_verbose, "say more", 0, 0},
     };
@@ -474,8 +475,8 @@ static enum bitnet_status run(struct bench *b, struct bitnet_error *err)
     machine_detect(&b->machine, "");
     if (b->detect) return detect(b, err);
     for (size_t i = 0; i < b->models.n && !status; i++)
-        status = main_model_gguf(b->models.at[i], b->session.is_quiet, &b->places, &b->models.at[i],
-                                 err);
+        status = main_model_gguf(b->models.at[i], b->session.is_quiet, b->session.finder.offline,
+                                 &b->places, &b->models.at[i], err);
     if (status) return status;
     if (b->tune) return tune(b, err);
     if (b->models.n == 0) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");

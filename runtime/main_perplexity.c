@@ -215,7 +215,8 @@ static enum bitnet_status open_base(struct perplexity *p, struct bitnet_error *e
     p->base = NULL;
     const char *path = NULL;
     if (!status)
-        status = main_model_gguf(p->base_path, p->session.is_quiet, &p->session.places, &path, err);
+        status = main_model_gguf(p->base_path, p->session.is_quiet, p->session.finder.offline,
+                                 &p->session.places, &path, err);
     if (!status) status = bitnet_model_open(&p->base, path, &model, err);
     return status;
 }

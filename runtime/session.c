@@ -266,8 +266,8 @@ enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
     if (!s->model_path) return bitnet_fail(err, BITNET_USAGE, "no model; say -m FILE");
     struct bitnet_model_options options = {.log = &s->log, .tokenizer = &s->finder.options};
     double start = session_now_ms();
-    enum bitnet_status status =
-        main_model_gguf(s->model_path, s->is_quiet, &s->places, &s->model_path, err);
+    enum bitnet_status status = main_model_gguf(s->model_path, s->is_quiet, s->finder.offline,
+                                                &s->places, &s->model_path, err);
     if (!status) status = read_cache_type(s, err);
     if (!status) status = read_device(s, err);
     if (!status) status = session_cpu(s, &options.cpu_mask, &options.cpu_is_given, err);

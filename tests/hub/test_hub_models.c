@@ -179,6 +179,33 @@ TEST(what_cannot_be_a_model_is_said_in_words)
     assert_text_has(ran.err, "bitnet convert");
 }
 
+/* The network is there, nothing is cached: what the flag forbids is not done. */
+TEST(offline_on_the_command_line_asks_for_nothing)
+{
+    struct rig *rig = *state;
+    const char *text = temp_dir_file(&rig->dir, "text.txt");
+    const struct {
+        const char *arguments[16];
+    } calls[] = {
+        {{"cli", "-m", "org/model", "-p", "Once", "--offline"}},
+        {{"bench", "-m", "org/model", "--offline"}},
+        {{"perplexity", "-m", "org/model", "-f", text, "--offline"}},
+        {{"embedding", "-m", "org/model", "-p", "Once", "--offline"}},
+        {{"tokenize", "-m", "org/model", "-p", "Once", "--offline"}},
+        {{"gguf", "show", "org/model", "--offline"}},
+        {{"gguf", "validate", "hf:org/model", "--offline"}},
+    };
+    temp_dir_write(&rig->dir, "text.txt", "a text", 6);
+    serve(rig, false);
+    fake_hub_clear(rig->fake);
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        run(rig, false, calls[i].arguments);
+        expect(calls[i].arguments[0], 11);
+        assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, NULL), 0);
+    }
+    unserve();
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(int argc, char **argv)
@@ -187,6 +214,7 @@ int main(int argc, char **argv)
         CASE(every_tool_takes_a_repository_with_one_gguf_from_the_cache_without_a_request),
         CASE(a_type_names_the_file_beside_a_checkpoint_and_the_checkpoint_is_converted),
         CASE(what_cannot_be_a_model_is_said_in_words),
+        CASE(offline_on_the_command_line_asks_for_nothing),
     };
     if (argc != 2) return 2;
     program = argv[1];
