@@ -8,8 +8,7 @@
  * A query's numbers depend on its own keys only, and tiles and chunks begin at fixed places of its
  * text, so a token's result has the same bits alone, in a batch, beside other sequences, and
  * wherever in the cache its text lies. */
-#include "device.cuh"
-#include "expf.cuh"
+#include "attention.cuh"
 
 enum {
     ROWS = 16,
@@ -18,28 +17,6 @@ enum {
     LANES = ATTEND_THREADS / ROWS, /* threads of a query */
     KEYS_PER_LANE = TILE / LANES
 };
-/* Scratch that attend() uses at most, unless one token alone needs more. */
-#define SCRATCH_FLOATS_MAX ((size_t)16 << 20)
-
-struct attend_job {
-    struct bitnet_cuda_attention shape;
-    const struct bitnet_cuda_token *tokens;
-    struct bitnet_cuda_vectors q;
-    size_t n, group;     /* tokens; query heads per key head */
-    unsigned n_chunks;   /* that a token may see: of the scratch, and of the launch */
-    unsigned block_rows; /* queries of a block: ROWS, or one token's when sequences differ */
-};
-
-/* [token][head][chunk] of: values[head_dim], maximum, sum */
-static __device__ __forceinline__ float *partial_of(const struct attend_job &job, size_t token,
-                                                    size_t head, size_t chunk)
-{
-    const size_t at = (token * job.shape.n_heads + head) * job.n_chunks + chunk;
-    return job.shape.scratch + at * (job.shape.head_dim + 2);
-}
-
-#define MINUS_INFINITY __uint_as_float(0xff800000u)
-
 /* What the threads of a block share. */
 template <int DIM_MAX> struct board {
     float queries[ROWS][DIM_MAX + 1];
@@ -52,49 +29,6 @@ template <int DIM_MAX> struct share {
     enum { DIMS = DIM_MAX / LANES };
     float maximum, sum, out[DIMS]; /* out: dimensions lane, lane + LANES, ... */
 };
-
-/* Which queries a block has: rows are tokens times heads of the group. */
-struct rows {
-    size_t first, n; /* n: those that exist, at most block_rows */
-};
-
-static __device__ __forceinline__ struct rows rows_of_block(const struct attend_job &job)
-{
-    const size_t first = (size_t)blockIdx.y * job.block_rows;
-    return {first, min((size_t)job.block_rows, job.n * job.group - first)};
-}
-
-/* Cells that a token sees, counted from its text's first. */
-struct sight {
-    size_t begin, end;
-};
-
-static __device__ __forceinline__ struct sight sight_of(const struct attend_job &job, size_t token)
-{
-    const size_t end = (size_t)(job.tokens[token].cell - job.tokens[token].first_cell) + 1;
-    const size_t window = job.shape.window;
-    return {window && end > window ? end - window : 0, end};
-}
-
-/* Neighbouring tokens of one text, and what they see together. */
-struct run {
-    size_t first, end; /* tokens */
-    struct sight sight;
-};
-
-static __device__ __forceinline__ struct run run_from(const struct attend_job &job, size_t first,
-                                                      size_t token_end)
-{
-    const struct bitnet_cuda_token &text = job.tokens[first];
-    struct run run = {first, first, sight_of(job, first)};
-    while (run.end < token_end && job.tokens[run.end].cache == text.cache &&
-           job.tokens[run.end].first_cell == text.first_cell) {
-        const struct sight sight = sight_of(job, run.end++);
-        run.sight.begin = min(run.sight.begin, sight.begin);
-        run.sight.end = max(run.sight.end, sight.end);
-    }
-    return run;
-}
 
 template <int DIM_MAX>
 static __device__ __forceinline__ void load_queries(struct board<DIM_MAX> &board,
@@ -254,8 +188,8 @@ static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struc
     struct run run;
     for (size_t token = rows.first / job.group; token < token_end; token = run.end) {
         run = run_from(job, token, token_end);
-        for (size_t chunk = run.sight.begin / BITNET_CUDA_CHUNK + blockIdx.x;
-             chunk * BITNET_CUDA_CHUNK < run.sight.end; chunk += gridDim.x)
+        for (size_t chunk = first_chunk_of(run); chunk * BITNET_CUDA_CHUNK < run.sight.end;
+             chunk += gridDim.x)
             attend_chunk(board, job, run, row, chunk);
     }
 }
@@ -281,6 +215,9 @@ static __global__ void combine_kernel(struct attend_job job)
         job.q.at[token * job.q.stride + head * dim + d] = __fdiv_rn(out, sum);
     }
 }
+
+/* Scratch that attend() uses at most, unless one token alone needs more. */
+#define SCRATCH_FLOATS_MAX ((size_t)16 << 20)
 
 /* Chunks that one token may see: a window touches one more than it is long. */
 static unsigned chunks_of(const struct bitnet_cuda_attention *shape)
@@ -313,11 +250,17 @@ bool cuda_attend(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention *s
     if (!cuda_may_launch(cuda, "attention")) return false;
     struct attend_job job = {*shape,           tokens, q, 0, shape->n_heads / shape->n_kv_heads,
                              chunks_of(shape), 0};
-    const size_t together = tokens_together(shape, n ? n : 1);
+    const bool is_tensor = tensor_attention_is_better(cuda, shape);
+    size_t together = tokens_together(shape, n ? n : 1);
+    if (is_tensor && tensor_attention_is_whole(cuda, shape, n)) together = n; /* without scratch */
     for (size_t first = 0; first < n; first += together) {
         job.tokens = tokens + first;
         job.q.at = q.at + first * q.stride;
         job.n = n - first < together ? n - first : together;
+        if (is_tensor) {
+            launch_tensor_attention(cuda, job);
+            continue;
+        }
         /* Queries of several tokens share a block only if they share a cache. */
         job.block_rows =
             shape->one_sequence || job.group >= ROWS ? unsigned(ROWS) : unsigned(job.group);

@@ -22,7 +22,7 @@
 
 #define BITNET_CUDA_ABI      5
 #define BITNET_CUDA_PRODUCTS 3   /* matrices that share an input, at most */
-#define BITNET_CUDA_CHUNK    256 /* keys that attention reduces before it combines */
+#define BITNET_CUDA_CHUNK    128 /* keys that attention reduces before it combines */
 
 struct bitnet_cuda;
 struct bitnet_cuda_graph;
@@ -48,6 +48,9 @@ enum bitnet_cuda_fault { BITNET_CUDA_FAULT_ALLOC, BITNET_CUDA_FAULT_LAUNCH };
  * as its line says. */
 enum bitnet_cuda_path {
     BITNET_CUDA_WGMMA, /* ternary products of many tokens by Hopper's instructions: the same bits */
+    /* Attention on tensor cores (sm_80 and later, heads of 8, 16, ... 128): scores as good as
+     * float's, weights rounded to binary16, so results within 2^-10 of the largest value. */
+    BITNET_CUDA_TENSOR_ATTENTION,
     BITNET_CUDA_PATHS
 };
 
@@ -216,7 +219,8 @@ struct bitnet_cuda_api {
     /* x[t] += y[t] */
     bool (*add)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x,
                 struct bitnet_cuda_vectors y, size_t n);
-    /* ids[t] = the lowest index of the largest logit; -1 when one is NaN. */
+    /* ids[t] = the lowest index of the largest logit; -1 when one is NaN or the largest is
+     * infinite: then the host has to look. */
     bool (*argmax)(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors logits, size_t n,
                    int32_t *ids);
 

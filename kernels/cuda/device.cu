@@ -131,6 +131,7 @@ static void find_paths(struct bitnet_cuda *cuda)
 #ifdef BITNET_CUDA_HAS_SM90A
     cuda->has[BITNET_CUDA_WGMMA] = cuda->properties.major == 9 && cuda->properties.minor == 0;
 #endif
+    cuda->has[BITNET_CUDA_TENSOR_ATTENTION] = cuda->properties.major >= 8;
     memcpy(cuda->uses, cuda->has, sizeof cuda->uses);
 }
 

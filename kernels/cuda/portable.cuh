@@ -60,6 +60,10 @@ static inline void copy16_async(void *shared, const void *global)
 {
     emulated_copy_async(shared, global);
 }
+static inline void copy16_async_or_zero(void *shared, const void *global, bool exists)
+{
+    emulated_copy_async(shared, exists ? global : nullptr);
+}
 static inline void copy_commit(void)
 {
     emulated_copy_commit();
@@ -143,6 +147,18 @@ static __device__ __forceinline__ void copy16_async(void *shared, const void *gl
                  "l"(global));
 #    else
     *(uint4 *)shared = *(const uint4 *)global;
+#    endif
+}
+/* The same, or 16 zeros; `global` is an address that could be read either way. */
+static __device__ __forceinline__ void copy16_async_or_zero(void *shared, const void *global,
+                                                            bool exists)
+{
+#    if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                     (unsigned)__cvta_generic_to_shared(shared)),
+                 "l"(global), "r"(exists ? 16 : 0));
+#    else
+    *(uint4 *)shared = exists ? *(const uint4 *)global : make_uint4(0, 0, 0, 0);
 #    endif
 }
 static __device__ __forceinline__ void copy_commit(void)

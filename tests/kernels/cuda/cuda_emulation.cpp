@@ -23,6 +23,7 @@ emulated_machine emulated_machine_now = {
     1,
     size_t(1) << 30,
     {"emulated device", 9, 0, 4, size_t(1) << 30, 227 << 10, 1024, 1 << 20, 32},
+    0,
     0};
 
 namespace
@@ -226,7 +227,10 @@ void emulated_copy_wait(size_t n_pending)
     fibre &f = *running->fibres[running->now];
     size_t n = 0;
     for (; n < f.copies.size() && f.copies[n].group + n_pending < f.n_groups; n++)
-        memcpy(f.copies[n].to, f.copies[n].from, 16);
+        if (f.copies[n].from)
+            memcpy(f.copies[n].to, f.copies[n].from, 16);
+        else
+            memset(f.copies[n].to, 0, 16);
     f.copies.erase(f.copies.begin(), f.copies.begin() + ptrdiff_t(n));
 }
 
@@ -333,6 +337,30 @@ void emulated_wgmma_wait(size_t n_pending)
     }
     f.products.erase(f.products.begin(), f.products.begin() + ptrdiff_t(n));
     if (f.products.empty()) f.is_fenced = false;
+}
+
+/* Lane 4g + t gets of each matrix elements 2t and 2t + 1 of row g; turned, of column g. Eight lanes
+ * read eight rows at a time: 128 bytes, one from each bank. */
+void emulated_load_matrices(uint32_t m[4], const void *row, bool is_turned)
+{
+    const uintptr_t at = reinterpret_cast<uintptr_t>(row);
+    const uint32_t mine[2] = {uint32_t(at), uint32_t(uint64_t(at) >> 32)};
+    const uint32_t(*all)[16] = emulated_exchange(mine, 2);
+    const unsigned lane = emulated.thread.x % 32, g = lane / 4, t = lane % 4;
+    must(at % 16 == 0, "a row of a matrix is not aligned");
+    for (unsigned i = 0; i < 4; i++) {
+        const uint16_t *rows[8];
+        unsigned banks = 0;
+        for (unsigned r = 0; r < 8; r++) {
+            uintptr_t address = uintptr_t(all[8 * i + r][0] | uint64_t(all[8 * i + r][1]) << 32);
+            rows[r] = reinterpret_cast<const uint16_t *>(address);
+            banks |= 1u << address / 16 % 8;
+        }
+        if (lane == 0 && banks != 255) emulated_machine_now.n_bank_conflicts++;
+        const uint16_t low = is_turned ? rows[2 * t][g] : rows[g][2 * t];
+        const uint16_t high = is_turned ? rows[2 * t + 1][g] : rows[g][2 * t + 1];
+        m[i] = low | uint32_t(high) << 16;
+    }
 }
 
 void *emulated_dynamic_shared(void)

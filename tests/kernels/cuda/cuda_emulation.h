@@ -69,8 +69,10 @@ void emulated_block_barrier(void);
 /* All 32 lanes of the warp give up to 16 words and get everybody's, [32][16]. */
 const uint32_t (*emulated_exchange(const uint32_t *words, unsigned n))[16];
 void *emulated_dynamic_shared(void);
-/* 16 bytes, copied no sooner than somebody waits for their group: who forgets to wait sees what was
- * there before. */
+/* ldmatrix .x4, .trans when turned. */
+void emulated_load_matrices(uint32_t m[4], const void *row, bool is_turned);
+/* 16 bytes (from nullptr: zeros), copied no sooner than somebody waits for their group: who forgets
+ * to wait sees what was there before. */
 void emulated_copy_async(void *to, const void *from);
 void emulated_copy_commit(void);
 void emulated_copy_wait(size_t n_pending);
@@ -209,7 +211,7 @@ struct emulated_machine {
     int n_devices;
     size_t memory_bytes;
     cudaDeviceProp properties;
-    uint64_t n_launches;
+    uint64_t n_launches, n_bank_conflicts; /* of ldmatrix */
 };
 extern emulated_machine emulated_machine_now;
 

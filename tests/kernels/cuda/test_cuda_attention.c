@@ -131,14 +131,19 @@ static void step(const struct shape *s, struct sequence *sequences, const size_t
     free(q), free(k), free(v), free(tokens), free(scratch), free(cache);
 }
 
-/* Weights and values below 2 in magnitude, sums of at most 600 terms in another order: a few units
- * in the last place of 1. */
-#define ATTENTION_BOUND 4e-6f
+/* Values are below 2 in magnitude. Plain: sums of at most 600 terms in another order, a few units
+ * in the last place of 1. Tensor cores round weights to binary16, each to 2^-12 of itself on
+ * average and 2^-11 at most; with their own sum below, a result is off by no more than 2^-11 of the
+ * values' range.
+ */
+#define PLAIN_BOUND  4e-6f
+#define TENSOR_BOUND (4.0f / 2048)
+static float bound;
 
 static void assert_close(const float *got, const float *want, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!(fabsf(got[i] - want[i]) <= ATTENTION_BOUND))
+        if (!(fabsf(got[i] - want[i]) <= bound))
             fail_msg("element %zu is %.9g, not %.9g", i, got[i], want[i]);
 }
 
@@ -173,46 +178,90 @@ TEST(attention_is_within_its_bound_and_the_cache_is_the_cpus)
     }
 }
 
-/* The same tokens alone, in a batch, and beside another sequence. */
-TEST(a_token_has_the_same_bits_in_every_company)
+/* A cache of numbers for every cell. */
+static void fill_cache(const struct shape *s, const struct sequence *sequence)
 {
-    const struct shape *s = &shapes[0];
-    const size_t width = s->n_heads * s->head_dim;
+    uint16_t *cells = need(malloc(plane(s) * 4));
+    float *values = random_floats(2 * plane(s));
+    cpu.to_f16(values, 2 * plane(s), cells);
+    good(api->write(device, sequence->on_device, cells, plane(s) * 4));
+    free(cells), free(values);
+}
+
+/* The same queries in one launch, alone, and as if sequences differed (that is, by chunks that are
+ * combined afterwards); from the first cell to the last. */
+static void check_company(const struct shape *s)
+{
     enum { N = 20 };
-    const size_t together[N] = {0};
+    const size_t width = s->n_heads * s->head_dim;
     struct sequence a = new_sequence(s);
-    float *batch = need(malloc(N * width * 4));
-    float *want = need(malloc(N * width * 4));
-    step(s, &a, together, N, s->n_cells, batch, want);
-    /* The cache is filled; now the same queries three times, in different company. */
-    struct bitnet_cuda_attention shape = shape_of(s, s->n_cells, true);
-    float *q = random_floats(N * width);
-    for (size_t round = 0; round < 3; round++) {
+    float *q = random_floats(N * width), *together = need(malloc(N * width * 4));
+    fill_cache(s, &a);
+    for (size_t round = 0; round < 4; round++) {
         struct bitnet_cuda_token tokens[N];
         for (size_t t = 0; t < N; t++)
             tokens[t] = (struct bitnet_cuda_token){
-                .position = (int32_t)t, .cell = (int32_t)t, .cache = a.on_device};
+                .cell = (int32_t)(t * (s->n_cells - 1) / (N - 1)), .cache = a.on_device};
         struct bitnet_cuda_token *dt = on_device(tokens, sizeof tokens);
-        float *dq = floats_on_device(q, N * width);
-        shape.one_sequence = round != 2; /* the third time as if sequences differed */
-        shape.n_keys = round == 1 ? N : s->n_cells;
+        float *dq = floats_on_device(q, N * width), *got = need(malloc(N * width * 4));
+        struct bitnet_cuda_attention shape = shape_of(s, s->n_cells, round < 2);
         shape.scratch = need(api->alloc(device, api->attention_scratch(&shape, N) * 4));
-        float *got = need(malloc(N * width * 4));
-        if (round == 1)
+        if (round % 2)
             for (size_t t = 0; t < N; t++)
                 good(api->attend(device, &shape, dt + t, 1, vectors(dq + t * width, width, width)));
         else
             good(api->attend(device, &shape, dt, N, vectors(dq, width, width)));
         read_floats(got, dq, N * width);
         if (round == 0)
-            memcpy(batch, got, N * width * 4);
+            memcpy(together, got, N * width * 4);
         else
-            assert_same_bits(got, batch, N * width, round == 1 ? "alone" : "beside others");
+            assert_same_bits(got, together, N * width, round == 1 ? "alone" : "beside others");
         api->free(device, dt), api->free(device, dq), api->free(device, shape.scratch);
         free(got);
     }
-    free(batch), free(want), free(q);
+    free(q), free(together);
     free_sequence(&a);
+}
+
+TEST(a_token_has_the_same_bits_in_every_company)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_company(&shapes[i]);
+    struct shape windowed = shapes[0];
+    windowed.window = 200;
+    check_company(&windowed);
+}
+
+/* Numbers that binary16 cannot hold, as queries: a power of two before and after changes nothing.
+ */
+TEST(queries_may_be_large_or_small)
+{
+    static const float factors[] = {1e-30f, 1e-4f, 1e5f};
+    const struct shape *s = &shapes[0];
+    const size_t width = s->n_heads * s->head_dim;
+    for (size_t i = 0; i < COUNT(factors); i++) {
+        struct sequence a = new_sequence(s);
+        struct bitnet_cuda_attention shape = shape_of(s, s->n_cells, true);
+        float *q = random_floats(width), *out = need(malloc(2 * width * 4));
+        const struct bitnet_cuda_token token = {.cell = 500, .cache = a.on_device};
+        fill_cache(s, &a);
+        struct bitnet_cuda_token *dt = on_device(&token, sizeof token);
+        float *dq = need(api->alloc(device, width * 4));
+        shape.scratch = need(api->alloc(device, api->attention_scratch(&shape, 1) * 4));
+        for (size_t k = 0; k < 2; k++) { /* the same scores: a scaled query, or a scaled scale */
+            float *scaled = need(malloc(width * 4));
+            for (size_t d = 0; d < width; d++) scaled[d] = k ? q[d] : q[d] * factors[i];
+            shape.scale = k ? 0.125f : 0.125f / factors[i];
+            good(api->write(device, dq, scaled, width * 4));
+            good(api->attend(device, &shape, dt, 1, vectors(dq, width, width)));
+            read_floats(out + k * width, dq, width);
+            free(scaled);
+        }
+        for (size_t d = 0; d < width; d++)
+            assert_true(fabsf(out[d] - out[width + d]) <= bound + 2e-5f);
+        api->free(device, dt), api->free(device, dq), api->free(device, shape.scratch);
+        free(q), free(out);
+        free_sequence(&a);
+    }
 }
 
 /* Windows shorter and longer than a tile and a chunk, reached within a batch and before it. */
@@ -230,7 +279,7 @@ TEST(a_window_hides_the_cells_before_it)
         const size_t width = s.n_heads * s.head_dim;
         float *out = need(malloc(64 * width * 4)), *want = need(malloc(64 * width * 4));
         struct sequence sequence = new_sequence(&s);
-        for (size_t n = 0; n < 10; n++) {
+        for (size_t n = 0; n < 6; n++) {
             step(&s, &sequence, of, 64, s.n_cells, out, want);
             assert_close(out, want, 64 * width);
         }
@@ -342,15 +391,33 @@ TEST(sequences_share_a_step)
     for (size_t i = 0; i < 3; i++) free_sequence(&sequences[i]);
 }
 
+/* With the fast way where the device has it, and without. */
+static int open_tensor(void **state)
+{
+    if (open_device(state)) return 1;
+    bound = api->use(device, BITNET_CUDA_TENSOR_ATTENTION, true) ? TENSOR_BOUND : PLAIN_BOUND;
+    return 0;
+}
+static int open_plain(void **state)
+{
+    if (open_device(state)) return 1;
+    (void)api->use(device, BITNET_CUDA_TENSOR_ATTENTION, false);
+    bound = PLAIN_BOUND;
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_is_within_its_bound_and_the_cache_is_the_cpus),
         cmocka_unit_test(a_token_has_the_same_bits_in_every_company),
+        cmocka_unit_test(queries_may_be_large_or_small),
         cmocka_unit_test(a_window_hides_the_cells_before_it),
         cmocka_unit_test(texts_share_a_cache),
         cmocka_unit_test(sixty_four_sequences_decode_together),
         cmocka_unit_test(sequences_share_a_step),
     };
-    return cmocka_run_group_tests_name("cuda attention", tests, open_device, close_device);
+    return cmocka_run_group_tests_name("cuda attention, tensor cores", tests, open_tensor,
+                                       close_device) +
+           cmocka_run_group_tests_name("cuda attention, plain", tests, open_plain, close_device);
 }
