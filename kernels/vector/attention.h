@@ -235,25 +235,47 @@ INLINE struct tile lane_of(const float *const q[QUERIES], const float *keys, siz
     return t;
 }
 
-/* The tree, from its leaves: what lane l is after the step `step`. */
-#define SUM_OF(step, before)                                                                       \
-    INLINE struct tile sum_##step(const float *const q[QUERIES], const float *keys, size_t dim,    \
-                                  size_t l)                                                        \
-    {                                                                                              \
-        struct tile a = before(q, keys, dim, l);                                                   \
-        const struct tile b = before(q, keys, dim, l + (step));                                    \
-        UNROLL for (size_t i = 0; i < QUERIES; i++)                                                \
-        {                                                                                          \
-            UNROLL for (size_t r = 0; r < KEY_REGS; r++) a.v[i][r] =                               \
-                vec_add(a.v[i][r], b.v[i][r]);                                                     \
-        }                                                                                          \
-        return a;                                                                                  \
+/* a + b */
+INLINE struct tile add_tiles(struct tile a, const struct tile *b)
+{
+    UNROLL for (size_t i = 0; i < QUERIES; i++)
+    {
+        UNROLL for (size_t r = 0; r < KEY_REGS; r++) a.v[i][r] = vec_add(a.v[i][r], b->v[i][r]);
     }
-SUM_OF(16, lane_of)
-SUM_OF(8, sum_16)
-SUM_OF(4, sum_8)
-SUM_OF(2, sum_4)
-SUM_OF(1, sum_2)
+    return a;
+}
+
+/* What is in lane l after the steps 16 and 8 of the tree. */
+INLINE struct tile four_lanes(const float *const q[QUERIES], const float *keys, size_t dim,
+                              size_t l)
+{
+    struct tile lower = lane_of(q, keys, dim, l), upper = lane_of(q, keys, dim, l + 16);
+    const struct tile sum = add_tiles(lower, &upper);
+    lower = lane_of(q, keys, dim, l + 8);
+    upper = lane_of(q, keys, dim, l + 24);
+    lower = add_tiles(lower, &upper);
+    return add_tiles(sum, &lower);
+}
+
+/* And after the steps 4 and 2. */
+INLINE struct tile sixteen_lanes(const float *const q[QUERIES], const float *keys, size_t dim,
+                                 size_t l)
+{
+    static const uint8_t more[4] = {0, 4, 2, 6};
+    struct tile sums[4];
+    UNROLL for (size_t g = 0; g < 4; g++) sums[g] = four_lanes(q, keys, dim, l + more[g]);
+    sums[0] = add_tiles(sums[0], &sums[1]);
+    sums[2] = add_tiles(sums[2], &sums[3]);
+    return add_tiles(sums[0], &sums[2]);
+}
+
+/* The sums of all lanes. Loops keep the code small: written out, the tree has 32 leaves. */
+INLINE struct tile all_lanes(const float *const q[QUERIES], const float *keys, size_t dim)
+{
+    struct tile sums[2];
+    for (size_t l = 0; l < 2; l++) sums[l] = sixteen_lanes(q, keys, dim, l);
+    return add_tiles(sums[0], &sums[1]);
+}
 
 /* Query i + k of those that are handled together; the last stands in for those behind the end. */
 static size_t in_tile(const struct job *j, size_t i, size_t k)
@@ -262,12 +284,12 @@ static size_t in_tile(const struct job *j, size_t i, size_t k)
 }
 
 /* Some queries times KEY_COLUMNS keys, into the weights from p on. */
-INLINE void score_tile(const struct job *j, struct state *const s[QUERIES], const float *keys,
-                       size_t dim, size_t p)
+static void score_tile(const struct job *j, struct state *const s[QUERIES], const float *keys,
+                       size_t p)
 {
     const float *q[QUERIES];
     UNROLL for (size_t k = 0; k < QUERIES; k++) q[k] = s[k]->q;
-    const struct tile sums = sum_1(q, keys, dim, 0);
+    const struct tile sums = all_lanes(q, keys, j->head_dim);
     UNROLL for (size_t k = 0; k < QUERIES; k++)
     {
         UNROLL for (size_t r = 0; r < KEY_REGS; r++)
@@ -287,11 +309,7 @@ static void score_columns(const struct job *j, size_t first, size_t done, size_t
         struct state *s[QUERIES];
         for (size_t k = 0; k < QUERIES; k++) s[k] = state_of(j, in_tile(j, i, k));
         for (size_t p = 0; p < seen; p += KEY_COLUMNS) {
-            const float *keys = buffer + p * j->padded_dim;
-            if (j->head_dim == 128)
-                score_tile(j, s, keys, 128, done + p);
-            else
-                score_tile(j, s, keys, j->head_dim, done + p);
+            score_tile(j, s, buffer + p * j->padded_dim, done + p);
         }
     }
 }
