@@ -114,10 +114,19 @@ static void compare_values(const struct comparison *c, struct bitnet_str key,
             value_text(b, &in_b));
 }
 
+/* What a key says of how the tensors are spelled does not count where they are judged by value. */
+static bool counts(const struct comparison *c, struct bitnet_str key)
+{
+    return !c->diff->compare || !(bitnet_str_is(key, "general.file_type") ||
+                                  bitnet_str_is(key, "general.quantization_version") ||
+                                  bitnet_str_starts(key, "bitnet.tl."));
+}
+
 static void compare_keys(const struct comparison *c)
 {
     for (size_t i = 0; i < bitnet_gguf_pair_count(c->a); i++) {
         const struct bitnet_gguf_pair *pair = bitnet_gguf_pair_at(c->a, i);
+        if (!counts(c, pair->key)) continue;
         const struct bitnet_gguf_value *other = bitnet_gguf_find(c->b, pair->key);
         if (other)
             compare_values(c, pair->key, &pair->value, other);
@@ -126,7 +135,8 @@ static void compare_keys(const struct comparison *c)
     }
     for (size_t i = 0; i < bitnet_gguf_pair_count(c->b); i++) {
         struct bitnet_str key = bitnet_gguf_pair_at(c->b, i)->key;
-        if (!bitnet_gguf_find(c->a, key)) say(c, "key %s is only in B", BITNET_QUOTE(key));
+        if (counts(c, key) && !bitnet_gguf_find(c->a, key))
+            say(c, "key %s is only in B", BITNET_QUOTE(key));
     }
 }
 

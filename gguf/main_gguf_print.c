@@ -350,6 +350,29 @@ static double bits_per_weight(const struct bitnet_gguf_summary *summary)
                                  : 0.0;
 }
 
+/* How many times smaller than with two bytes for each. */
+static double compression(const struct bitnet_gguf_summary *summary)
+{
+    return summary->n_bytes ? 2.0 * (double)summary->n_parameters / (double)summary->n_bytes : 0.0;
+}
+
+#define FEATURES_MAX 6
+
+/* What distinguishes the model's mathematics, in words. Returns how many there are. */
+static size_t features(const struct bitnet_gguf *gguf, const struct bitnet_arch *arch,
+                       const struct bitnet_hparams *h, const char *words[FEATURES_MAX])
+{
+    static const char *const poolings[] = {"", "", "mean pooling", "cls pooling", "last pooling"};
+    size_t n = 0;
+    words[n++] = bitnet_gate_name(arch->gate);
+    if (arch->has_sub_norms) words[n++] = "sub-norms";
+    if (h->n_kv_heads < h->n_heads) words[n++] = "grouped queries";
+    if (h->window) words[n++] = "sliding window";
+    if (!bitnet_gguf_find_tensor(gguf, bitnet_str_of("output.weight"))) words[n++] = "tied output";
+    if (h->pooling > BITNET_POOLING_NONE) words[n++] = poolings[h->pooling];
+    return n;
+}
+
 /* Prints the key's value, if it is there, behind a label. */
 static void show_key(const struct bitnet_gguf *gguf, const char *label, const char *key)
 {
@@ -376,6 +399,10 @@ static void show_hparams(const struct bitnet_gguf *gguf)
     printf("%-14s %" PRIu32 " tokens, base %g, epsilon %g\n", "context", h.n_context,
            (double)h.rope_base, (double)h.norm_eps);
     printf("%-14s %" PRIu32 " tokens\n", "vocabulary", h.n_vocab);
+    const char *words[FEATURES_MAX];
+    size_t n = features(gguf, arch, &h, words);
+    for (size_t i = 0; i < n; i++) printf("%-*s%s", i ? 2 : 15, i ? "," : "features", words[i]);
+    putchar('\n');
 }
 
 static void show_types(const struct bitnet_gguf_summary *summary)
@@ -402,9 +429,10 @@ static void show_text(const struct call *call, const struct bitnet_gguf *gguf)
     show_hparams(gguf);
     show_key(gguf, "tokenizer", "tokenizer.ggml.model");
     show_key(gguf, "splitting", "tokenizer.ggml.pre");
-    printf("%-14s %s, %.2f bits per weight over all %" PRIu64 " parameters\n", "weights",
-           bitnet_dtype_info(summary.main_type)->label, bits_per_weight(&summary),
-           summary.n_parameters);
+    printf("%-14s %s, %.2f bits per weight over all %" PRIu64
+           " parameters, %.1f times smaller than F16\n",
+           "weights", bitnet_dtype_info(summary.main_type)->label, bits_per_weight(&summary),
+           summary.n_parameters, compression(&summary));
     show_types(&summary);
     for (size_t i = 0; call->tensors && i < bitnet_gguf_tensor_count(gguf); i++)
         print_tensor(stdout, bitnet_gguf_tensor_at(gguf, i));
@@ -452,6 +480,18 @@ static cJSON *json_types(const struct bitnet_gguf_summary *summary)
     return list;
 }
 
+static cJSON *json_features(const struct bitnet_gguf *gguf)
+{
+    struct bitnet_hparams h;
+    const struct bitnet_arch *arch;
+    const char *words[FEATURES_MAX];
+    cJSON *list = cJSON_CreateArray();
+    size_t n = 0;
+    if (!bitnet_hparams_from_gguf(&h, &arch, gguf, NULL)) n = features(gguf, arch, &h, words);
+    for (size_t i = 0; i < n; i++) cJSON_AddItemToArray(list, cJSON_CreateString(words[i]));
+    return list;
+}
+
 static void add_text_key(cJSON *root, const char *name, const struct bitnet_gguf *gguf,
                          const char *key)
 {
@@ -477,6 +517,9 @@ static enum bitnet_status show_json(const struct call *call, const struct bitnet
     cJSON_AddItemToObject(root, "parameters", json_u64(summary.n_parameters));
     cJSON_AddItemToObject(root, "tensor_bytes", json_u64(summary.n_bytes));
     cJSON_AddRawToObject(root, "bits_per_weight", bits);
+    snprintf(bits, sizeof bits, "%.4f", compression(&summary));
+    cJSON_AddRawToObject(root, "compression", bits);
+    cJSON_AddItemToObject(root, "features", json_features(gguf));
     cJSON_AddStringToObject(root, "main_type", bitnet_dtype_info(summary.main_type)->label);
     cJSON_AddItemToObject(root, "types", json_types(&summary));
     if (call->tensors) cJSON_AddItemToObject(root, "tensors", json_tensors(gguf));

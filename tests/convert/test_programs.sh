@@ -92,6 +92,8 @@ expect 0 "" "$bitnet" quantize "$out" "$dir/out/b.gguf" TQ2_0 2
 expect 0 "" "$bitnet" quantize "$dir/out/b.gguf" "$dir/out/c.gguf" TL2
 a=$("$bitnet" gguf hash --logical "$out") && c=$("$bitnet" gguf hash --logical "$dir/out/c.gguf")
 [ "${a%% *}" = "${c%% *}" ] || fail "the logical hash changed on the way: $a $c"
+expect 0 "" "$bitnet" gguf diff --logical "$out" "$dir/out/b.gguf"
+expect 1 "places" "$bitnet" gguf diff "$out" "$dir/out/b.gguf"
 (cd "$dir/out" && expect 0 "" "$bitnet" convert "$dir/b158" --qtype i2_s --name tiny; [ -e tiny-1.2M-I2_S.gguf ]) ||
     fail "the default name is not tiny-1.2M-I2_S.gguf: $(ls "$dir/out")"
 rm -f "$dir"/out/*
