@@ -65,9 +65,10 @@ const char *bitnet_gguf_mend(struct bitnet_mend *out, const struct bitnet_gguf *
 /* ------------------------------------------------------------------ diff */
 
 /* Says in one line each what differs between a and b: keys, and tensors by name, type, shape and
- * bytes (with `compare`: as that function judges instead of by type and bytes, and keys that tell how
- * tensors are spelled do not count). Order and alignment do not count. `only`: just this tensor. CHECK when something differs; *n_differences counts.
- * `compare` returns OK when equal, CHECK with a text when not. */
+ * bytes (with `compare`: as that function judges instead of by type and bytes, and keys that tell
+ * how tensors are spelled do not count). Order and alignment do not count. `only`: just this
+ * tensor. CHECK when something differs; *n_differences counts. `compare` returns OK when equal,
+ * CHECK with a text when not. */
 struct bitnet_gguf_diff {
     void (*say)(void *user, const char *line); /* escaped, without a newline */
     void *user;
