@@ -3,6 +3,7 @@
  * (--detect). */
 #include "../hub/main_model.h"
 #include "bench_detect.h"
+#include "bench_doctor.h"
 #include "bench_report.h"
 #include "bench_tune.h"
 #include "session.h"
@@ -75,7 +76,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"--compare", "OLD.json", BITNET_OPTION_TEXT, &b->old_path, "compare with an earlier -o json", 0, 0},
         {"--max-regress", "P%", BITNET_OPTION_TEXT, &b->max_regress, "exit code 1 when slower by more (default: 5%)", 0, 0},
         {"--profile", NULL, BITNET_OPTION_FLAG, &b->profile, "print where the time went, beside the machine's measured peaks", 0, 0},
-        {"--detect", NULL, BITNET_OPTION_FLAG, &b->detect, "print what the machine has and which kernels it gets", 0, 0},
+        {"--detect", NULL, BITNET_OPTION_FLAG, &b->detect, "print what the machine has and which kernels it gets; with -m, whether the file can run", 0, 0},
         {"--tune", NULL, BITNET_OPTION_FLAG, &b->tune, "find the fastest kernels, threads and batch for each -m, and write them down", 0, 0},
         {"--tuning", "FILE", BITNET_OPTION_TEXT, &b->session.tuning_path, "the profile that --tune writes and all tools read, or none (also BITNET_TUNING; default: the user's)", 0, 0},
         {"--offline", NULL, BITNET_OPTION_FLAG, &b->session.finder.offline, "never ask the network (also BITNET_OFFLINE, HF_HUB_OFFLINE)", 0, 0},
@@ -85,7 +86,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
     /* clang-format on */
     const struct bitnet_command command = {
         .name = "bitnet-bench",
-        .synopsis = "-m FILE [OPTION]...  |  --tune -m FILE  |  --detect",
+        .synopsis = "-m FILE [OPTION]...  |  --tune -m FILE  |  --detect [-m FILE]",
         .summary =
             "Tokens per second: evaluation alone, one unmeasured run, then -r measured ones.",
         .examples = "bitnet-bench -m model.gguf\n"
@@ -186,6 +187,29 @@ static void add_tuning(const struct bench *b, cJSON *root)
     }
 }
 
+/* The doctor's answers for every -m, in `root` or as lines; returns how many models have one that
+ * is bad. A repository is a model too; what is neither is a file that does not exist. */
+static unsigned examine_models(struct bench *b, uint32_t allowed, cJSON *root)
+{
+    unsigned n_bad = 0;
+    struct bitnet_kernel_set kernels;
+    bitnet_kernels_select(&kernels, bitnet_cpu_detect() & allowed);
+    cJSON *models = b->models.n && root ? cJSON_AddArrayToObject(root, "models") : NULL;
+    for (size_t i = 0; i < b->models.n; i++) {
+        struct doctor_line lines[DOCTOR_CHECKS];
+        const char *path = b->models.at[i];
+        if (main_model_gguf(path, b->session.is_quiet, b->session.finder.offline, &b->places, &path,
+                            NULL))
+            path = b->models.at[i];
+        n_bad += doctor_examine(path, &b->machine, kernels.name, 4096, lines) != 0;
+        if (models)
+            cJSON_AddItemToArray(models, doctor_as_json(path, lines));
+        else
+            doctor_print(path, lines);
+    }
+    return n_bad;
+}
+
 static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
 {
     uint32_t allowed;
@@ -196,15 +220,23 @@ static enum bitnet_status detect(struct bench *b, struct bitnet_error *err)
     detect_add_cuda(root, getenv("BITNET_CUDA_PLUGIN"));
     cJSON_AddStringToObject(root, "version", BITNET_VERSION);
     add_tuning(b, root);
+    unsigned n_bad = 0;
+    if (b->format == BENCH_MD) {
+        detect_print(root);
+        n_bad = examine_models(b, allowed, NULL);
+    } else {
+        n_bad = examine_models(b, allowed, root);
+    }
     char *text = cJSON_Print(root);
     if (!text)
         status = bitnet_fail(err, BITNET_MEMORY, "no memory for the JSON text");
-    else if (b->format == BENCH_MD)
-        detect_print(root);
-    else
+    else if (b->format != BENCH_MD)
         puts(text);
     cJSON_Delete(root);
     cJSON_free(text);
+    if (!status && n_bad)
+        status =
+            bitnet_fail(err, BITNET_FORMAT, "%u of %zu models cannot run here", n_bad, b->models.n);
     return status;
 }
 
@@ -433,6 +465,10 @@ static enum bitnet_status run_configuration(struct bench *b, const char *model, 
     b->session.no_text = !b->text_path;
     machine_reset_peak();
     enum bitnet_status status = session_open(&b->session, err);
+    if (!status && b->profile && strcmp(bitnet_model_device(b->session.model), "cpu") != 0)
+        status = bitnet_fail(err, BITNET_UNSUPPORTED,
+                             "--profile times operations of the CPU, the model runs on %s",
+                             bitnet_model_device(b->session.model));
     if (!status) status = measure_perplexity(b, &perplexity, err);
     if (!status) status = run_tests(b, perplexity, err);
     if (!status && b->profile) status = measure_peaks(b, first_row, err);

@@ -13,6 +13,18 @@ const char *cuda_plugin_path(void)
     return given ? given : PLUGIN;
 }
 
+bool device_is_there(void)
+{
+    struct bitnet_cuda_plugin plugin;
+    struct bitnet_device_info device;
+    struct bitnet_error err = {0};
+    bitnet_cuda_plugin_open(&plugin, cuda_plugin_path());
+    const bool is_there = bitnet_device_pick(&cuda0, &plugin, &device, &err) == BITNET_OK;
+    bitnet_cuda_plugin_close(&plugin);
+    if (!is_there) print_message("[  SKIPPED ] no device: %s\n", err.text);
+    return is_there;
+}
+
 struct run on_device(void)
 {
     return (struct run){.device = &cuda0, .cuda_plugin = cuda_plugin_path()};

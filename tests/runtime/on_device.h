@@ -21,6 +21,10 @@ extern const int32_t some_tokens[N_TOKENS];
 extern const struct bitnet_device_choice cuda0;
 
 const char *cuda_plugin_path(void);
+/* False, said by name, when the plug-in that was named finds no device: then a program ends
+ * with 77.
+ */
+bool device_is_there(void);
 /* How run_model() runs there. */
 struct run on_device(void);
 

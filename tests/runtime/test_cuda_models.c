@@ -252,6 +252,10 @@ TEST(a_context_without_memory_is_an_error_and_leaves_none)
     struct bitnet_error err;
     struct bitnet_cuda_stats before, after;
     const struct bitnet_context_options huge = {.n_context = 16u << 20};
+    if (getenv("BITNET_CUDA_PLUGIN")) { /* a real one may have that much */
+        bitnet_model_close(model);
+        skip();
+    }
     model->device->api->stats(model->device->cuda, &before);
     assert_int_equal(bitnet_context_new(&context, model, &huge, &err), BITNET_MEMORY);
     assert_null(context);
@@ -285,5 +289,6 @@ int main(void)
         cmocka_unit_test(a_context_without_memory_is_an_error_and_leaves_none),
         cmocka_unit_test(a_quantized_cache_has_no_kernel_there),
     };
+    if (!device_is_there()) return 77;
     return cmocka_run_group_tests(tests, write_small, remove_small);
 }
