@@ -149,18 +149,26 @@ static bool split_path(struct bitnet_output *out, const char *path)
     return out->folder != NULL;
 }
 
+/* A link to a device stands for it (/dev/stdout), so it is no more replaced than the device is. */
 static enum bitnet_status check_target(const struct bitnet_output *out, struct bitnet_error *err)
 {
     struct stat st;
-    if (out->name[0] == '\0' || strcmp(out->name, ".") == 0 || strcmp(out->name, "..") == 0)
-        return bitnet_fail(err, BITNET_IO, "writing %s: this is no file name",
-                           QUOTE_PATH(out->path));
+    if (strcmp(out->path, "-") == 0) {
+        bitnet_fail(err, BITNET_USAGE, "writing '-': standard output cannot be read back");
+        return bitnet_hint(err, BITNET_USAGE, "name a file (one of this name is ./-)");
+    }
+    if (out->name[0] == '\0' || strcmp(out->name, ".") == 0 || strcmp(out->name, "..") == 0) {
+        bitnet_fail(err, BITNET_USAGE, "writing %s: this is no file name", QUOTE_PATH(out->path));
+        return bitnet_hint(err, BITNET_USAGE, "name a file");
+    }
     if (lstat(out->path, &st) != 0)
         return errno == ENOENT ? BITNET_OK : fail_writing(err, out, errno, 0);
-    if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
-        return bitnet_fail(err, BITNET_IO, "writing %s: this is a %s, not a file",
-                           QUOTE_PATH(out->path),
-                           S_ISDIR(st.st_mode) ? "folder" : "device or pipe");
+    if (S_ISLNK(st.st_mode) && stat(out->path, &st) != 0) st.st_mode = S_IFREG; /* leads nowhere */
+    if (!S_ISREG(st.st_mode)) {
+        bitnet_fail(err, BITNET_IO, "writing %s: this is a %s, not a file", QUOTE_PATH(out->path),
+                    S_ISDIR(st.st_mode) ? "folder" : "device or pipe");
+        return bitnet_hint(err, BITNET_IO, "what is written is read back: name a file");
+    }
     if (out->overwrite == BITNET_REPLACE_EXISTING) return BITNET_OK;
     bitnet_fail(err, BITNET_POLICY, "%s exists already", QUOTE_PATH(out->path));
     return bitnet_hint(err, BITNET_POLICY, "choose another name, or say --force to replace it");
@@ -295,6 +303,15 @@ enum bitnet_status bitnet_output_begin(struct bitnet_output **result, const char
         bitnet_output_abort(out);
     else
         *result = out;
+    return status;
+}
+
+enum bitnet_status bitnet_output_possible(const char *path, enum bitnet_overwrite overwrite,
+                                          struct bitnet_error *err)
+{
+    struct bitnet_output *out;
+    enum bitnet_status status = bitnet_output_begin(&out, path, 0, overwrite, err);
+    if (!status) bitnet_output_abort(out);
     return status;
 }
 

@@ -256,10 +256,14 @@ TEST(what_is_no_file_is_never_replaced)
     assert_text_has(err.text, "device or pipe");
     assert_int_equal(bitnet_output_begin(&out, dir.path, 0, force, &err), BITNET_IO);
     assert_text_has(err.text, "folder");
-    assert_int_equal(bitnet_output_begin(&out, temp_dir_file(&dir, ""), 0, force, &err), BITNET_IO);
-    assert_int_equal(bitnet_output_begin(&out, temp_dir_file(&dir, ".."), 0, force, &err),
-                     BITNET_IO);
-    assert_int_equal(bitnet_output_begin(&out, "", 0, force, &err), BITNET_IO);
+    static const char *const links[][2] = {{"device", "/dev/null"}, {"folder", "/"}};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(symlink(links[i][1], temp_dir_file(&dir, "link")), 0);
+        assert_int_equal(bitnet_output_begin(&out, temp_dir_file(&dir, "link"), 0, force, &err),
+                         BITNET_IO);
+        assert_text_has(err.text, links[i][0]);
+        assert_int_equal(unlink(temp_dir_file(&dir, "link")), 0);
+    }
     assert_int_equal(bitnet_output_begin(&out, temp_dir_file(&dir, "no/out"), 0, force, &err),
                      BITNET_NOT_FOUND);
     assert_null(out);
@@ -270,6 +274,36 @@ TEST(what_is_no_file_is_never_replaced)
                      BITNET_IO);
     assert_text_has(err.text, "too long");
     assert_int_equal(temp_dir_count(&dir), 0);
+}
+
+TEST(what_is_no_name_is_a_wrong_call)
+{
+    struct bitnet_output *out;
+    struct bitnet_error err;
+    const char *const names[] = {
+        "", "/", "-", ".", temp_dir_file(&dir, ""), temp_dir_file(&dir, "..")};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        assert_int_equal(bitnet_output_begin(&out, names[i], 0, BITNET_REPLACE_EXISTING, &err),
+                         BITNET_USAGE);
+        assert_text_has(err.hint, "name a file");
+        assert_null(out);
+    }
+    assert_int_equal(temp_dir_count(&dir), 0);
+}
+
+TEST(whether_a_file_could_be_written_is_told_without_a_trace)
+{
+    struct bitnet_error err;
+    const char *path = temp_dir_file(&dir, "out");
+    assert_int_equal(bitnet_output_possible(path, BITNET_KEEP_EXISTING, &err), BITNET_OK);
+    assert_int_equal(temp_dir_count(&dir), 0);
+    temp_dir_write(&dir, "out", "old", 3);
+    assert_int_equal(bitnet_output_possible(path, BITNET_KEEP_EXISTING, &err), BITNET_POLICY);
+    assert_int_equal(bitnet_output_possible(path, BITNET_REPLACE_EXISTING, &err), BITNET_OK);
+    assert_int_equal(
+        bitnet_output_possible(temp_dir_file(&dir, "no/out"), BITNET_KEEP_EXISTING, &err),
+        BITNET_NOT_FOUND);
+    assert_int_equal(temp_dir_count(&dir), 1);
 }
 
 TEST(a_symbolic_link_is_replaced_and_its_target_stays)
@@ -669,6 +703,8 @@ int main(void)
         IN_FOLDER(a_file_that_appears_meanwhile_is_kept),
         IN_FOLDER(without_hard_links_an_existing_file_is_still_kept),
         IN_FOLDER(what_is_no_file_is_never_replaced),
+        IN_FOLDER(what_is_no_name_is_a_wrong_call),
+        IN_FOLDER(whether_a_file_could_be_written_is_told_without_a_trace),
         IN_FOLDER(a_symbolic_link_is_replaced_and_its_target_stays),
         IN_FOLDER(a_name_without_a_folder_means_the_current_one),
         IN_FOLDER(a_full_disk_shows_before_the_first_byte),

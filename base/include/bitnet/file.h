@@ -67,10 +67,15 @@ enum bitnet_overwrite { BITNET_KEEP_EXISTING, BITNET_REPLACE_EXISTING };
 /* Creates the temporary file, reserves `expected_bytes` of disk when not 0 (a full disk shows at
  * once), and removes stale temporaries of dead processes for the same name. Fails with
  * IO, NOT_FOUND (no such folder), LIMIT (64 outputs are open), MEMORY, or POLICY (the name is taken
- * and may not be replaced). What is no regular file or link is never replaced. */
+ * and may not be replaced), USAGE (no file name). What is no regular file, nor a link to one or to
+ * nothing, is never replaced. */
 enum bitnet_status bitnet_output_begin(struct bitnet_output **out, const char *path,
                                        uint64_t expected_bytes, enum bitnet_overwrite overwrite,
                                        struct bitnet_error *err);
+/* Whether a file could be begun there now, for what comes at the end of long work. Fails as begin.
+ */
+enum bitnet_status bitnet_output_possible(const char *path, enum bitnet_overwrite overwrite,
+                                          struct bitnet_error *err);
 /* Appends. A failure removes the file at once; `out` still wants finish (which fails) or abort.
  * The first 8 bytes of the file stay zero on disk until finish, so that a temporary file
  * can never be taken for a good one. */
