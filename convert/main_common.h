@@ -54,7 +54,7 @@ struct main_arguments {
         {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &(a)->max_memory, \
          "not more than this beside the mapped source (512M, 1G; also BITNET_MEMORY_LIMIT)", 0, 0}, \
         {"--split-max-size", "SIZE", BITNET_OPTION_SIZE, &(a)->split_max_bytes, \
-         "in parts of at most this many bytes of tensors (2G)", 0, 0}, \
+         "in parts of at most this many bytes of tensors (2G); a larger tensor is a part of its own", 0, 0}, \
         {"--cert", "FILE", BITNET_OPTION_TEXT, &(a)->certificate, \
          "write a certificate: sources, exactness and hashes, for `bitnet gguf verify`", 0, 0}, \
         {"--allow-lossy", NULL, BITNET_OPTION_FLAG, &(a)->allow_lossy, \
@@ -69,8 +69,7 @@ struct main_arguments {
          "no progress and no warnings on standard error", 0, 0}
 /* clang-format on */
 
-/* First SIGINT, SIGTERM or SIGHUP: options->cancel; second: out, with nothing left behind. SIGBUS:
- * a source that shrank, exit code 7. */
+/* First SIGINT, SIGTERM or SIGHUP: options->cancel; second: out, with nothing left behind. */
 void main_handle_signals(const char *name);
 /* Words into options. USAGE, naming the option. */
 enum bitnet_status main_make_options(struct bitnet_convert_options *options,
