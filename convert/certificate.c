@@ -12,6 +12,10 @@
 #include "proof.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h> /* snprintf */
+#include <string.h>
+#include <sys/stat.h>
 
 #define TEXT_BYTES_MAX (256u << 20)
 
@@ -324,12 +328,51 @@ static enum bitnet_status put_all(struct bitnet_buf *out, const struct bitnet_pl
     return status;
 }
 
+/* Splits a path before its last part; the folder is "" for the current one. */
+static const char *name_in(const char *path, char folder[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    snprintf(folder, PATH_MAX, "%.*s", (int)(name - path), path);
+    return name;
+}
+
+/* Whether two paths, at which there may be nothing yet, have one name in one folder. */
+static bool is_same_place(const char *a, const char *b)
+{
+    char folder_a[PATH_MAX], folder_b[PATH_MAX];
+    struct stat at_a, at_b;
+    if (strcmp(name_in(a, folder_a), name_in(b, folder_b)) != 0) return false;
+    return stat(folder_a[0] ? folder_a : ".", &at_a) == 0 &&
+           stat(folder_b[0] ? folder_b : ".", &at_b) == 0 && at_a.st_dev == at_b.st_dev &&
+           at_a.st_ino == at_b.st_ino;
+}
+
+static enum bitnet_overwrite overwrite_of(bool overwrite)
+{
+    return overwrite ? BITNET_REPLACE_EXISTING : BITNET_KEEP_EXISTING;
+}
+
+static enum bitnet_status check_place(const char *gguf_path, const char *path,
+                                      struct bitnet_error *err)
+{
+    if (!is_same_place(gguf_path, path)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_USAGE, "the certificate and the model cannot both be %s",
+                       BITNET_QUOTE(bitnet_str_of(path)));
+}
+
+enum bitnet_status bitnet_certificate_possible(const char *gguf_path, const char *path,
+                                               bool overwrite, struct bitnet_error *err)
+{
+    enum bitnet_status status = check_place(gguf_path, path, err);
+    return status ? status : bitnet_output_possible(path, overwrite_of(overwrite), err);
+}
+
 static enum bitnet_status publish(const struct bitnet_buf *text, const char *path, bool overwrite,
                                   struct bitnet_error *err)
 {
     struct bitnet_output *out = NULL;
-    enum bitnet_status status = bitnet_output_begin(
-        &out, path, text->n, overwrite ? BITNET_REPLACE_EXISTING : BITNET_KEEP_EXISTING, err);
+    enum bitnet_status status =
+        bitnet_output_begin(&out, path, text->n, overwrite_of(overwrite), err);
     if (status) return status;
     status = bitnet_output_write(out, text->at, text->n, err);
     if (!status) return bitnet_output_finish(out, err);
@@ -343,7 +386,8 @@ enum bitnet_status bitnet_certificate_write(const struct bitnet_plan *plan, cons
     struct bitnet_buf text = {.max = TEXT_BYTES_MAX};
     struct bitnet_gguf *gguf = NULL;
     struct facts facts = {0};
-    enum bitnet_status status = bitnet_gguf_open(&gguf, gguf_path, NULL, err);
+    enum bitnet_status status = check_place(gguf_path, path, err);
+    if (!status) status = bitnet_gguf_open(&gguf, gguf_path, NULL, err);
     if (!status) status = facts_measure(&facts, gguf, BITNET_I2_S_A, err);
     if (!status && facts.n_tensors != plan->n)
         status = bitnet_fail(err, BITNET_INTEGRITY, "%s: %zu tensors, the plan has %zu", gguf_path,

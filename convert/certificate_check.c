@@ -397,6 +397,10 @@ static enum bitnet_status parse(const struct bitnet_json **root, struct bitnet_s
     enum bitnet_status status = bitnet_json_parse(root, text, NULL, arena, err);
     if (!status)
         status = bitnet_json_u64(*root, "certificate", 1, 1, BITNET_REQUIRED, &version, err);
+    if (status == BITNET_FORMAT) {
+        bitnet_error_prefix(err, status, "this is no certificate that we know");
+        bitnet_hint(err, status, "`bitnet convert --cert FILE` writes one");
+    }
     return status;
 }
 

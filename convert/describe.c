@@ -77,13 +77,22 @@ static bool is_replaced(struct bitnet_str key)
     return bitnet_str_starts(key, "split.") || bitnet_str_starts(key, "bitnet.tl.");
 }
 
-/* A key that a checkpoint's own numbers or vocabulary gave cannot be given again: the writer says
- * so. */
-static void put_edits(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
+/* A key that a checkpoint's own numbers or vocabulary gave cannot be given again. */
+static enum bitnet_status put_edits(const struct bitnet_plan *plan,
+                                    struct bitnet_gguf_writer *writer, struct bitnet_error *err)
 {
-    for (size_t i = 0; i < plan->n_edits; i++)
-        if (!plan->edits[i].is_removal)
-            bitnet_gguf_put_value(writer, plan->edits[i].key, &plan->edits[i].value);
+    enum bitnet_status status = bitnet_gguf_writer_check(writer, err);
+    for (size_t i = 0; i < plan->n_edits && !status; i++) {
+        const struct bitnet_gguf_edit *edit = &plan->edits[i];
+        if (edit->is_removal) continue;
+        bitnet_gguf_put_value(writer, edit->key, &edit->value);
+        status = bitnet_gguf_writer_check(writer, err);
+        if (status != BITNET_FORMAT) continue;
+        status = bitnet_fail(err, BITNET_USAGE, "key %s cannot be given: it follows from the model",
+                             BITNET_QUOTE(edit->key));
+        bitnet_hint(err, status, "`bitnet gguf edit --set` changes it in a file that is written");
+    }
+    return status;
 }
 
 static void copy_keys(const struct bitnet_plan *plan, struct bitnet_gguf_writer *writer)
@@ -117,8 +126,7 @@ static enum bitnet_status put_keys(const struct bitnet_plan *plan,
     }
     put_types(plan, writer);
     put_tiles(plan, writer);
-    put_edits(plan, writer);
-    return status;
+    return status ? status : put_edits(plan, writer, err);
 }
 
 static enum bitnet_status describe(const struct bitnet_plan *plan, struct bitnet_gguf_set *set,

@@ -35,27 +35,13 @@ static void on_stop(int number)
     stop_signal = number;
 }
 
-/* A mapped source that shrinks under us ends in SIGBUS. */
-static void on_bus(int number)
-{
-    static const char text[] =
-        ": error: an input file became shorter while it was read; nothing was kept\n";
-    (void)number;
-    bitnet_output_abort_all_from_signal();
-    ssize_t n = write(STDERR_FILENO, tool_name, strlen(tool_name));
-    if (n >= 0) n = write(STDERR_FILENO, text, sizeof text - 1);
-    _exit(n < 0 ? 70 : 7);
-}
-
 void main_handle_signals(const char *name)
 {
     tool_name = name;
-    struct sigaction stop = {.sa_handler = on_stop}, bus = {.sa_handler = on_bus};
+    struct sigaction stop = {.sa_handler = on_stop};
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) sigaction(stops[i], &stop, NULL);
-    sigaction(SIGBUS, &bus, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a size limit is then an error of write(), told as such */
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* a peer that hangs up while fetching is an error of write() */
 }
 
 /* --- what was asked --- */
@@ -499,10 +485,14 @@ static int plan_and_run(enum main_source from, const struct main_arguments *a,
                                     : bitnet_plan_new(&plan, a->source, options, &err);
     if (status) return main_report_error(a, &err);
     const char *path = a->out ? a->out : bitnet_plan_file_name(plan);
-    if (!a->dry_run) status = bitnet_plan_run(plan, path, &err);
-    if (!a->dry_run && !status) path = bitnet_plan_published(plan);
-    if (!status && !a->dry_run && a->certificate)
-        status = bitnet_certificate_write(plan, path, a->certificate, &err);
+    if (a->certificate)
+        status = bitnet_certificate_possible(path, a->certificate, options->overwrite, &err);
+    if (!status && !a->dry_run) {
+        status = bitnet_plan_run(plan, path, &err);
+        if (!status) path = bitnet_plan_published(plan);
+        if (!status && a->certificate)
+            status = bitnet_certificate_write(plan, path, a->certificate, &err);
+    }
     int code = 0;
     if (status)
         code = main_report_error(a, &err);
@@ -511,7 +501,6 @@ static int plan_and_run(enum main_source from, const struct main_arguments *a,
     else
         print_text(plan, path, a);
     bitnet_plan_free(plan);
-    if (fflush(stdout) != 0 && code == 0) code = bitnet_status_exit_code(BITNET_IO);
     return code;
 }
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#define NAME_BYTES_MAX 1024u
+
 /* Cuts the last component off a path and returns it. */
 static struct bitnet_str pop_component(struct bitnet_str *path)
 {
@@ -77,7 +79,13 @@ enum bitnet_status plan_names(struct bitnet_plan *plan, const char *model_dir,
     struct bitnet_str name = plan->options.name ? bitnet_str_of(plan->options.name)
                              : path             ? name_from_path(path)
                                                 : (struct bitnet_str){0};
-    if (name.n == 0 || name.n > 1024 || !bitnet_utf8_valid(name)) name = BITNET_STR("model");
+    if (plan->options.name && (name.n > NAME_BYTES_MAX || !bitnet_utf8_valid(name))) {
+        free(path);
+        return bitnet_fail(err, BITNET_USAGE, "a model cannot be named %s: %s", BITNET_QUOTE(name),
+                           name.n > NAME_BYTES_MAX ? "the name is too long" : "this is no UTF-8");
+    }
+    if (name.n == 0 || name.n > NAME_BYTES_MAX || !bitnet_utf8_valid(name))
+        name = BITNET_STR("model");
     plan->name = (char *)(uintptr_t)bitnet_arena_copy(&plan->arena, name).at;
     free(path);
     if (!plan->name || !plan->path)

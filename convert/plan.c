@@ -610,6 +610,7 @@ enum bitnet_status bitnet_plan_new(struct bitnet_plan **result, const char *mode
         status = plan_tensors(plan, err);
         if (status) bitnet_error_prefix(err, status, "%s", model_dir);
     }
+    if (!status) plan_tell_unused(plan);
     if (!status) status = plan_choose_dialect(plan, err);
     if (!status) status = plan_names(plan, model_dir, err);
     if (!status)

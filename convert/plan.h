@@ -72,6 +72,8 @@ enum bitnet_dtype plan_type_for(const struct bitnet_plan *plan, struct bitnet_st
                                 enum bitnet_dtype type);
 enum bitnet_status plan_find_importance(const struct bitnet_plan *plan, struct plan_item *item,
                                         struct bitnet_str target, struct bitnet_error *err);
+/* warns of wishes that no tensor of the plan has met; */
+void plan_tell_unused(const struct bitnet_plan *plan);
 /* threads, and loops for this CPU; */
 enum bitnet_status plan_choose_means(struct bitnet_plan *plan, struct bitnet_error *err);
 enum bitnet_dtype plan_embed_type(const struct bitnet_convert_options *options);

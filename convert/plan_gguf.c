@@ -187,6 +187,7 @@ static enum bitnet_status make(struct bitnet_plan *plan, const char *path, struc
     if (!status) status = plan_choose_means(plan, err);
     if (!status) i2s_diagnose(plan->gguf, plan->options.i2_s_order, plan->options.log);
     if (!status) status = plan_tensors(plan, err);
+    if (!status) plan_tell_unused(plan);
     if (!status) status = plan_choose_dialect(plan, err);
     if (!status) status = plan_names(plan, path, err);
     if (!status) status = plan_measure(plan, err);

@@ -18,6 +18,7 @@ struct type_rules {
     struct rule {
         regex_t pattern;
         enum bitnet_dtype type;
+        bool has_matched;
     } at[];
 };
 
@@ -105,9 +106,12 @@ enum bitnet_dtype plan_type_for(const struct bitnet_plan *plan, struct bitnet_st
     char name[256];
     if (!plan->rules || target.n >= sizeof name) return type;
     snprintf(name, sizeof name, "%.*s", BITNET_STR_ARGS(target));
-    for (size_t i = 0; i < plan->rules->n; i++)
-        if (regexec(&plan->rules->at[i].pattern, name, 0, NULL, 0) == 0)
-            type = plan->rules->at[i].type;
+    for (size_t i = 0; i < plan->rules->n; i++) {
+        struct rule *rule = &plan->rules->at[i];
+        if (regexec(&rule->pattern, name, 0, NULL, 0) != 0) continue;
+        rule->has_matched = true;
+        type = rule->type;
+    }
     return type;
 }
 
@@ -125,4 +129,24 @@ enum bitnet_status plan_find_importance(const struct bitnet_plan *plan, struct p
     return bitnet_fail(err, BITNET_FORMAT,
                        "the importance matrix has %zu values for it, expected %zu", n,
                        item->layout.cols);
+}
+
+void plan_tell_unused(const struct bitnet_plan *plan)
+{
+    const struct bitnet_convert_options *o = &plan->options;
+    bool has_tile = false, has_importance = false;
+    for (size_t i = 0; i < plan->n; i++) {
+        has_tile = has_tile || plan->items[i].layout.tile.rows != 0;
+        has_importance = has_importance || plan->items[i].importance;
+    }
+    for (size_t i = 0; plan->rules && i < plan->rules->n; i++)
+        if (!plan->rules->at[i].has_matched)
+            bitnet_log_say(o->log, BITNET_LOG_WARNING, "pattern %s matches no tensor",
+                           BITNET_QUOTE(bitnet_str_of(o->rules[i].pattern)));
+    if ((o->tile.rows || o->tile_ini) && !has_tile)
+        bitnet_log_say(o->log, BITNET_LOG_WARNING,
+                       "a tile is given, but no tensor becomes TL1 or TL2");
+    if (o->imatrix && !has_importance)
+        bitnet_log_say(o->log, BITNET_LOG_WARNING,
+                       "an importance matrix is given, but no tensor gets a type that uses it");
 }

@@ -46,6 +46,14 @@ expect 2 "--verify" "$bitnet" convert "$dir/b158" --qtype tl2 --verify twice -o 
 expect 2 "--dialect" "$bitnet" convert "$dir/b158" --qtype tl2 --dialect klingon -o "$out"
 expect 2 "--tensor-type" "$bitnet" convert "$dir/b158" --qtype tl2 --tensor-type f16 -o "$out"
 expect 2 "" "$bitnet" convert "$dir/b158" --no-such-option
+expect 2 "'a\xff': this is no UTF-8" "$bitnet" convert "$dir/b158" --qtype i2_s --name $'a\xff' -o "$out"
+expect 2 "standard output cannot be read back" "$bitnet" convert "$dir/b158" --qtype i2_s -o -
+expect 2 "this is no file name" "$bitnet" convert "$dir/b158" --qtype i2_s -o ""
+expect 2 "key 'general.architecture' cannot be given" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$out" \
+    --override-kv general.architecture=string:llama
+expect 2 "the certificate and the model cannot both be" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$out" \
+    --cert "$dir/out/../out/model.gguf"
+expect 4 "nowhere" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$out" --cert "$dir/nowhere/model.json"
 expect 2 "" "$bitnet" convert
 expect 2 "" "$bitnet" quantize "$out" "$out"
 expect 2 "threads" "$bitnet" quantize "$out" "$out" i2_s many
@@ -63,10 +71,22 @@ cp -r "$dir/shards" "$dir/gap" && rm "$dir/gap/model-00002-of-00003.safetensors"
 expect 4 "model-00002-of-00003.safetensors" "$bitnet" convert "$dir/gap" --qtype i2_s -o "$out"
 expect 4 "nowhere" "$bitnet" convert "$dir/b158" --qtype i2_s -o "$dir/nowhere/model.gguf"
 
+# what no tensor takes up
+for wish in "--tensor-type no.such.tensor=f16" "--tile 256,96,32"; do
+    # shellcheck disable=SC2086
+    expect 0 "warning: " "$bitnet" convert "$dir/b158" --qtype i2_s --dry-run $wish
+done
+
+# a link to a device is no file either
+ln -s /dev/null "$dir/out/null"
+"$bitnet" convert "$dir/b158" --qtype i2_s -o "$dir/out/null" --force >/dev/null 2>"$dir/stderr"
+[ $? -eq 7 ] && [ -L "$dir/out/null" ] || fail "a link to a device was replaced: $(cat "$dir/stderr")"
+rm "$dir/out/null"
+
 # a disk that is too small, a closed standard output
 (ulimit -f 64 && expect 7 "" "$bitnet" convert "$dir/b158" --qtype f16 -o "$out"; exit "$n_failed") || n_failed=$((n_failed + 1))
 if [ -w /dev/full ]; then
-    "$bitnet" convert "$dir/b158" --qtype i2_s --dry-run >/dev/full 2>"$dir/stderr"
+    "$bitnet" convert "$dir/b158" --qtype i2_s --dry-run --json >/dev/full 2>"$dir/stderr"
     [ $? -eq 7 ] || fail "a full disk behind standard output was not noticed"
 fi
 
@@ -119,26 +139,54 @@ a=$("$bitnet" gguf hash --logical "$dir/out/whole.gguf") && c=$("$bitnet" gguf h
 [ "${a%% *}" = "${c%% *}" ] || fail "the parts hold something else: $a $c"
 rm -f "$dir"/out/*
 
-# a stop in the middle: 128 + signal, nothing left
+# a stop in the middle: 128 + signal, nothing left. The signal is sent when the file has been begun; that
+# the program is not done a moment later is likely, so it is tried until it was so.
 source_of big b158 masters 0 1024
-n_stopped=0
-for signal in INT TERM; do
-    for delay in 0.01 0.02 0.03 0.04 0.06 0.08 0.1; do
+
+begun() { # PID: true when the file has been begun, false when the program is done
+    while kill -0 "$1" 2>/dev/null; do
+        [ -n "$(ls -A "$dir/out")" ] && return 0
+    done
+    return 1
+}
+
+stop_with() { # SIGNAL CODE
+    local pid code i
+    for i in {1..50}; do
         "$bitnet" convert "$dir/big" --qtype i2_s -t 1 -o "$out" >"$dir/stdout" 2>"$dir/stderr" &
         pid=$!
-        sleep "$delay"
-        kill -$signal "$pid" 2>/dev/null
-        wait "$pid"
+        begun $pid && kill -$1 $pid 2>/dev/null
+        wait $pid
         code=$?
-        if [ "$code" -ne 0 ]; then
-            n_stopped=$((n_stopped + 1))
-            [ -z "$(ls -A "$dir/out")" ] || fail "left behind after $signal: $(ls -A "$dir/out")"
-            case $code in 130 | 143) ;; *) fail "exit code $code after $signal: $(cat "$dir/stderr")" ;; esac
+        if [ $code -ne 0 ]; then
+            [ $code -eq $2 ] || fail "exit code $code after $1: $(cat "$dir/stderr")"
+            [ -z "$(ls -A "$dir/out")" ] || fail "left behind after $1: $(ls -A "$dir/out")"
+            return
         fi
         rm -f "$out"
     done
-done
-[ "$n_stopped" -gt 0 ] || fail "no conversion was stopped in the middle"
+    fail "no conversion was stopped in the middle by $1"
+}
 
-echo "$n_failed failed, $n_stopped stopped in the middle"
+stop_with INT 130
+stop_with TERM 143
+
+# a checkpoint that becomes shorter while it is read
+for i in {1..50}; do
+    cp "$dir/big/model.safetensors" "$dir/whole"
+    "$bitnet" convert "$dir/big" --qtype i2_s -t 1 -o "$out" >"$dir/stdout" 2>"$dir/stderr" &
+    pid=$!
+    begun $pid && kill -STOP $pid && truncate -s 4096 "$dir/big/model.safetensors"
+    kill -CONT $pid 2>/dev/null
+    wait $pid
+    code=$?
+    mv "$dir/whole" "$dir/big/model.safetensors"
+    [ $code -ne 0 ] && break
+    rm -f "$out"
+done
+[ $code -eq 7 ] || fail "exit code $code instead of 7 for a checkpoint that shrank"
+grep -q "model.safetensors" "$dir/stderr" || fail "which file shrank is not said: $(cat "$dir/stderr")"
+[ -z "$(ls -A "$dir/out")" ] || fail "left behind: $(ls -A "$dir/out")"
+
+echo "$n_failed failed"
 [ "$n_failed" -eq 0 ]

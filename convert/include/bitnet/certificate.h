@@ -10,6 +10,11 @@
 enum bitnet_status bitnet_certificate_write(const struct bitnet_plan *plan, const char *gguf_path,
                                             const char *path, struct bitnet_error *err);
 
+/* Whether a certificate could be written to `path` for a file that will be at `gguf_path`, asked
+ * before long work: USAGE when both are one place, else as bitnet_output_begin(). */
+enum bitnet_status bitnet_certificate_possible(const char *gguf_path, const char *path,
+                                               bool overwrite, struct bitnet_error *err);
+
 /* Zero means: the file alone. */
 struct bitnet_certificate_options {
     /* The source (a folder, or a GGUF): its files against their hashes, and then every tensor of
