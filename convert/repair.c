@@ -90,6 +90,13 @@ static enum bitnet_status repair_pre(struct repair *r, struct bitnet_error *err)
     const char *name = r->options->pre_name;
     bitnet_gguf_str(r->gguf, "tokenizer.ggml.model", BITNET_GGUF_OPTIONAL, &model, NULL);
     bitnet_gguf_str(r->gguf, "tokenizer.ggml.pre", BITNET_GGUF_OPTIONAL, &pre, NULL);
+    if (name && !bitnet_tokenizer_knows_pre(bitnet_str_of(name))) {
+        bitnet_fail(err, BITNET_USAGE, "there is no pre-tokenizer %s",
+                    BITNET_QUOTE(bitnet_str_of(name)));
+        return bitnet_hint(
+            err, BITNET_USAGE,
+            "`bitnet gguf edit --set tokenizer.ggml.pre=string:NAME` writes any name");
+    }
     if (!bitnet_str_is(model, "gpt2")) return BITNET_OK; /* others have no pre-tokenizer */
     bool is_said = pre.n > 0 && !bitnet_str_is(pre, "default");
     if (name ? bitnet_str_is(pre, name) : is_said) return BITNET_OK;

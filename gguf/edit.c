@@ -71,7 +71,8 @@ static enum bitnet_status parse_value(const struct spelling *type, struct bitnet
     switch (type->type) {
     case BITNET_GGUF_STRING:
         value->text = text;
-        return BITNET_OK;
+        if (bitnet_utf8_valid(text)) return BITNET_OK;
+        return bitnet_fail(err, BITNET_USAGE, "%s is no UTF-8", BITNET_QUOTE(text));
     case BITNET_GGUF_F32:
     case BITNET_GGUF_F64:
         return parse_float(type, text, value, err);
@@ -97,6 +98,9 @@ enum bitnet_status bitnet_gguf_edit_parse(struct bitnet_gguf_edit *edit, struct 
     struct bitnet_str name = {rest.at, (size_t)(colon - rest.at)};
     struct bitnet_str value = {colon + 1, rest.n - name.n - 1};
     const struct spelling *type = find_spelling(name);
+    if (!bitnet_utf8_valid((struct bitnet_str){text.at, n_key}))
+        return bitnet_fail(err, BITNET_USAGE, "key %s is no UTF-8",
+                           BITNET_QUOTE(((struct bitnet_str){text.at, n_key})));
     *edit = (struct bitnet_gguf_edit){.key = {text.at, n_key}};
     if (!type) {
         bitnet_fail(err, BITNET_USAGE, "key %s: there is no type %s", BITNET_QUOTE(edit->key),

@@ -31,6 +31,12 @@ static void print_line(void *user, const char *line)
     puts(line);
 }
 
+/* For what is true only when the end is reached. */
+static void gather_line(void *user, const char *line)
+{
+    bitnet_buf_printf(user, "%s\n", line);
+}
+
 static void keep_line(void *user, const char *line)
 {
     cJSON_AddItemToArray(user, cJSON_CreateString(line));
@@ -337,11 +343,12 @@ static enum bitnet_status repair(const struct call *call, struct bitnet_error *e
 {
     json_begin();
     cJSON *list = call->json ? cJSON_CreateArray() : NULL;
+    struct bitnet_buf lines = {.max = 1 << 16};
     struct bitnet_repair_options options = {.pre_name = call->pre,
                                             .overwrite = call->overwrite,
                                             .kernel_config = call->kernel_config,
-                                            .say = list ? keep_line : print_line,
-                                            .user = list};
+                                            .say = list ? keep_line : gather_line,
+                                            .user = list ? (void *)list : &lines};
     struct bitnet_gguf *gguf = NULL;
     size_t n = 0;
     enum bitnet_status status = read_fixes(call, &options, err);
@@ -354,7 +361,9 @@ static enum bitnet_status repair(const struct call *call, struct bitnet_error *e
         return status ? status : call_flush(err);
     }
     cJSON_Delete(list);
+    if (!status && lines.n) fwrite(lines.at, 1, lines.n, stdout);
     if (!status && n == 0) puts("nothing to mend; no file was written");
+    bitnet_buf_free(&lines);
     return status ? status : call_flush(err);
 }
 
@@ -416,12 +425,15 @@ static enum bitnet_status tell_parts(const struct call *call, size_t n_parts,
 enum bitnet_status verb_split(int argc, char **argv, struct bitnet_error *err)
 {
     struct call call = {.max_bytes = UINT64_C(2) << 30};
-    const struct bitnet_option options[] = {
-        {"--max-size", "SIZE", BITNET_OPTION_SIZE, &call.max_bytes,
-         "tensor bytes in a part at most, as 500M or 2G (default: 2G)", 0, 0},
-        OPTION_JSON,
-        OPTION_FORCE,
-        OPTION_DIALECT};
+    const struct bitnet_option options[] = {{"--max-size", "SIZE", BITNET_OPTION_SIZE,
+                                             &call.max_bytes,
+                                             "tensor bytes in a part at most, as 500M or 2G "
+                                             "(default: 2G); a larger tensor is a part of "
+                                             "its own",
+                                             0, 0},
+                                            OPTION_JSON,
+                                            OPTION_FORCE,
+                                            OPTION_DIALECT};
     const struct bitnet_command command = {
         .name = NAME " split",
         .synopsis = "FILE PREFIX [OPTION]...",
@@ -445,7 +457,8 @@ enum bitnet_status verb_split(int argc, char **argv, struct bitnet_error *err)
     if (!status && call.json)
         status = tell_parts(&call, n_parts, err);
     else if (!status)
-        printf("%zu parts: %s-00001-of-%05zu.gguf ...\n", n_parts, call.operands[1], n_parts);
+        printf("%zu part%s: %s-00001-of-%05zu.gguf ...\n", n_parts, n_parts == 1 ? "" : "s",
+               call.operands[1], n_parts);
     return status ? status : call_flush(err);
 }
 

@@ -7,6 +7,9 @@
 #include "set.h"
 
 #include "bitnet/alloc.h"
+#include "bitnet/text.h"
+
+#include <string.h>
 
 static void put_model_keys(const struct bitnet_gguf *gguf, struct bitnet_gguf_writer *writer)
 {
@@ -20,13 +23,18 @@ static enum bitnet_status new_set(struct bitnet_gguf_set **set, const struct bit
                                   const char *prefix, uint64_t max_bytes, bool overwrite,
                                   struct bitnet_error *err)
 {
-    size_t n = bitnet_gguf_tensor_count(gguf);
+    size_t n = bitnet_gguf_tensor_count(gguf), n_prefix = strlen(prefix);
     const struct bitnet_gguf_set_options options = {
         .writer = {.alignment = (uint32_t)bitnet_gguf_alignment(gguf),
                    .dialect = bitnet_gguf_dialect(gguf),
                    .overwrite = overwrite},
         .max_bytes = max_bytes ? max_bytes : 1,
         .always_numbered = true};
+    if (n_prefix == 0 || prefix[n_prefix - 1] == '/') {
+        bitnet_fail(err, BITNET_USAGE, "the parts have no name: %s",
+                    BITNET_QUOTE(bitnet_str_of(prefix)));
+        return bitnet_hint(err, BITNET_USAGE, "for example %smodel", prefix);
+    }
     if (n == 0) return bitnet_fail(err, BITNET_UNSUPPORTED, "there are no tensors to split");
     uint64_t *sizes = bitnet_alloc(n, sizeof *sizes);
     if (!sizes) return bitnet_fail(err, BITNET_MEMORY, "out of memory");
@@ -59,5 +67,8 @@ enum bitnet_status bitnet_gguf_split(const struct bitnet_gguf *gguf, const char 
 enum bitnet_status bitnet_gguf_merge(const struct bitnet_gguf *gguf, const char *path,
                                      bool overwrite, struct bitnet_error *err)
 {
+    if (!bitnet_gguf_find(gguf, BITNET_STR("split.count")))
+        return bitnet_fail(err, BITNET_UNSUPPORTED, "%s is no part of a split set: it is whole",
+                           bitnet_gguf_path(gguf));
     return bitnet_gguf_edit_file(gguf, NULL, 0, NULL, path, overwrite, err);
 }

@@ -3,6 +3,8 @@
  * a-z" by a look-ahead, a class with && says it here. */
 #include "pre.h"
 
+#include "bitnet/tokenizer.h"
+
 #define HAND(name)                                                                                 \
     {                                                                                              \
         SPLIT_##name, NULL                                                                         \
@@ -161,6 +163,11 @@ const struct pre *pre_find(struct bitnet_str name)
     for (size_t i = 0; i < sizeof pres / sizeof pres[0]; i++)
         if (bitnet_str_is(name, pres[i].name)) return &pres[i];
     return NULL;
+}
+
+bool bitnet_tokenizer_knows_pre(struct bitnet_str name)
+{
+    return pre_find(name) != NULL;
 }
 
 bool pre_is_by_chars(const struct pre *pre)

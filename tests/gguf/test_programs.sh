@@ -99,6 +99,11 @@ expect 2 "key 'x': '256' is no u8 (allowed 0 to 255)" edit llama.gguf -o out.ggu
 expect 4 "key 'no.such' is not there" edit llama.gguf -o out.gguf --del no.such
 expect 0 "3 parts: part-00001-of-00003.gguf" split llama.gguf part --max-size 600
 expect 3 "part 2 of 3 of a split set" show part-00002-of-00003.gguf
+expect 2 "the parts have no name: ''" split llama.gguf ""
+expect 2 "the parts have no name: './'" split llama.gguf ./
+expect 3 "llama.gguf is no part of a split set" merge llama.gguf out.gguf
+expect 2 "key 'x': 'a\xff' is no UTF-8" edit llama.gguf -o out.gguf --set x=string:a$'\xff'
+expect 2 "standard output cannot be read back" edit llama.gguf -o -
 expect 0 "" merge part-00001-of-00003.gguf whole.gguf
 same llama.gguf whole.gguf
 rm "$dir/work/part-00002-of-00003.gguf"
@@ -107,6 +112,9 @@ expect 4 "part 2 of 3" validate part-00001-of-00003.gguf
 # mending
 expect 0 "general.file_type becomes 40: most weights are I2_S" repair b158_i2_s.gguf -o mended.gguf --fix all
 expect 0 "mended.gguf: ok" validate mended.gguf
+expect 2 "there is no pre-tokenizer 'klingon'" repair mended.gguf -o again.gguf --pre klingon
+expect 12 "exists already" repair b158_i2_s.gguf -o mended.gguf --fix all
+[ -s "$dir/stdout" ] && fail "told what was not mended: $(cat "$dir/stdout")"
 expect 0 "nothing to mend" repair mended.gguf -o again.gguf --fix all
 [ -e "$dir/work/again.gguf" ] && fail "a repair without faults wrote a file"
 

@@ -40,12 +40,12 @@ enum bitnet_status bitnet_gguf_edit_file(const struct bitnet_gguf *gguf,
 
 /* Writes <prefix>-00001-of-0000N.gguf and so on: each with at most `max_bytes` of tensors, but with
  * one tensor at least. Part 1 is published last, so that a set that can be opened is complete. On
- * failure nothing is left. *n_parts is N. */
+ * failure nothing is left. *n_parts is N. USAGE: the prefix names no file. */
 enum bitnet_status bitnet_gguf_split(const struct bitnet_gguf *gguf, const char *prefix,
                                      uint64_t max_bytes, bool overwrite, size_t *n_parts,
                                      struct bitnet_error *err);
 /* Writes a set that was opened by its part 1 as one file. What split made of a file whose tensors
- * lie in order, merge makes that file again, byte for byte. */
+ * lie in order, merge makes that file again, byte for byte. UNSUPPORTED: it is no set. */
 enum bitnet_status bitnet_gguf_merge(const struct bitnet_gguf *gguf, const char *path,
                                      bool overwrite, struct bitnet_error *err);
 

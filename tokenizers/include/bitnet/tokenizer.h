@@ -55,6 +55,8 @@ struct bitnet_pre_identity {
 enum bitnet_status bitnet_tokenizer_identify_pre(const struct bitnet_gguf *gguf,
                                                  struct bitnet_pre_identity *identity,
                                                  struct bitnet_error *err);
+/* Whether tokenizer.ggml.pre may have this name. */
+bool bitnet_tokenizer_knows_pre(struct bitnet_str name);
 /* From a folder with tokenizer.json (and, if there, tokenizer_config.json, generation_config.json
  * and config.json for special ids, flags and the chat template). `n_vocab` is the model's number of
  * embedding rows: ids beyond the vocabulary become "[PAD<id>]"; 0: as many as there are. */
