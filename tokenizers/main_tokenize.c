@@ -53,6 +53,15 @@ static enum bitnet_status read_stdin(struct bitnet_str *text, struct bitnet_erro
     return BITNET_OK;
 }
 
+static enum bitnet_status read_text(const char *path, struct bitnet_str *text,
+                                    struct bitnet_error *err)
+{
+    enum bitnet_status status = bitnet_read_file(path, MAX_INPUT, text, err);
+    if (status == BITNET_IO && !bitnet_path_is_dir(path))
+        bitnet_hint(err, status, "--stdin reads from a pipe");
+    return status;
+}
+
 static enum bitnet_status read_input(struct call *call, struct bitnet_error *err)
 {
     int n_sources =
@@ -67,7 +76,7 @@ static enum bitnet_status read_input(struct call *call, struct bitnet_error *err
                            "and --decode");
     if (n_sources != 1)
         return bitnet_fail(err, BITNET_USAGE, "give one of -p, -f, --stdin, --decode");
-    if (call->file) return bitnet_read_file(call->file, MAX_INPUT, &call->text, err);
+    if (call->file) return read_text(call->file, &call->text, err);
     if (call->from_stdin) return read_stdin(&call->text, err);
     if (!call->prompt) return BITNET_OK;
     struct bitnet_buf copy = {.max = MAX_INPUT};
@@ -298,12 +307,12 @@ int bitnet_tokenize_main(int argc, char **argv)
     const struct bitnet_command command = {
         .name = NAME,
         .synopsis = "-m MODEL [-p TEXT | -f FILE | --stdin | --decode IDS | --explain] [OPTION]...",
-        .summary = "Text to token ids and back. A GGUF is tokenized as llama.cpp does, a\n"
+        .summary = "Text to token ids and back. A GGUF is tokenized as llama.cpp does, a "
                    "tokenizer.json as Hugging Face tokenizers do.",
-        .examples = "  bitnet tokenize -m model.gguf -p \"Hello world\"\n"
-                    "  bitnet tokenize -m model.gguf -f text.txt --count\n"
-                    "  bitnet tokenize -m model-folder --decode \"9906 1917\"\n"
-                    "  bitnet tokenize -m model.gguf --explain\n",
+        .examples = "bitnet tokenize -m model.gguf -p \"Hello world\"\n"
+                    "bitnet tokenize -m model.gguf -f text.txt --count\n"
+                    "bitnet tokenize -m model-folder --decode \"9906 1917\"\n"
+                    "bitnet tokenize -m model.gguf --explain\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
     };
@@ -316,7 +325,6 @@ int bitnet_tokenize_main(int argc, char **argv)
     if (!status && done && help.at) fputs(help.at, stdout);
     bitnet_buf_free(&help);
     if (!status && !done) status = run(&call, &err);
-    fflush(stdout);
     bitnet_tokens_free(&call.tokens);
     bitnet_free((void *)(uintptr_t)call.text.at);
     bitnet_tokenizer_free(call.tokenizer);
