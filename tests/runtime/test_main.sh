@@ -86,7 +86,7 @@ if [ "$(df --output=avail -k "$dir" | tail -1)" -gt 2000000 ]; then
         pid=$!
         wait_until holds_a_file "$dir/out" || fail "nothing is written"
         kill -$signal $pid
-        wait $pid
+        wait $pid 2>/dev/null # the shell would tell of a hangup
         code=$?
         case $signal:$code in INT:130 | TERM:143 | HUP:129) ;; *) fail "exit code $code after $signal" ;; esac
         [ -z "$(ls -A "$dir/out")" ] || fail "left behind after $signal: $(ls -A "$dir/out")"
