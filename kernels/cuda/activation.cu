@@ -123,6 +123,7 @@ static __device__ __forceinline__ void put_codes(const struct norm_job &job, siz
 template <typename Before>
 static __global__ void __launch_bounds__(THREADS) norm_kernel(struct norm_job job, Before before)
 {
+    await_earlier();
     const size_t token = blockIdx.x, width = job.x.width;
     float *x = job.x.at + token * job.x.stride;
     float *y = job.y.at ? job.y.at + token * job.y.stride : NULL;
@@ -162,7 +163,7 @@ static bool launch_norm(struct bitnet_cuda *cuda, const char *verb, const struct
 {
     if (!cuda_may_launch(cuda, verb)) return false;
     if (n == 0) return true;
-    launch(norm_kernel<Before>, dim3((unsigned)n), dim3(THREADS), 0, cuda->stream, job, before);
+    launch(norm_kernel<Before>, dim3((unsigned)n), dim3(THREADS), 0, cuda, job, before);
     return cuda_launched(cuda, verb);
 }
 
@@ -191,6 +192,7 @@ bool cuda_gate_norm(struct bitnet_cuda *cuda, enum bitnet_cuda_gate act,
 static __global__ void __launch_bounds__(THREADS)
     norm_heads_kernel(struct bitnet_cuda_vectors x, size_t n_heads, const float *weight, float eps)
 {
+    await_earlier();
     const unsigned lane = threadIdx.x % WARP;
     const size_t head = (size_t)blockIdx.y * (THREADS / WARP) + threadIdx.x / WARP;
     if (head >= n_heads) return; /* a whole warp */
@@ -210,7 +212,7 @@ bool cuda_norm_heads(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x, siz
     if (!cuda_may_launch(cuda, "norm of heads")) return false;
     if (n == 0) return true;
     launch(norm_heads_kernel, dim3((unsigned)n, ceil_div(n_heads, THREADS / WARP)), dim3(THREADS),
-           0, cuda->stream, x, n_heads, weight, eps);
+           0, cuda, x, n_heads, weight, eps);
     return cuda_launched(cuda, "norm of heads");
 }
 
@@ -220,6 +222,7 @@ static __global__ void angles_kernel(const struct bitnet_cuda_token *tokens, con
                                      struct bitnet_cuda_vectors cosines,
                                      struct bitnet_cuda_vectors sines)
 {
+    await_earlier();
     const size_t token = blockIdx.x;
     for (size_t i = threadIdx.x; i < cosines.width; i += blockDim.x) {
         const double angle = (double)tokens[token].position * steps[i];
@@ -234,8 +237,7 @@ bool cuda_angles(struct bitnet_cuda *cuda, const struct bitnet_cuda_token *token
 {
     if (!cuda_may_launch(cuda, "angles")) return false;
     if (n == 0) return true;
-    launch(angles_kernel, dim3((unsigned)n), dim3(64), 0, cuda->stream, tokens, steps, cosines,
-           sines);
+    launch(angles_kernel, dim3((unsigned)n), dim3(64), 0, cuda, tokens, steps, cosines, sines);
     return cuda_launched(cuda, "angles");
 }
 
@@ -263,6 +265,7 @@ static __device__ __forceinline__ void rotate(const struct remember_job &job, fl
 /* A block per token and head; first the queries, then the keys, then the values. */
 static __global__ void __launch_bounds__(HEAD_THREADS) remember_kernel(struct remember_job job)
 {
+    await_earlier();
     const struct bitnet_cuda_attention &shape = job.shape;
     const size_t token = blockIdx.x, dim = shape.head_dim, pairs = job.n_rot / 2;
     const bool is_query = blockIdx.y < shape.n_heads;
@@ -291,7 +294,7 @@ bool cuda_remember(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention 
     if (n == 0) return true;
     const struct remember_job job = {*shape, tokens, cosines, sines, q, k, v, n_rot, halves};
     const dim3 grid((unsigned)n, (unsigned)(shape->n_heads + 2 * shape->n_kv_heads));
-    launch(remember_kernel, grid, dim3(HEAD_THREADS), 0, cuda->stream, job);
+    launch(remember_kernel, grid, dim3(HEAD_THREADS), 0, cuda, job);
     return cuda_launched(cuda, "remember");
 }
 
@@ -300,6 +303,7 @@ bool cuda_remember(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention 
 static __global__ void gate_kernel(enum bitnet_cuda_gate act, struct bitnet_cuda_vectors gate,
                                    struct bitnet_cuda_vectors up)
 {
+    await_earlier();
     const size_t c = (size_t)blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
     if (c >= gate.width) return;
     float *g = gate.at + token * gate.stride + c;
@@ -311,13 +315,14 @@ bool cuda_gate(struct bitnet_cuda *cuda, enum bitnet_cuda_gate act, struct bitne
 {
     if (!cuda_may_launch(cuda, "gate")) return false;
     if (n == 0) return true;
-    launch(gate_kernel, dim3(ceil_div(gate.width, THREADS), (unsigned)n), dim3(THREADS), 0,
-           cuda->stream, act, gate, up);
+    launch(gate_kernel, dim3(ceil_div(gate.width, THREADS), (unsigned)n), dim3(THREADS), 0, cuda,
+           act, gate, up);
     return cuda_launched(cuda, "gate");
 }
 
 static __global__ void add_kernel(struct bitnet_cuda_vectors x, struct bitnet_cuda_vectors y)
 {
+    await_earlier();
     const size_t c = (size_t)blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
     if (c < x.width) x.at[token * x.stride + c] += y.at[token * y.stride + c];
 }
@@ -327,8 +332,7 @@ bool cuda_add(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors x, struct bit
 {
     if (!cuda_may_launch(cuda, "add")) return false;
     if (n == 0) return true;
-    launch(add_kernel, dim3(ceil_div(x.width, THREADS), (unsigned)n), dim3(THREADS), 0,
-           cuda->stream, x, y);
+    launch(add_kernel, dim3(ceil_div(x.width, THREADS), (unsigned)n), dim3(THREADS), 0, cuda, x, y);
     return cuda_launched(cuda, "add");
 }
 
@@ -352,6 +356,7 @@ struct larger_candidate {
 static __global__ void __launch_bounds__(1024)
     argmax_kernel(struct bitnet_cuda_vectors logits, int32_t *ids)
 {
+    await_earlier();
     const float *row = logits.at + blockIdx.x * logits.stride;
     unsigned long long best = 0;
     float unusual = 0;
@@ -375,6 +380,6 @@ bool cuda_argmax(struct bitnet_cuda *cuda, struct bitnet_cuda_vectors logits, si
 {
     if (!cuda_may_launch(cuda, "argmax")) return false;
     if (n == 0) return true;
-    launch(argmax_kernel, dim3((unsigned)n), dim3(1024), 0, cuda->stream, logits, ids);
+    launch(argmax_kernel, dim3((unsigned)n), dim3(1024), 0, cuda, logits, ids);
     return cuda_launched(cuda, "argmax");
 }

@@ -179,6 +179,7 @@ static __device__ __forceinline__ void attend_chunk(struct board<DIM_MAX> &board
 template <int DIM_MAX>
 static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struct attend_job job)
 {
+    await_earlier();
     __shared__ struct board<DIM_MAX> board;
     const struct rows rows = rows_of_block(job);
     const unsigned r = threadIdx.x / LANES;
@@ -196,6 +197,7 @@ static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struc
 
 static __global__ void combine_kernel(struct attend_job job)
 {
+    await_earlier();
     const size_t token = blockIdx.y, head = blockIdx.x, dim = job.shape.head_dim;
     const struct sight sight = sight_of(job, token);
     const size_t n_chunks =
@@ -268,13 +270,13 @@ bool cuda_attend(struct bitnet_cuda *cuda, const struct bitnet_cuda_attention *s
                         (unsigned)shape->n_kv_heads);
         const dim3 block(ATTEND_THREADS);
         if (shape->head_dim <= 64)
-            launch(partial_kernel<64>, grid, block, 0, cuda->stream, job);
+            launch(partial_kernel<64>, grid, block, 0, cuda, job);
         else if (shape->head_dim <= 128)
-            launch(partial_kernel<128>, grid, block, 0, cuda->stream, job);
+            launch(partial_kernel<128>, grid, block, 0, cuda, job);
         else
-            launch(partial_kernel<256>, grid, block, 0, cuda->stream, job);
-        launch(combine_kernel, dim3((unsigned)shape->n_heads, (unsigned)job.n), dim3(128), 0,
-               cuda->stream, job);
+            launch(partial_kernel<256>, grid, block, 0, cuda, job);
+        launch(combine_kernel, dim3((unsigned)shape->n_heads, (unsigned)job.n), dim3(128), 0, cuda,
+               job);
     }
     return cuda_launched(cuda, "attention");
 }

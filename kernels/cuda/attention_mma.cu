@@ -427,6 +427,7 @@ attend_cells(const struct attend_job &job, typename P::board &board, const struc
 template <typename P>
 static __global__ void __launch_bounds__(P::THREADS, 1) tensor_kernel(struct attend_job job)
 {
+    await_earlier();
 #ifdef HAS_MMA_F16
     typename P::board &board = *(typename P::board *)dynamic_shared();
     const struct rows rows = rows_of_block(job);
@@ -458,6 +459,7 @@ static __global__ void __launch_bounds__(P::THREADS, 1) tensor_kernel(struct att
 
 static __global__ void combine_kernel(struct attend_job job)
 {
+    await_earlier();
 #ifdef HAS_MMA_F16
     const size_t token = blockIdx.y, head = blockIdx.x, dim = job.shape.head_dim;
     const struct sight sight = sight_of(job, token);
@@ -490,10 +492,10 @@ template <typename P> static void launch_plan(struct bitnet_cuda *cuda, struct a
                     (unsigned)job.shape.n_kv_heads);
     cudaFuncSetAttribute(tensor_kernel<P>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          (int)sizeof(typename P::board));
-    launch(tensor_kernel<P>, grid, dim3(P::THREADS), sizeof(typename P::board), cuda->stream, job);
+    launch(tensor_kernel<P>, grid, dim3(P::THREADS), sizeof(typename P::board), cuda, job);
     if (!P::WHOLE)
         launch(combine_kernel, dim3((unsigned)job.shape.n_heads, (unsigned)job.n), dim3(128), 0,
-               cuda->stream, job);
+               cuda, job);
 }
 
 } // namespace

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BITNET_CUDA_ABI      5
+#define BITNET_CUDA_ABI      6
 #define BITNET_CUDA_PRODUCTS 3   /* matrices that share an input, at most */
 #define BITNET_CUDA_CHUNK    128 /* keys that attention reduces before it combines */
 
@@ -51,6 +51,9 @@ enum bitnet_cuda_path {
     /* Attention on tensor cores (sm_80 and later, heads of 8, 16, ... 128): scores as good as
      * float's, weights rounded to binary16, so results within 2^-10 of the largest value. */
     BITNET_CUDA_TENSOR_ATTENTION,
+    /* A kernel's blocks come in while the one before it ends (sm_90 and later): the same bits. Who
+     * puts own work between our verbs on the native stream has to switch it off. */
+    BITNET_CUDA_EARLY_LAUNCH,
     BITNET_CUDA_PATHS
 };
 

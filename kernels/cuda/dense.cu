@@ -89,6 +89,7 @@ struct dense_job {
 template <enum bitnet_cuda_dense TYPE, int TOKENS>
 static __global__ void __launch_bounds__(DENSE_WARPS *WARP) dense_kernel(struct dense_job job)
 {
+    await_earlier();
     const unsigned lane = threadIdx.x % WARP;
     const size_t row = (size_t)blockIdx.x * DENSE_WARPS + threadIdx.x / WARP;
     if (row >= job.rows) return; /* a whole warp */
@@ -123,13 +124,13 @@ static void launch_dense(struct bitnet_cuda *cuda, const struct dense_job &job)
     const dim3 block(DENSE_WARPS * WARP);
     const dim3 grid(ceil_div(job.rows, DENSE_WARPS), ceil_div(job.n, DENSE_TOKENS));
     if (job.n == 1)
-        launch(dense_kernel<TYPE, 1>, grid, block, 0, cuda->stream, job);
+        launch(dense_kernel<TYPE, 1>, grid, block, 0, cuda, job);
     else if (job.n == 2)
-        launch(dense_kernel<TYPE, 2>, grid, block, 0, cuda->stream, job);
+        launch(dense_kernel<TYPE, 2>, grid, block, 0, cuda, job);
     else if (job.n <= 4)
-        launch(dense_kernel<TYPE, 4>, grid, block, 0, cuda->stream, job);
+        launch(dense_kernel<TYPE, 4>, grid, block, 0, cuda, job);
     else
-        launch(dense_kernel<TYPE, DENSE_TOKENS>, grid, block, 0, cuda->stream, job);
+        launch(dense_kernel<TYPE, DENSE_TOKENS>, grid, block, 0, cuda, job);
 }
 
 bool cuda_dense(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const void *weights,
@@ -179,6 +180,7 @@ static __global__ void embed_kernel(const uint8_t *table, size_t bytes, float sc
                                     const struct bitnet_cuda_token *tokens,
                                     struct bitnet_cuda_vectors x)
 {
+    await_earlier();
     const size_t c = (size_t)blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
     const uint8_t *row = table + (size_t)tokens[token].id * bytes;
     if (c < x.width) x.at[token * x.stride + c] = __fmul_rn(element<TYPE>(row, c), scale);
@@ -193,25 +195,24 @@ bool cuda_embed(struct bitnet_cuda *cuda, enum bitnet_cuda_dense type, const voi
     const dim3 grid(ceil_div(x.width, 256), (unsigned)n), block(256);
     const uint8_t *rows = (const uint8_t *)table;
     const size_t bytes = row_bytes(type, x.width);
-    cudaStream_t s = cuda->stream;
     switch (type) {
     case BITNET_CUDA_F32:
-        launch(embed_kernel<BITNET_CUDA_F32>, grid, block, 0, s, rows, bytes, scale, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_F32>, grid, block, 0, cuda, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_F16:
-        launch(embed_kernel<BITNET_CUDA_F16>, grid, block, 0, s, rows, bytes, scale, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_F16>, grid, block, 0, cuda, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_BF16:
-        launch(embed_kernel<BITNET_CUDA_BF16>, grid, block, 0, s, rows, bytes, scale, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_BF16>, grid, block, 0, cuda, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_Q8_0:
-        launch(embed_kernel<BITNET_CUDA_Q8_0>, grid, block, 0, s, rows, bytes, scale, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_Q8_0>, grid, block, 0, cuda, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_Q6_K:
-        launch(embed_kernel<BITNET_CUDA_Q6_K>, grid, block, 0, s, rows, bytes, scale, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_Q6_K>, grid, block, 0, cuda, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_Q4_0:
-        launch(embed_kernel<BITNET_CUDA_Q4_0>, grid, block, 0, s, rows, bytes, scale, tokens, x);
+        launch(embed_kernel<BITNET_CUDA_Q4_0>, grid, block, 0, cuda, rows, bytes, scale, tokens, x);
         break;
     case BITNET_CUDA_DENSE_COUNT:
         break;

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Pinned memory of a device, and the largest write that passes through it. */
-enum { STAGING_BYTES = 256 << 10, STAGED_MAX = 64 << 10 };
+/* Pinned memory of a device: for writes, the largest write that passes through it, and, behind it,
+ * for one read. */
+enum { STAGING_BYTES = 256 << 10, STAGED_MAX = 64 << 10, READ_MAX = 1 << 20 };
 
 struct allocation {
     struct allocation *next;
@@ -125,14 +126,25 @@ static bool memory(int index, uint64_t *free_bytes, uint64_t *total_bytes)
 
 /* ------------------------------------------------------------------ opening */
 
-/* What the chip has and this build was compiled for. */
-static void find_paths(struct bitnet_cuda *cuda)
+static __global__ void probe_kernel(void)
 {
+    await_earlier();
+}
+
+/* What the chip has and the code that was loaded for it knows: an older chip's code runs on a newer
+ * one too. */
+static cudaError_t find_paths(struct bitnet_cuda *cuda)
+{
+    cudaFuncAttributes code;
+    const cudaError_t error = cudaFuncGetAttributes(&code, probe_kernel);
+    if (error != cudaSuccess) return error;
 #ifdef BITNET_CUDA_HAS_SM90A
     cuda->has[BITNET_CUDA_WGMMA] = cuda->properties.major == 9 && cuda->properties.minor == 0;
 #endif
-    cuda->has[BITNET_CUDA_TENSOR_ATTENTION] = cuda->properties.major >= 8;
+    cuda->has[BITNET_CUDA_TENSOR_ATTENTION] = code.ptxVersion >= 80;
+    cuda->has[BITNET_CUDA_EARLY_LAUNCH] = code.ptxVersion >= 90;
     memcpy(cuda->uses, cuda->has, sizeof cuda->uses);
+    return cudaSuccess;
 }
 
 static struct bitnet_cuda *open_device(int index, char *why, size_t why_size)
@@ -148,11 +160,11 @@ static struct bitnet_cuda *open_device(int index, char *why, size_t why_size)
     if (error == cudaSuccess)
         error = cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking);
     if (error == cudaSuccess) {
-        error = cudaHostAlloc((void **)&cuda->staging, STAGING_BYTES, cudaHostAllocDefault);
-        if (error == cudaSuccess) {
-            find_paths(cuda);
-            return cuda;
-        }
+        error =
+            cudaHostAlloc((void **)&cuda->staging, STAGING_BYTES + READ_MAX, cudaHostAllocDefault);
+        if (error == cudaSuccess) error = find_paths(cuda);
+        if (error == cudaSuccess) return cuda;
+        (void)cudaFreeHost(cuda->staging);
         (void)cudaStreamDestroy(cuda->stream);
     }
     (void)cudaGetLastError();
@@ -270,6 +282,7 @@ static bool write_bytes(struct bitnet_cuda *cuda, void *to, const void *from, si
 {
     if (!is_ready(cuda)) return false;
     cuda->stats.bytes_to_device += bytes;
+    cuda->was_kernel = false;
     const void *staged = stage(cuda, from, bytes);
     return ok(cuda, "copying to the device",
               cudaMemcpyAsync(to, staged ? staged : from, bytes, cudaMemcpyHostToDevice,
@@ -281,14 +294,21 @@ static bool read_bytes(struct bitnet_cuda *cuda, void *to, const void *from, siz
 {
     if (!is_ready(cuda)) return false;
     cuda->stats.bytes_to_host += bytes;
-    return ok(cuda, "copying from the device",
-              cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, cuda->stream)) &&
-           sync(cuda);
+    cuda->was_kernel = false;
+    /* Into pinned memory the device writes at full speed. */
+    void *at = bytes <= READ_MAX ? cuda->staging + STAGING_BYTES : to;
+    if (!ok(cuda, "copying from the device",
+            cudaMemcpyAsync(at, from, bytes, cudaMemcpyDeviceToHost, cuda->stream)) ||
+        !sync(cuda))
+        return false;
+    if (at != to) memcpy(to, at, bytes);
+    return true;
 }
 
 static bool zero(struct bitnet_cuda *cuda, void *at, size_t bytes)
 {
     if (!is_ready(cuda)) return false;
+    cuda->was_kernel = false;
     return ok(cuda, "clearing memory", cudaMemsetAsync(at, 0, bytes, cuda->stream));
 }
 
@@ -298,6 +318,7 @@ static bool graph_begin(struct bitnet_cuda *cuda)
 {
     if (!is_ready(cuda)) return false;
     cuda->is_capturing = true;
+    cuda->was_kernel = false;
     if (ok(cuda, "recording a graph",
            cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal)))
         return true;
@@ -309,6 +330,7 @@ static struct bitnet_cuda_graph *graph_end(struct bitnet_cuda *cuda)
 {
     cudaGraph_t recorded = NULL;
     cuda->is_capturing = false;
+    cuda->was_kernel = false;
     if (!ok(cuda, "recording a graph", cudaStreamEndCapture(cuda->stream, &recorded))) return NULL;
     struct bitnet_cuda_graph *graph = (struct bitnet_cuda_graph *)calloc(1, sizeof *graph);
     bool good = graph && !cuda->error[0];
@@ -324,6 +346,7 @@ static bool graph_run(struct bitnet_cuda *cuda, struct bitnet_cuda_graph *graph)
 {
     if (!cuda_may_launch(cuda, "running a graph")) return false;
     cuda->stats.n_graph_launches++;
+    cuda->was_kernel = false;
     return ok(cuda, "running a graph", cudaGraphLaunch(graph->exec, cuda->stream));
 }
 

@@ -17,6 +17,7 @@ struct bitnet_cuda {
     uint64_t fault_at[2]; /* by bitnet_cuda_fault: calls until one fails; 0: never */
     bool has[BITNET_CUDA_PATHS], uses[BITNET_CUDA_PATHS];
     bool is_capturing;
+    bool was_kernel; /* the last thing put on the stream, in this recording if there is one */
     /* Pinned memory that small writes pass through, so that none waits for its copy. */
     uint8_t *staging;
     size_t staged; /* bytes of it in use since the last wait */
@@ -30,6 +31,16 @@ bool cuda_fail(struct bitnet_cuda *cuda, const char *what, cudaError_t error);
 bool cuda_may_launch(struct bitnet_cuda *cuda, const char *verb);
 /* Looks for a launch error; counts. */
 bool cuda_launched(struct bitnet_cuda *cuda, const char *verb);
+
+/* Puts a kernel on the device's stream. */
+template <typename... P, typename... A>
+static inline void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+                          struct bitnet_cuda *cuda, A... arguments)
+{
+    launch_kernel(kernel, grid, block, shared, cuda->stream,
+                  cuda->uses[BITNET_CUDA_EARLY_LAUNCH] && cuda->was_kernel, arguments...);
+    cuda->was_kernel = true;
+}
 
 static inline unsigned ceil_div(size_t n, size_t d)
 {

@@ -13,6 +13,7 @@ enum { LANES = 16 };
 static __global__ void __launch_bounds__(ENCODE_THREADS)
     measure_kernel(const float *x, size_t rows, size_t cols, struct bitnet_cuda_row_facts *facts)
 {
+    await_earlier();
     const unsigned lane = threadIdx.x % LANES;
     const size_t row = (size_t)blockIdx.x * (ENCODE_THREADS / LANES) + threadIdx.x / LANES;
     double sum = 0;
@@ -40,7 +41,7 @@ bool cuda_measure(struct bitnet_cuda *cuda, const float *x, size_t rows, size_t 
     if (!cuda_may_launch(cuda, "measure")) return false;
     if (rows == 0) return true;
     launch(measure_kernel, dim3(ceil_div(rows, ENCODE_THREADS / LANES)), dim3(ENCODE_THREADS), 0,
-           cuda->stream, x, rows, cols, facts);
+           cuda, x, rows, cols, facts);
     return cuda_launched(cuda, "measure");
 }
 
@@ -149,6 +150,7 @@ static __device__ __forceinline__ uint8_t tl2_byte(const struct encode_job &job,
 /* Types with one scale in a tail of 32 bytes. */
 static __global__ void __launch_bounds__(ENCODE_THREADS) encode_kernel(struct encode_job job)
 {
+    await_earlier();
     const struct bitnet_cuda_encoding &e = job.what;
     const size_t at = (size_t)blockIdx.x * ENCODE_THREADS + threadIdx.x, tail = e.n_bytes - 32;
     if (at >= e.n_bytes) return;
@@ -168,6 +170,7 @@ enum { TQ2_BLOCK = 256, TQ2_BYTES = 66 };
  * and 32 + l, whose four codes are of its own elements. */
 static __global__ void __launch_bounds__(ENCODE_THREADS) tq2_kernel(struct bitnet_cuda_encoding e)
 {
+    await_earlier();
     const unsigned lane = threadIdx.x % WARP;
     const size_t block = (size_t)blockIdx.x * (ENCODE_THREADS / WARP) + threadIdx.x / WARP;
     if (block >= e.rows * e.cols / TQ2_BLOCK) return; /* a whole warp */
@@ -203,7 +206,7 @@ bool cuda_encode(struct bitnet_cuda *cuda, const struct bitnet_cuda_encoding *wh
     if (what->type == BITNET_CUDA_TO_TQ2_0) {
         launch(tq2_kernel,
                dim3(ceil_div(what->rows * what->cols / TQ2_BLOCK, ENCODE_THREADS / WARP)),
-               dim3(ENCODE_THREADS), 0, cuda->stream, *what);
+               dim3(ENCODE_THREADS), 0, cuda, *what);
         return cuda_launched(cuda, "encode");
     }
     struct encode_job job = {*what, 0, 0, 0, 0};
@@ -214,6 +217,6 @@ bool cuda_encode(struct bitnet_cuda *cuda, const struct bitnet_cuda_encoding *wh
         job.end = job.pairs_at + what->rows * (what->cols - job.triple_cols) / 4;
     }
     launch(encode_kernel, dim3(ceil_div(what->n_bytes, ENCODE_THREADS)), dim3(ENCODE_THREADS), 0,
-           cuda->stream, job);
+           cuda, job);
     return cuda_launched(cuda, "encode");
 }

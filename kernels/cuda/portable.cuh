@@ -28,10 +28,20 @@ static inline void *dynamic_shared(void)
 }
 
 template <typename... P, typename... A>
-static inline void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
-                          cudaStream_t stream, A... arguments)
+static inline void launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+                                 cudaStream_t stream, bool is_early, A... arguments)
 {
-    emulated_launch(grid, block, shared, stream, [=] { kernel(arguments...); });
+    emulated_launch(grid, block, shared, stream, is_early, [=] { kernel(arguments...); });
+}
+static inline void await_earlier(void)
+{
+    emulated_await_earlier();
+}
+/* Reads at both ends, so that a wrong address shows. */
+static inline void ask_for(const void *from, unsigned bytes)
+{
+    const volatile uint8_t *at = static_cast<const volatile uint8_t *>(from);
+    if (bytes) (void)(at[0] + at[bytes - 1]);
 }
 
 static inline int dot4_u8s8(uint32_t w, uint32_t x, int sum)
@@ -101,11 +111,44 @@ static __device__ __forceinline__ void *dynamic_shared(void)
     return shared_memory;
 }
 
+/* Early: blocks may begin before the stream's previous kernel has ended (PTX manual,
+ * griddepcontrol): await_earlier() is where they wait for it. */
 template <typename... P, typename... A>
-static inline void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
-                          cudaStream_t stream, A... arguments)
+static inline void launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+                                 cudaStream_t stream, bool is_early, A... arguments)
 {
-    kernel<<<grid, block, shared, stream>>>(arguments...);
+    cudaLaunchConfig_t config = {};
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = is_early ? 1 : 0;
+    (void)cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+/* What every kernel does before it reads what another may have written: lets the next kernel's
+ * blocks come in, and waits until all earlier kernels are done and seen. */
+static __device__ __forceinline__ void await_earlier(void)
+{
+#    if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#    endif
+}
+
+/* Memory that will be read soon: towards the second cache. One thread asks for a whole run of
+ * bytes, a multiple of 16; nothing is read yet, so it may be done before the wait. */
+static __device__ __forceinline__ void ask_for(const void *from, unsigned bytes)
+{
+#    if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+#    else
+    (void)from, (void)bytes;
+#    endif
 }
 
 /* sum + the four products of unsigned bytes of w and signed bytes of x. */

@@ -46,6 +46,8 @@ static __global__ void __launch_bounds__(GEMV_WARPS *WARP, 4)
     const struct bitnet_cuda_product &product = products.at[which];
     const unsigned tile = blockIdx.x - products.first_tile[which];
     const uint4 *weights = (const uint4 *)product.weights + (size_t)tile * x.groups * WARP + lane;
+    if (threadIdx.x == 0) ask_for(weights, x.groups * WARP * 16);
+    await_earlier();
 
     int low[TOKENS], high[TOKENS]; /* rows g and g + 8 */
 #pragma unroll
@@ -123,6 +125,8 @@ static __global__ void __launch_bounds__(GEMV_WARPS *WARP, 4)
     const struct bitnet_cuda_product &product = products.at[which];
     const unsigned tile = blockIdx.x - products.first_tile[which];
     const uint4 *weights = (const uint4 *)product.weights + (size_t)tile * x.groups * WARP + lane;
+    if (threadIdx.x == 0) ask_for(weights, x.groups * WARP * 16);
+    await_earlier();
 
     int c[NT][4] = {};
 #pragma unroll 2
@@ -160,6 +164,7 @@ template <int WM, int WN, int MT, int NT>
 static __global__ void __launch_bounds__(WM *WN *WARP)
     gemm_kernel(struct products products, struct input x)
 {
+    await_earlier();
     enum { TOKENS = WN * NT * 8, THREADS = WM * WN * WARP, CHUNKS = TOKENS * 8 };
     uint4 *const stage = (uint4 *)dynamic_shared(); /* [STAGES][TOKENS][8] */
     const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
@@ -242,7 +247,7 @@ static void launch_gemm(struct bitnet_cuda *cuda, const struct products &product
                          (int)shared);
     launch(gemm_kernel<WM, WN, MT, NT>,
            dim3(ceil_div(products.first_tile[products.n], WM * MT), ceil_div(x.n, tokens)),
-           dim3(WM * WN * WARP), shared, cuda->stream, products, x);
+           dim3(WM * WN * WARP), shared, cuda, products, x);
 }
 
 /* ------------------------------------------------------------------ the verbs */
@@ -272,22 +277,22 @@ bool cuda_ternary(struct bitnet_cuda *cuda, struct bitnet_cuda_codes codes, size
     }
     switch (n <= GEMV_TOKENS_MAX ? n : n <= SKINNY_TOKENS_MAX ? 8 * ((n + 7) / 8) : 0) {
     case 1:
-        launch(gemv_kernel<1>, tiles, block, 0, cuda->stream, products, x);
+        launch(gemv_kernel<1>, tiles, block, 0, cuda, products, x);
         break;
     case 2:
-        launch(gemv_kernel<2>, tiles, block, 0, cuda->stream, products, x);
+        launch(gemv_kernel<2>, tiles, block, 0, cuda, products, x);
         break;
     case 3:
-        launch(gemv_kernel<3>, tiles, block, 0, cuda->stream, products, x);
+        launch(gemv_kernel<3>, tiles, block, 0, cuda, products, x);
         break;
     case 4:
-        launch(gemv_kernel<4>, tiles, block, 0, cuda->stream, products, x);
+        launch(gemv_kernel<4>, tiles, block, 0, cuda, products, x);
         break;
     case 8:
-        launch(skinny_kernel<1>, tiles, block, 0, cuda->stream, products, x);
+        launch(skinny_kernel<1>, tiles, block, 0, cuda, products, x);
         break;
     case 16:
-        launch(skinny_kernel<2>, tiles, block, 0, cuda->stream, products, x);
+        launch(skinny_kernel<2>, tiles, block, 0, cuda, products, x);
         break;
     default:
         if (n <= 32)
@@ -303,6 +308,7 @@ bool cuda_ternary(struct bitnet_cuda *cuda, struct bitnet_cuda_codes codes, size
 static __global__ void pack_kernel(const int8_t *trits, size_t rows, size_t cols, uint32_t *weights,
                                    size_t n_words)
 {
+    await_earlier();
     const size_t word = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (word < n_words) weights[word] = device_pack_word(trits, rows, cols, word);
 }
@@ -312,7 +318,7 @@ bool cuda_pack(struct bitnet_cuda *cuda, const int8_t *trits, size_t rows, size_
 {
     if (!cuda_may_launch(cuda, "pack")) return false;
     const size_t n_words = device_weight_words(rows, cols);
-    launch(pack_kernel, dim3(ceil_div(n_words, 256)), dim3(256), 0, cuda->stream, trits, rows, cols,
+    launch(pack_kernel, dim3(ceil_div(n_words, 256)), dim3(256), 0, cuda, trits, rows, cols,
            weights, n_words);
     return cuda_launched(cuda, "pack");
 }

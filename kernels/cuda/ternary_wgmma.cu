@@ -115,6 +115,7 @@ template <int N>
 static __global__ void __launch_bounds__(BLOCK_THREADS, 1)
     wgmma_kernel(struct products products, struct input x)
 {
+    await_earlier();
 #ifdef HAS_WGMMA
     enum { STAGE_CHUNKS = N * GROUP_BYTES / 16 };
     uint8_t *const memory = (uint8_t *)dynamic_shared();
@@ -165,7 +166,7 @@ static void launch_tile(struct bitnet_cuda *cuda, const struct products &product
     cudaFuncSetAttribute(wgmma_kernel<N>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
     launch(wgmma_kernel<N>,
            dim3(ceil_div(products.first_tile[products.n], BLOCK_WARPS), ceil_div(x.n, N)),
-           dim3(BLOCK_THREADS), shared, cuda->stream, products, x);
+           dim3(BLOCK_THREADS), shared, cuda, products, x);
 }
 
 /* Time of a tile of this many tokens, as a number to compare: rounds of the multiprocessors, each

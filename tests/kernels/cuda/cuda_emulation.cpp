@@ -29,6 +29,14 @@ emulated_machine emulated_machine_now = {
 namespace
 {
 
+void must(bool condition, const char *what)
+{
+    if (condition) return;
+    fprintf(stderr, "emulated device: %s (block %u, thread %u)\n", what, emulated.block.x,
+            emulated.thread.x);
+    abort();
+}
+
 constexpr size_t STACK_BYTES = 128 << 10;
 
 /* A copy from global to shared memory that runs beside the threads. */
@@ -60,6 +68,7 @@ struct fibre {
     std::vector<product> products;
     size_t n_product_groups = 0;
     bool is_fenced = false; /* since the last wait */
+    bool has_awaited = false;
 };
 
 /* Threads that met, of a block or of a warp: the last one to come opens the next generation. */
@@ -164,6 +173,7 @@ void fibre_main()
         fibre &f = *running->fibres[running->now];
         emulated.thread = f.index;
         (*running->kernel)();
+        must(f.has_awaited, "a kernel that may begin early did not wait");
         f.is_done = true;
         leave(running->block);
         leave(running->warps[f.warp]);
@@ -238,14 +248,6 @@ namespace
 {
 enum { SHARED_BEGIN = 528 }; /* of the dynamic part: after some static part */
 
-void must(bool condition, const char *what)
-{
-    if (condition) return;
-    fprintf(stderr, "emulated device: %s (block %u, thread %u)\n", what, emulated.block.x,
-            emulated.thread.x);
-    abort();
-}
-
 /* Column n of B: its two chunks of 16 bytes. K-major with 128-byte swizzle: address bits 4 .. 6 are
  * changed by bits 7 .. 9. */
 void column_of_b(uint64_t descriptor, unsigned n, int8_t column[32])
@@ -293,6 +295,10 @@ unsigned emulated_shared_address(const void *at)
            SHARED_BEGIN;
 }
 
+void emulated_await_earlier(void)
+{
+    running->fibres[running->now]->has_awaited = true;
+}
 void emulated_wgmma_fence(void)
 {
     running->fibres[running->now]->is_fenced = true;
@@ -368,7 +374,8 @@ void *emulated_dynamic_shared(void)
     return running->shared;
 }
 
-void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void()> &kernel)
+void emulated_run(dim3 grid, dim3 block, size_t shared, bool is_early,
+                  const std::function<void()> &kernel)
 {
     emulated.grid_size = grid;
     emulated.block_size = block;
@@ -402,6 +409,7 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void
                     fibres[t]->copies.clear();
                     fibres[t]->products.clear();
                     fibres[t]->is_fenced = false;
+                    fibres[t]->has_awaited = !is_early;
                 }
                 run_block(b);
             }
@@ -440,14 +448,14 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work)
 } // namespace
 
 cudaError_t emulated_launch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
-                            std::function<void()> kernel)
+                            bool is_early, std::function<void()> kernel)
 {
     const cudaDeviceProp &p = emulated_machine_now.properties;
     if (!grid.x || !grid.y || !grid.z || grid.y > 65535 || grid.z > 65535 || !block.x ||
         block.x > unsigned(p.maxThreadsPerBlock) || shared > p.sharedMemPerBlockOptin)
         return fail(cudaErrorInvalidConfiguration);
     emulated_machine_now.n_launches++;
-    return enqueue(stream, [=] { emulated_run(grid, block, shared, kernel); });
+    return enqueue(stream, [=] { emulated_run(grid, block, shared, is_early, kernel); });
 }
 
 const char *cudaGetErrorString(cudaError_t error)

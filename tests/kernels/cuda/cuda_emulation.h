@@ -215,9 +215,12 @@ struct emulated_machine {
 };
 extern emulated_machine emulated_machine_now;
 
-void emulated_run(dim3 grid, dim3 block, size_t shared, const std::function<void()> &kernel);
+void emulated_run(dim3 grid, dim3 block, size_t shared, bool is_early,
+                  const std::function<void()> &kernel);
+/* Early: every thread must call emulated_await_earlier(). */
 cudaError_t emulated_launch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
-                            std::function<void()> kernel);
+                            bool is_early, std::function<void()> kernel);
+void emulated_await_earlier(void);
 
 const char *cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError(void);
@@ -242,6 +245,15 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+struct cudaFuncAttributes {
+    int ptxVersion;
+};
+template <typename K>
+static inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, K)
+{
+    attributes->ptxVersion = 10 * emulated_machine_now.properties.major;
+    return cudaSuccess;
+}
 template <typename K> static inline cudaError_t cudaFuncSetAttribute(K, int, int)
 {
     return cudaSuccess;
