@@ -6,6 +6,7 @@
 #include "backend_cuda.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #define CELLS_MAX      16777216u
 #define CODE_ALIGNMENT 128u /* kernels.h: int8 vectors are padded to it */
@@ -213,6 +214,13 @@ static enum bitnet_status open_device(struct bitnet_context *c, uint64_t n_bytes
     return bitnet_error_prefix(err, BITNET_MEMORY, "a context of %" PRIu32 " tokens", c->n_cells);
 }
 
+static enum bitnet_status ask_budget(const struct bitnet_context *c, struct bitnet_error *err)
+{
+    char what[64];
+    snprintf(what, sizeof what, "a context of %" PRIu32 " tokens", c->n_cells);
+    return budget_take(c->model->budget, c->n_bytes, what, err);
+}
+
 enum bitnet_status context_new(struct bitnet_context **context, const struct bitnet_model *model,
                                const struct bitnet_context_options *options, bool gives_vectors,
                                struct bitnet_error *err)
@@ -223,7 +231,11 @@ enum bitnet_status context_new(struct bitnet_context **context, const struct bit
     if (status) return status;
     uint64_t n_host, n_device;
     bool fits = count_bytes(&settled, &n_host, &n_device);
+    settled.n_bytes = n_host;
+    if (fits) status = ask_budget(&settled, err);
+    if (status) return status;
     void *block = fits ? bitnet_alloc_aligned((size_t)n_host) : NULL;
+    if (!block && fits) budget_give(model->budget, n_host);
     if (!block)
         return bitnet_fail(err, BITNET_MEMORY,
                            "no memory for a context of %" PRIu32 " tokens (%" PRIu64 " MiB)",
@@ -248,6 +260,7 @@ void bitnet_context_free(struct bitnet_context *context)
     const struct cuda_step *s = context->cuda;
     if (context->device_block) s->api->free(s->cuda, context->device_block);
     if (s && (!context->owner || context->owner == context)) cuda_step_close(context);
+    budget_give(context->model->budget, context->n_bytes);
     bitnet_free_aligned(context);
 }
 

@@ -92,6 +92,7 @@ struct bitnet_context {
     uint64_t own_eval;            /* the last of them that was of this sequence */
     size_t first_kept, n_kept;    /* which of its tokens have logits */
     size_t first_row;             /* of the owner's logits: the first of these */
+    uint64_t n_bytes;             /* of this machine's memory, out of the model's budget */
     bool is_named;                /* while an eval looks whether it is named twice */
     struct bitnet_op_cost *costs; /* borrowed; may be NULL */
     uint64_t n_steps, n_tokens;   /* of the owner, that went well */

@@ -67,6 +67,7 @@ static enum bitnet_status parse(struct bench *b, int argc, char **argv, bool *do
         {"--cpu", "NAME,...", BITNET_OPTION_TEXT, &b->cpus, "kernel sets or chips: scalar, avx2, ... (also BITNET_CPU; default: the best)", 0, 0},
         {"-b, --batch-size", "N", BITNET_OPTION_U64, &b->n_batch, "prompt tokens evaluated together (default: 256)", 0, 65536},
         DEVICE_OPTIONS(&b->session),
+        {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &b->session.max_memory, "fail rather than take more, as in 4G (default: BITNET_MEMORY_LIMIT, else no limit)", 0, 0},
         {"--cache-type", "TYPE", BITNET_OPTION_TEXT, &b->session.cache_type, "keys and values as f16, or as q8_0 in half of the memory (default: f16)", 0, 0},
         {"-r, --repetitions", "N", BITNET_OPTION_U64, &b->n_repeats, "measured runs of each test (default: 5)", 1, BITNET_BENCH_REPEATS_MAX},
         {"-o, --output", "FORMAT", BITNET_OPTION_TEXT, &b->format_name, "md, json, jsonl or csv (default: md)", 0, 0},

@@ -46,13 +46,29 @@ static void bind_slice(void *ctx, size_t begin, size_t end, unsigned thread)
     }
 }
 
+/* What packed tensors will take, and those of the file that are read where they lie. */
+static uint64_t weights_bytes(const struct binder *binder)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < binder->n_tasks; i++) {
+        const struct matrix_source *source = &binder->tasks[i].source;
+        uint64_t n = matrix_room(source, &binder->model->kernels);
+        if (!n && source->is_multiplied && !source->device) n = source->tensor->data.n;
+        if (!bitnet_add_u64(sum, n, &sum)) return UINT64_MAX;
+    }
+    return sum;
+}
+
 /* One block of memory for the trits of all tensors that may have some, so that huge pages are not
  * broken at the end of every matrix. A tensor that turns out to be dense leaves its place
  * untouched, which costs addresses only. */
 static enum bitnet_status make_room(struct binder *binder, struct bitnet_error *err)
 {
     struct bitnet_model *model = binder->model;
+    enum bitnet_status status =
+        budget_take(model->budget, weights_bytes(binder), "the weights", err);
     uint64_t n = 0;
+    if (status) return status;
     bool fits = true;
     for (int pass = 0; pass < 2; pass++) {
         n = 0;
@@ -498,6 +514,7 @@ static void unbind(struct bitnet_model *model)
     model->room = NULL;
     model->rope_steps = model->local_rope_steps = NULL;
     model->room_bytes = model->n_parameters = model->tensor_bytes = model->packed_bytes = 0;
+    if (model->budget) model->budget->used = 0; /* no context is left */
 }
 
 /* Where placement wants it; on the CPU when the device fails on the way and that may be. */
@@ -552,9 +569,14 @@ static enum bitnet_status make_model(struct bitnet_model **model, const char *pa
     *model = NULL;
     struct bitnet_model *made = bitnet_alloc(1, sizeof *made);
     if (!made) return bitnet_fail(err, BITNET_MEMORY, "no memory for a model");
+    if (!options) options = &defaults;
     made->gguf = gguf;
     made->gguf_is_borrowed = gguf != NULL;
-    enum bitnet_status status = open_and_bind(made, path, options ? options : &defaults, err);
+    made->budget = bitnet_alloc(1, sizeof *made->budget);
+    enum bitnet_status status = BITNET_OK;
+    if (!made->budget) status = bitnet_fail(err, BITNET_MEMORY, "no memory for a model");
+    if (!status) made->budget->limit = options->memory_limit;
+    if (!status) status = open_and_bind(made, path, options, err);
     if (status)
         bitnet_model_close(made);
     else
@@ -584,6 +606,7 @@ void bitnet_model_close(struct bitnet_model *model)
     bitnet_tokenizer_free(model->tokenizer);
     if (!model->gguf_is_borrowed) bitnet_gguf_close(model->gguf);
     bitnet_discovery_free(&model->discovery);
+    bitnet_free(model->budget);
     bitnet_free(model);
 }
 

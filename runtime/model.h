@@ -9,6 +9,7 @@
 #include "bitnet/runtime.h"
 
 #include "cuda_weights.h"
+#include "budget.h"
 #include "matrix.h"
 
 /* What one layer holds, or, for roles without a layer, the model. Absent: norm NULL, rows 0. */
@@ -50,6 +51,7 @@ struct bitnet_model {
     double *local_rope_steps; /* of local layers; NULL: there are none */
     float query_scale;        /* of q * k */
     uint64_t n_parameters, tensor_bytes, packed_bytes;
+    struct budget *budget;       /* of this machine's memory; contexts ask it too */
     struct cuda_weights *device; /* where its weights lie; NULL: here */
     const double *device_rope_steps, *device_local_rope_steps;
     char device_reason[512]; /* why it is on the CPU although a device was asked for; or "" */

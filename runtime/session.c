@@ -221,7 +221,11 @@ static enum bitnet_status read_environment(struct session *s, uint64_t *batch,
     for (size_t i = 0; i < 2 && !s->n_threads && !status; i++)
         status = session_env_number(threads[i], 1, 1024, &s->n_threads, err);
     if (!status) status = session_env_number("BITNET_BATCH_SIZE", 1, 65536, batch, err);
-    return status;
+    const char *limit = getenv("BITNET_MEMORY_LIMIT");
+    if (status || s->max_memory || !limit || !*limit) return status;
+    if (bitnet_parse_size(bitnet_str_of(limit), &s->max_memory)) return BITNET_OK;
+    return bitnet_fail(err, BITNET_USAGE, "BITNET_MEMORY_LIMIT is %s (for example 4G)",
+                       BITNET_QUOTE(bitnet_str_of(limit)));
 }
 
 enum bitnet_status session_read(const char *path, size_t max_bytes, struct bitnet_str *text,
@@ -284,6 +288,7 @@ enum bitnet_status session_open(struct session *s, struct bitnet_error *err)
     options.strict_device = s->strict_device;
     options.cuda_plugin = getenv("BITNET_CUDA_PLUGIN");
     options.quantized_cache = s->quantized_cache;
+    options.memory_limit = s->max_memory;
     s->model_options = options;
     if (!status) status = bitnet_model_open(&s->model, s->model_path, &options, err);
     if (!status && strcmp(bitnet_model_device(s->model), "cpu") != 0)

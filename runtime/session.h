@@ -20,6 +20,7 @@ struct session {
     /* A tuning profile, or "none"; NULL: BITNET_TUNING, else the user's, if there is one. */
     const char *tuning_path;
     const char *cache_type; /* "f16" or "q8_0"; NULL: f16 */
+    uint64_t max_memory;    /* bytes; 0: BITNET_MEMORY_LIMIT, else no limit */
     const char *device;     /* "auto", "cpu", "cuda:1"; NULL: auto */
     const char *gpu_layers; /* -ngl: "0" is cpu, any other number auto */
     bool strict_device;
@@ -58,6 +59,8 @@ struct session {
      "profile of bitnet-bench --tune, or none (also BITNET_TUNING; default: the user's)", 0, 0},    \
     {"--cache-type", "TYPE", BITNET_OPTION_TEXT, &(s)->cache_type,                                  \
      "keys and values as f16, or as q8_0 in half of the memory (default: f16)", 0, 0},             \
+    {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &(s)->max_memory,                                  \
+     "fail rather than take more, as in 4G (default: BITNET_MEMORY_LIMIT, else no limit)", 0, 0},   \
     DEVICE_OPTIONS(s),                                                                              \
     FINDER_OPTIONS(&(s)->finder),                                                                   \
     {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &(s)->is_quiet, "errors only", 0, 0},                 \

@@ -30,6 +30,9 @@ struct bitnet_model_options {
      * that do so. Slow, and not what the models were trained with. */
     bool float_activations;
     struct bitnet_pool *pool; /* used while packing; NULL: the caller's thread alone */
+    /* Bytes of this machine's memory that weights and contexts may take together, the file's pages
+     * that are read in place counted; more is MEMORY before it is taken. 0: no limit. */
+    uint64_t memory_limit;
     /* Where to look for the tokenizer; NULL: in the file and beside it, never further. */
     const struct bitnet_discovery_options *tokenizer;
     /* Where the model runs: as a whole on the CPU or on one device. `auto`: on the first CUDA
