@@ -98,11 +98,11 @@ for name in BITNET_NUM_THREADS BITNET_BATCH_SIZE BITNET_SEED; do
 done
 
 # a limit of memory is kept, or the tool refuses before it takes anything
-expect 8 "the weights would take 3 MiB, the memory limit of 1 MiB leaves 1" env BITNET_MEMORY_LIMIT=1M "$bitnet" cli -m "$dir/model.gguf" -p a -n 1
-expect 8 "a context of 200000 tokens would take" "$bitnet" cli -m "$dir/model.gguf" -p a -n 1 -c 200000 --max-memory 16M
-expect 8 "the memory limit of 1 MiB" "$bitnet" bench -m "$dir/model.gguf" -p 8 -n 0 -r 1 --max-memory 1M
-expect 0 "" env BITNET_MEMORY_LIMIT=1M "$bitnet" cli -m "$dir/model.gguf" -p a -n 1 --max-memory 64M
-expect 2 "BITNET_MEMORY_LIMIT is 'much'" env BITNET_MEMORY_LIMIT=much "$bitnet" cli -m "$dir/model.gguf" -p a -n 1
+expect 8 "the weights would take 3 MiB, the memory limit of 1 MiB leaves 1" env BITNET_MEMORY_LIMIT=1M "$bitnet" cli --device cpu -m "$dir/model.gguf" -p a -n 1
+expect 8 "a context of 200000 tokens would take" "$bitnet" cli --device cpu -m "$dir/model.gguf" -p a -n 1 -c 200000 --max-memory 16M
+expect 8 "the memory limit of 1 MiB" "$bitnet" bench --device cpu -m "$dir/model.gguf" -p 8 -n 0 -r 1 --max-memory 1M
+expect 0 "" env BITNET_MEMORY_LIMIT=1M "$bitnet" cli --device cpu -m "$dir/model.gguf" -p a -n 1 --max-memory 64M
+expect 2 "BITNET_MEMORY_LIMIT is 'much'" env BITNET_MEMORY_LIMIT=much "$bitnet" cli --device cpu -m "$dir/model.gguf" -p a -n 1
 
 # many prompts together: the texts that each gets alone, in the order of the file
 for i in $(seq 9); do
