@@ -2,7 +2,6 @@
  * a folder in which every selected file is present and right. Written last, and only then: the ref,
  * so that an interrupted update leaves the old revision usable, and the listing of the commit, so
  * that completeness can be judged without a network. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +13,7 @@
 
 #include "collide.h"
 #include "download.h"
+#include "guess.h"
 #include "local_dir.h"
 #include "select.h"
 #include "verify.h"
@@ -178,74 +178,18 @@ static bool read_stored_tree(struct pull *p)
     return ok;
 }
 
-/* What the snapshot folder holds, when no listing says what it should hold. */
-static enum bitnet_status guess_folder(struct pull *p, int dir, const char *prefix, unsigned depth,
-                                       struct bitnet_error *err);
-
-static enum bitnet_status guess_entry(struct pull *p, int dir, const char *path, const char *name,
-                                      unsigned depth, struct bitnet_error *err)
-{
-    struct stat st;
-    char etag[65] = "0000000000000000000000000000000000000000", blob[HUB_NAME_MAX];
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return BITNET_OK;
-    if (S_ISDIR(st.st_mode)) {
-        int sub = hub_open_dir(dir, name, false);
-        if (sub < 0 || depth > 32) {
-            if (sub >= 0) close(sub);
-            return BITNET_OK;
-        }
-        return guess_folder(p, sub, path, depth + 1, err);
-    }
-    if (S_ISLNK(st.st_mode)) {
-        if (!hub_entry_etag(&p->repo, p->commit, path, etag)) return BITNET_OK;
-        snprintf(blob, sizeof blob, "blobs/%s", etag);
-        if (hub_stat(p->repo.dir, blob, &st) != 0) return BITNET_OK;
-    }
-    struct hub_tree_file file = {.path = path, .size = (uint64_t)st.st_size};
-    bool is_large = strlen(etag) == 64;
-    file.blob_id = is_large ? "0000000000000000000000000000000000000000" : etag;
-    file.lfs_sha256 = is_large ? etag : NULL;
-    return hub_path_fault(bitnet_str_of(path)) ? BITNET_OK : hub_tree_add(&p->tree, file, err);
-}
-
-/* Takes `dir` and closes it. */
-static enum bitnet_status guess_folder(struct pull *p, int dir, const char *prefix, unsigned depth,
-                                       struct bitnet_error *err)
-{
-    enum bitnet_status status = BITNET_OK;
-    DIR *list = fdopendir(dir);
-    if (!list) {
-        close(dir);
-        return BITNET_OK;
-    }
-    for (struct dirent *e; !status && (e = readdir(list));) {
-        char path[HUB_NAME_MAX];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        if (snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] ? "/" : "", e->d_name) >=
-            (int)sizeof path)
-            continue;
-        status = guess_entry(p, dirfd(list), path, e->d_name, depth, err);
-    }
-    closedir(list);
-    return status;
-}
-
 static enum bitnet_status guess_tree(struct pull *p, enum bitnet_status why,
                                      struct bitnet_error *err)
 {
-    char name[HUB_NAME_MAX];
-    snprintf(name, sizeof name, "snapshots/%s", p->commit);
-    int dir = p->repo.dir >= 0 && !is_local(p) ? hub_open_dir(p->repo.dir, name, false) : -1;
-    if (dir < 0) {
-        if (why) return why;
+    enum bitnet_status status = BITNET_NOT_FOUND;
+    if (p->repo.dir >= 0 && !is_local(p)) status = hub_guess(&p->repo, p->commit, &p->tree, err);
+    if (status == BITNET_NOT_FOUND && why) return why;
+    if (status == BITNET_NOT_FOUND)
         return bitnet_fail(err, BITNET_OFFLINE,
                            "'%s' at %s is not in the cache, and we are "
                            "offline",
                            p->ref->repo, p->commit);
-    }
-    enum bitnet_status status = guess_folder(p, dir, "", 0, err);
     if (status) return status;
-    hub_tree_finish(&p->tree);
     p->tree_is_guess = p->without_network = true;
     hub_notice(p->hub, BITNET_HUB_NOTICE,
                "no listing of this commit is cached: whether the "

@@ -25,7 +25,7 @@ struct proxy {
     unsigned port, to_port; /* wherever it is asked to go, it goes to this port of this machine */
     bool wants_password;
     atomic_bool is_over;
-    atomic_uint n_tunnels, n_names;
+    atomic_uint n_tunnels, n_names, n_guests;
     char asked[300]; /* the last host it was asked for */
     pthread_t thread;
 };
@@ -121,6 +121,7 @@ static void *serve_guest(void *user)
         (first[0] == 5 ? greet_socks(g.proxy, g.fd, first) : greet_http(g.proxy, g.fd)))
         tunnel(g.proxy, g.fd);
     close(g.fd);
+    g.proxy->n_guests--;
     return NULL;
 }
 
@@ -133,6 +134,7 @@ static void *serve_proxy(void *user)
         struct guest *g = malloc(sizeof *g);
         *g = (struct guest){p, accept4(p->listener, NULL, NULL, SOCK_CLOEXEC)};
         pthread_t thread;
+        p->n_guests++;
         assert_int_equal(pthread_create(&thread, NULL, serve_guest, g), 0);
         pthread_detach(thread);
     }
@@ -158,7 +160,10 @@ static void proxy_stop(struct proxy *p)
     p->is_over = true;
     pthread_join(p->thread, NULL);
     close(p->listener);
-    usleep(120000); /* its guests look at is_over every 50 ms */
+    for (int i = 0; p->n_guests > 0; i++) { /* they look at is_over every 50 ms */
+        assert_true(i < 12000);
+        usleep(5000);
+    }
 }
 
 static unsigned port_of(const char *url)

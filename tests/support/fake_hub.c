@@ -46,7 +46,7 @@ struct fake_hub {
     char url[3][64];
     struct fake_cas *cas; /* or NULL */
     struct fake_xet xet;
-    unsigned xet_generation;
+    atomic_uint xet_generation;
     struct file *files;
     size_t n_files;
     char head[41];
@@ -65,8 +65,8 @@ struct fake_hub {
     const char *encoding, *old_name;
     int clock;
     unsigned at_once[3], most_at_once[3];
-    uint64_t rate;
-    SSL_CTX *tls; /* of the hub origin, or NULL */
+    _Atomic uint64_t rate; /* may change under way */
+    SSL_CTX *tls;          /* of the hub origin, or NULL */
 };
 
 static void die(const char *what)
@@ -1058,11 +1058,12 @@ void fake_hub_stop(struct fake_hub *h)
         pthread_join(h->acceptor[o], NULL);
         close(h->listener[o]);
     }
-    for (int i = 0; i < 400; i++) { /* connection threads end by themselves */
+    for (unsigned i = 0;; i++) { /* connection threads end by themselves */
         pthread_mutex_lock(&h->lock);
         unsigned left = h->n_connections;
         pthread_mutex_unlock(&h->lock);
         if (left == 0) break;
+        if (i == 12000) die("a connection is still open after a minute");
         usleep(5000);
     }
     pthread_mutex_destroy(&h->lock);
