@@ -4,9 +4,9 @@
  * type gives it one inline function: `load` widens 32 neighbouring weights of a row.
  *
  * One or two tokens: weights are widened as they stream by, DENSE_ROWS rows at a time, which makes
- * as many independent chains as the latency of FMA asks for, and as many streams; each is
- * prefetched 2 KiB ahead, because plain loads leave a third of the memory's speed unused. More
- * tokens: a stretch of ROWS rows is widened once into a buffer and multiplied with
+ * as many independent chains as the latency of FMA asks for, and as many streams of neighbouring
+ * rows; each is prefetched 4 KiB ahead, because plain loads leave a third of the memory's speed
+ * unused. More tokens: a stretch of ROWS rows is widened once into a buffer and multiplied with
  * DENSE_TILE_TOKENS tokens at a time, as many as the registers hold sums for; the buffer and those
  * tokens' activations share the first cache. Both keep the lanes' order, so the results are equal
  * bit by bit.
@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 256, STRETCH = 1024, ROWS = 4, TOKENS = 24, AHEAD_BYTES = 2048 };
+enum { BLOCK = 256, STRETCH = 1024, ROWS = 4, TOKENS = 24, AHEAD_BYTES = 4096 };
 
 /* --- the types --- */
 
@@ -89,35 +89,32 @@ static void last_columns(const struct bitnet_codec *codec, const uint8_t *row, s
     if (n) codec->decode_rows(&last, row + bitnet_rows_bytes(&before, 1), 1, w);
 }
 
-/* What comes 2 KiB later in this row's stream; behind the end of a row lies its neighbour, which is
- * read already, and what comes next lies behind all n_rows. */
-INLINE void prefetch_next(const struct matrix *m, const uint8_t *row, size_t n_rows, size_t c)
+/* What comes 4 KiB later in this row's stream: behind its end follows the next row; behind the last
+ * row of the stream, `jump` bytes further, where the same stream of the next slice will begin. */
+INLINE void prefetch_next(const struct matrix *m, const uint8_t *row, size_t jump, size_t c)
 {
-    const size_t place = c / BLOCK * m->block_bytes;
-    const size_t ahead = place + AHEAD_BYTES < m->row_bytes
-                             ? AHEAD_BYTES
-                             : AHEAD_BYTES + (n_rows - 1) * m->row_bytes;
-    for (size_t at = 0; at < m->block_bytes; at += 64) vec_prefetch(row + place + ahead + at);
+    const size_t place = c / BLOCK * m->block_bytes + AHEAD_BYTES;
+    const uint8_t *from = row + place + (place < m->row_bytes ? 0 : jump);
+    for (size_t at = 0; at < m->block_bytes; at += 64) vec_prefetch(from + at);
 }
 
-/* `n_rows` rows (a constant) times one token. */
-INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const float *x, float *y)
+/* `n_rows` rows (a constant), `stride` apart, times one token. */
+INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, size_t stride, size_t jump,
+                     const float *x, float *y)
 {
     const uint8_t *at = m->w + row * m->row_bytes;
+    const size_t step = stride * m->row_bytes;
     struct lanes acc[DENSE_ROWS];
     UNROLL for (size_t r = 0; r < n_rows; r++) acc[r] = no_lanes();
     size_t c = 0;
     for (; c + BLOCK <= m->cols; c += BLOCK) {
-        UNROLL for (size_t r = 0; r < n_rows; r++)
-        {
-            prefetch_next(m, at + r * m->row_bytes, n_rows, c);
-        }
+        UNROLL for (size_t r = 0; r < n_rows; r++) prefetch_next(m, at + r * step, jump, c);
         UNROLL for (size_t g = 0; g < BLOCK; g += 32)
         {
             UNROLL for (size_t r = 0; r < n_rows; r++)
             {
                 vec w[VEC_REGS];
-                m->load(at + r * m->row_bytes, c + g, w);
+                m->load(at + r * step, c + g, w);
                 multiply_add(w, x + c + g, &acc[r]);
             }
         }
@@ -126,15 +123,15 @@ INLINE void few_rows(const struct matrix *m, size_t row, size_t n_rows, const fl
         UNROLL for (size_t r = 0; r < n_rows; r++)
         {
             vec w[VEC_REGS];
-            m->load(at + r * m->row_bytes, c, w);
+            m->load(at + r * step, c, w);
             multiply_add(w, x + c, &acc[r]);
         }
     }
     UNROLL for (size_t r = 0; r < n_rows; r++)
     {
         float last[32];
-        last_columns(m->codec, at + r * m->row_bytes, c, m->cols - c, last);
-        y[r] = finish(acc[r], last, x + c, m->cols - c);
+        last_columns(m->codec, at + r * step, c, m->cols - c, last);
+        y[r * stride] = finish(acc[r], last, x + c, m->cols - c);
     }
 }
 
@@ -231,12 +228,19 @@ INLINE void dense_many(const struct matrix *m, size_t row_begin, size_t row_end,
     }
 }
 
+/* DENSE_ROWS streams side by side, each a run of neighbouring rows: memory is read faster in few
+ * long streams than in many short ones. */
 INLINE void dense_one(const struct matrix *m, size_t row_begin, size_t row_end, const float *x,
                       float *y)
 {
-    size_t r = row_begin;
-    for (; r + DENSE_ROWS <= row_end; r += DENSE_ROWS) few_rows(m, r, DENSE_ROWS, x, y + r);
-    for (; r < row_end; r++) few_rows(m, r, 1, x, y + r);
+    const size_t n = row_end - row_begin, length = n / DENSE_ROWS;
+    for (size_t i = 0; i < length; i++) {
+        const size_t jump = i + 1 < length ? 0 : (n - length) * m->row_bytes;
+        few_rows(m, row_begin + i, DENSE_ROWS, length, jump, x, y + row_begin + i);
+    }
+    for (size_t r = row_begin + length * DENSE_ROWS; r < row_end; r++) {
+        few_rows(m, r, 1, 1, 0, x, y + r);
+    }
 }
 
 INLINE void dense(const struct bitnet_codec *codec, load_fn *load, const uint8_t *w, size_t cols,
