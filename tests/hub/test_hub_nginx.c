@@ -120,7 +120,7 @@ static void publish(struct stage *s)
 
 /* --- the server --- */
 
-static unsigned free_port(void)
+static int take_port(unsigned *port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};
     socklen_t n = sizeof a;
@@ -128,8 +128,16 @@ static unsigned free_port(void)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+/* Two different ones that nobody uses. */
+static void choose_ports(struct stage *s)
+{
+    int hub = take_port(&s->hub_port), cdn = take_port(&s->cdn_port);
+    close(hub);
+    close(cdn);
 }
 
 static void make_certificate(const struct stage *s)
@@ -200,8 +208,7 @@ static void start(struct stage *s, struct rig *rig, const char *more)
     snprintf(s->root, sizeof s->root, "%s", temp_dir_file(&rig->dir, "www"));
     assert_int_equal(hub_make_dirs(s->root), 0);
     assert_int_equal(chmod(rig->dir.path, 0755), 0); /* nginx may give up our rights */
-    s->hub_port = free_port();
-    s->cdn_port = free_port();
+    choose_ports(s);
     make_certificate(s);
     write_config(s, more);
     s->pid = fork();
@@ -212,13 +219,12 @@ static void start(struct stage *s, struct rig *rig, const char *more)
         execl(nginx, nginx, "-p", s->root, "-c", in_root(s, "nginx.conf"), (char *)NULL);
         _exit(127);
     }
-    for (int i = 0; i < 200 && !answers(s->cdn_port); i++) usleep(20000);
+    for (int i = 0; i < 3000 && !answers(s->cdn_port); i++) usleep(20000);
     snprintf(endpoint, sizeof endpoint, "https://127.0.0.1:%u", s->hub_port);
     snprintf(ca, sizeof ca, "%s", in_root(s, "ca.pem"));
     rig->settings.endpoint = endpoint;
     rig->settings.ca_file = ca;
     rig->settings.token = "hf_secret";
-    rig->settings.stall_timeout_ms = rig->settings.metadata_timeout_ms = 10000;
     rig->options.all = true;
 }
 
@@ -244,21 +250,21 @@ struct line {
     unsigned connection;
 };
 
-/* nginx writes a line when it is through with a request, which may be after we are. */
-static void settle(const struct stage *s)
+static size_t count_lines(const struct stage *s)
 {
-    struct stat before = {0}, now = {0};
-    for (int i = 0; i < 50; i++) {
-        usleep(200000);
-        assert_int_equal(stat(in_root(s, "access.log"), &now), 0);
-        if (i > 1 && now.st_size == before.st_size) return;
-        before = now;
-    }
+    FILE *f = fopen(in_root(s, "access.log"), "r");
+    size_t n = 0;
+    assert_non_null(f);
+    for (int c; (c = getc(f)) != EOF;) n += c == '\n';
+    fclose(f);
+    return n;
 }
 
+/* The log of the last pull: a line for each of its requests. nginx writes it when it is through
+ * with one, which may be after we are. */
 static size_t read_log(const struct stage *s, struct line *lines, size_t max)
 {
-    settle(s);
+    for (int i = 0; i < 6000 && count_lines(s) < s->rig->n_requests; i++) usleep(10000);
     FILE *f = fopen(in_root(s, "access.log"), "r");
     size_t n = 0;
     char text[1024];
@@ -289,7 +295,6 @@ static size_t read_log(const struct stage *s, struct line *lines, size_t max)
 
 static void forget_log(const struct stage *s)
 {
-    settle(s);
     assert_int_equal(truncate(in_root(s, "access.log"), 0), 0);
 }
 
@@ -344,13 +349,12 @@ TEST(a_static_tree_over_tls_is_pulled_small_files_on_one_connection_and_ranges_o
         }
     }
     assert_int_equal(n_small, 100);
-    assert_true(n_shared >= 90); /* a request that has to be repeated goes a way of its own */
+    assert_int_equal(n_shared, 100);
     assert_true(small.n <= 4);
     assert_int_equal(n_ranges, BIG >> 24);
     assert_int_equal(range_bytes, BIG);
     assert_true(ranges.n >= 2 && ranges.n <= 16);
-    assert_true(rig->n_requests >= 100 + 2 + 1 + (BIG >> 24)); /* one link, then its ranges */
-    assert_true(rig->n_requests <= 110 + 2 + 1 + (BIG >> 24));
+    assert_int_equal(rig->n_requests, 100 + 2 + 1 + (BIG >> 24)); /* one link, then its ranges */
     forget_log(&s);
     pull(rig);
     assert_int_equal(read_log(&s, lines, 500), 1);
@@ -362,20 +366,24 @@ TEST(a_pull_that_is_killed_goes_on_with_ranges_and_if_range)
     struct rig *rig = *state;
     struct stage s;
     static struct line lines[500];
-    start(&s, rig, "limit_rate 8m;");
+    start(&s, rig, "limit_rate 1m;");
     rig_fill(big, BIG, 6);
     put(&s, "big.gguf", big, BIG, true);
     publish(&s);
     int pid = rig_spawn_pull(rig), status;
-    usleep(1500000);
+    rig_await_bytes(rig, 4 << 20);
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
     rig_lint(rig, false);
+    stop(&s); /* all that it had to say of that pull is in its log */
     forget_log(&s);
+    start(&s, rig, "");
+    put(&s, "big.gguf", big, BIG, true);
+    publish(&s);
     pull(rig);
     rig_assert_holds(rig, "big.gguf", big, BIG);
-    assert_true(rig->fetched > 0 && rig->fetched < BIG - (8u << 20));
+    assert_true(rig->fetched > 0 && rig->fetched <= BIG - (4u << 20));
     size_t n = read_log(&s, lines, 500), n_conditional = 0;
     uint64_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
@@ -406,7 +414,8 @@ TEST(an_object_that_changes_its_tag_in_the_middle_is_begun_anew)
 {
     struct rig *rig = *state;
     struct stage s;
-    start(&s, rig, "limit_rate 16m;");
+    start(&s, rig, "limit_rate 32m;");
+    rig->settings.connections = 1; /* one range after the other: some are still to come */
     rig_fill(big, BIG, 7);
     put(&s, "big.gguf", big, BIG, true);
     publish(&s);

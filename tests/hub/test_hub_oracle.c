@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static char python[600];
@@ -139,10 +138,10 @@ TEST(a_partial_of_ours_is_seen_as_one)
     rig_fill(other, sizeof other, 5);
     fake_hub_put(rig->fake, "model.safetensors", other, sizeof other, true);
     fake_hub_put(rig->fake, "config.json", changed, sizeof changed - 1, false);
-    fake_hub_set_rate(rig->fake, 4 << 20);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
     int pid = rig_spawn_pull(rig);
-    struct timespec t = {.tv_nsec = 500000000};
-    nanosleep(&t, NULL);
+    rig_await_bytes(rig, 1 << 20);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     run_python(rig, "prune", rig->cache, NULL);
