@@ -61,32 +61,56 @@ static void sort_rows(const struct bench_table *table, uint16_t order[BENCH_ROWS
     }
 }
 
+/* Columns that only some tables need. */
+struct columns {
+    bool file, context, perplexity;
+};
+
+/* The file, where there are several; the context, where a test ran in several. */
+static struct columns columns_of(const struct bench_table *table)
+{
+    struct columns c = {.perplexity = has_perplexity(table)};
+    for (size_t i = 0; i < table->n_rows; i++) {
+        const struct bench_row *r = &table->rows[i];
+        const struct bench_row *first = &table->rows[first_of_test(table, r->test)];
+        c.file = c.file || strcmp(r->model, table->rows[0].model) != 0;
+        c.context = c.context || r->result.n_context != first->result.n_context;
+    }
+    return c;
+}
+
 /* "412.31 | 409.80 .. 414.02": the median, the quartiles beside it. */
-static void print_md_row(const struct bench_table *table, const struct bench_row *r)
+static void print_md_row(const struct bench_table *table, const struct bench_row *r,
+                         struct columns columns)
 {
     const struct bitnet_bench_result *t = &r->result;
-    printf("| %s | %s | %s | %.1f | %.1f | %s | %u | %s | %.2f | %.2f .. %.2f | %.0f%% |", r->arch,
-           r->type, r->head_type, (double)r->tensor_bytes / MIB, (double)r->parameters / 1e6,
-           r->kernels, r->threads, r->test, t->median, t->quartiles[0], t->quartiles[1],
-           100 * t->median / best_of_test(table, r->test));
+    if (columns.file) printf("| %s ", r->model);
+    printf("| %s | %s | %s | %.1f | %.1f | %s | %u | ", r->arch, r->type, r->head_type,
+           (double)r->tensor_bytes / MIB, (double)r->parameters / 1e6, r->kernels, r->threads);
+    if (columns.context) printf("%u | ", t->n_context);
+    printf("%s | %.2f | %.2f .. %.2f | %.0f%% |", r->test, t->median, t->quartiles[0],
+           t->quartiles[1], 100 * t->median / best_of_test(table, r->test));
     if (r->n_prompt && !r->n_filled)
         printf(" %.0f |", t->prompt_ms);
     else
         printf(" |");
-    if (has_perplexity(table)) printf(" %.4f |", r->perplexity);
+    if (columns.perplexity) printf(" %.4f |", r->perplexity);
     putchar('\n');
 }
 
 static void print_md(const struct bench_table *table)
 {
     uint16_t order[BENCH_ROWS_MAX];
-    bool ppl = has_perplexity(table);
-    printf("| model | type | head | size MiB | params M | kernels | threads | test | tokens/s | "
-           "quartiles | of best | first token ms |%s\n"
-           "|---|---|---|---:|---:|---|---:|---|---:|---:|---:|---:|%s\n",
-           ppl ? " perplexity |" : "", ppl ? "---:|" : "");
+    const struct columns c = columns_of(table);
+    printf(
+        "%s| model | type | head | size MiB | params M | kernels | threads |%s test | tokens/s | "
+        "quartiles | of best | first token ms |%s\n",
+        c.file ? "| file " : "", c.context ? " context |" : "",
+        c.perplexity ? " perplexity |" : "");
+    printf("%s|---|---|---|---:|---:|---|---:|%s---|---:|---:|---:|---:|%s\n", c.file ? "|---" : "",
+           c.context ? "---:|" : "", c.perplexity ? "---:|" : "");
     sort_rows(table, order);
-    for (size_t i = 0; i < table->n_rows; i++) print_md_row(table, &table->rows[order[i]]);
+    for (size_t i = 0; i < table->n_rows; i++) print_md_row(table, &table->rows[order[i]], c);
 }
 
 /* ------------------------------------------------------------------ csv */

@@ -339,7 +339,7 @@ INLINE vec vec_edges(vec x, float low, float high, vec p)
 
 INLINE vec vec_doubled(const float *x)
 {
-    const vec two = _mm_castpd_ps(_mm_load_sd((const double *)(const void *)x));
+    const vec two = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)x));
     return _mm_unpacklo_ps(two, two);
 }
 

@@ -200,7 +200,7 @@ TEST(every_ternary_type_gives_the_same_bits)
 static void assert_same_in_every_way(const struct tiny_spec *spec, enum bitnet_dtype linear,
                                      enum bitnet_dtype embed)
 {
-    static const unsigned threads[] = {1, 2, 7, 16};
+    static const unsigned threads[] = {1, 2, 3, 7, 16};
     static const uint32_t batches[] = {1, 3, N_TOKENS};
     char path[200], what[100];
     struct tiny_model *m = tiny_model_new(spec);
@@ -210,7 +210,7 @@ static void assert_same_in_every_way(const struct tiny_spec *spec, enum bitnet_d
     for (size_t set = 0; set < bitnet_kernels_count(); set++) {
         const struct bitnet_kernel_set *kernels = bitnet_kernels_at(set);
         if (kernels->needs & ~cpu) continue;
-        for (size_t t = 0; t < 4; t++)
+        for (size_t t = 0; t < COUNT(threads); t++)
             for (size_t b = 0; b < 3; b++) {
                 const struct run run = {
                     .cpu = kernels->name, .n_threads = threads[t], .n_batch = batches[b]};

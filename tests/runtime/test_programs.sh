@@ -188,6 +188,11 @@ done
     --ppl-context 64 -o csv >"$dir/csv" || fail "bench -o csv"
 [ "$(wc -l <"$dir/csv")" -eq 9 ] || fail "eight tests and a header, not: $(cat "$dir/csv")"
 [ "$(sed 1d "$dir/csv" | sed 's/.*,//' | sort -u | wc -l)" -eq 1 ] || fail "perplexity differs: $(cat "$dir/csv")"
+[ "$("$bitnet" bench -q -m "$dir/model.gguf" -m "$dir/tl2.gguf" -p 8 -n 0 -c 0,32 -r 1 | grep -c '^| file .* context |')" -eq 1 ] || fail "bench of two files and two contexts does not tell them apart"
+expect 0 "" "$bitnet" bench --detect -m "$dir/model.gguf"
+[ "$(tail -5 "$dir/out" | grep -c ' ok ')" -eq 5 ] || fail "--detect -m: $(tail -6 "$dir/out")"
+expect 3 "1 of 1 models" "$bitnet" bench --detect -m "$dir/short.gguf"
+grep -q '^format  *FAILED' "$dir/out" || fail "--detect of a cut file: $(tail -6 "$dir/out")"
 "$bitnet" bench --detect --cpu scalar | grep -q '^kernels *scalar$' || fail "bench --detect --cpu scalar"
 
 # a tuning profile: written, honoured, told, left aside
