@@ -20,10 +20,10 @@ void bitnet_free_aligned(void *p);
  * address space only. NULL when there is none. Released with the same size. */
 void *bitnet_alloc_pages(size_t n_bytes);
 void bitnet_free_pages(void *p, size_t n_bytes);
-/* Makes n bytes of such a block, which ends at block_end, present before they are written. Where
- * huge pages come slowly, the rest of the block is asked for in small ones, which read a tenth
- * slower: what is to be read should be there at once. `waited_us`, 0 at first, is shared by all
- * calls for a block, from any thread; nobody else reads it meanwhile. */
+/* Makes n bytes of such a block, which ends at block_end, present before they are written. After
+ * seconds of waiting for huge pages the rest of the block is asked for in small ones, which are
+ * read more slowly. `waited_us`, 0 at first, is shared by all calls for a block, from any thread;
+ * nobody else reads it meanwhile. */
 void bitnet_pages_touch(void *begin, size_t n, void *block_end, unsigned *waited_us);
 /* Whether asking helps on this system. */
 int bitnet_pages_are_huge(void);
