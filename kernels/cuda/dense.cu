@@ -85,16 +85,18 @@ struct dense_job {
     const float *row_scales;
 };
 
-/* TOKENS tokens from blockIdx.y * DENSE_TOKENS on; fewer at the end. */
+/* Groups of tokens are neighbouring blocks: they read the same weights at the same time, so that
+ * these come from memory once. TOKENS tokens, fewer at the end. */
 template <enum bitnet_cuda_dense TYPE, int TOKENS>
 static __global__ void __launch_bounds__(DENSE_WARPS *WARP) dense_kernel(struct dense_job job)
 {
     await_earlier();
     const unsigned lane = threadIdx.x % WARP;
-    const size_t row = (size_t)blockIdx.x * DENSE_WARPS + threadIdx.x / WARP;
+    const unsigned n_groups = (unsigned)((job.n + DENSE_TOKENS - 1) / DENSE_TOKENS);
+    const size_t row = (size_t)(blockIdx.x / n_groups) * DENSE_WARPS + threadIdx.x / WARP;
     if (row >= job.rows) return; /* a whole warp */
     const uint8_t *weights = job.weights + row * job.row_bytes;
-    const size_t first = (size_t)blockIdx.y * DENSE_TOKENS;
+    const size_t first = (size_t)(blockIdx.x % n_groups) * DENSE_TOKENS;
     const float *x[TOKENS];
     float sum[TOKENS];
 #pragma unroll
@@ -122,7 +124,7 @@ template <enum bitnet_cuda_dense TYPE>
 static void launch_dense(struct bitnet_cuda *cuda, const struct dense_job &job)
 {
     const dim3 block(DENSE_WARPS * WARP);
-    const dim3 grid(ceil_div(job.rows, DENSE_WARPS), ceil_div(job.n, DENSE_TOKENS));
+    const dim3 grid(ceil_div(job.rows, DENSE_WARPS) * ceil_div(job.n, DENSE_TOKENS));
     if (job.n == 1)
         launch(dense_kernel<TYPE, 1>, grid, block, 0, cuda, job);
     else if (job.n == 2)

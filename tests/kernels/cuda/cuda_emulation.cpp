@@ -69,6 +69,7 @@ struct fibre {
     size_t n_product_groups = 0;
     bool is_fenced = false; /* since the last wait */
     bool has_awaited = false;
+    unsigned n_fences = 0; /* of the asynchronous view of shared memory */
 };
 
 /* Threads that met, of a block or of a warp: the last one to come opens the next generation. */
@@ -77,12 +78,16 @@ struct meeting {
     uint64_t generation = 0;
 };
 
+unsigned n_launches_run;
+
 struct block_state {
     block_state(std::vector<std::unique_ptr<fibre>> &all, size_t n) : fibres(all), n_fibres(n) {}
     std::vector<std::unique_ptr<fibre>> &fibres;
     size_t n_fibres; /* of the block; there may be more */
     std::vector<meeting> warps;
-    std::vector<uint32_t> words[2]; /* [warp][32][16], the generation's parity picks one */
+    std::vector<unsigned> warp_epochs; /* __syncwarps */
+    unsigned number = 0;               /* of the launch's blocks */
+    std::vector<uint32_t> words[2];    /* [warp][32][16], the generation's parity picks one */
     meeting block;
     size_t now = 0;
 #if defined(__SANITIZE_ADDRESS__)
@@ -219,7 +224,9 @@ const uint32_t (*emulated_exchange(const uint32_t *words, unsigned n))[16]
     /* Two boards in turn: nobody can be two meetings ahead of a lane that still reads. */
     uint32_t *board = running->words[m.generation % 2].data() + size_t(f.warp) * 32 * 16;
     if (n) memcpy(board + lane * 16, words, n * sizeof *words);
+    const uint64_t generation = m.generation;
     meet(m);
+    if (n == 0) running->warp_epochs[f.warp] = unsigned(generation) + 1; /* a __syncwarp */
     return reinterpret_cast<const uint32_t(*)[16]>(board);
 }
 
@@ -236,11 +243,15 @@ void emulated_copy_wait(size_t n_pending)
 {
     fibre &f = *running->fibres[running->now];
     size_t n = 0;
-    for (; n < f.copies.size() && f.copies[n].group + n_pending < f.n_groups; n++)
-        if (f.copies[n].from)
-            memcpy(f.copies[n].to, f.copies[n].from, 16);
+    for (; n < f.copies.size() && f.copies[n].group + n_pending < f.n_groups; n++) {
+        const copy &c = f.copies[n];
+        emulated_touched(c.to, 16, true);
+        if (c.from) emulated_touched(c.from, 16, false);
+        if (c.from)
+            memcpy(c.to, c.from, 16);
         else
-            memset(f.copies[n].to, 0, 16);
+            memset(c.to, 0, 16);
+    }
     f.copies.erase(f.copies.begin(), f.copies.begin() + ptrdiff_t(n));
 }
 
@@ -259,7 +270,9 @@ void column_of_b(uint64_t descriptor, unsigned n, int8_t column[32])
         at ^= (at >> 7 & 7) << 4;
         must(at >= SHARED_BEGIN && at + 16 <= SHARED_BEGIN + running->shared_bytes,
              "B beyond shared memory");
-        memcpy(column + 16 * chunk, static_cast<char *>(running->shared) + at - SHARED_BEGIN, 16);
+        const char *from = static_cast<char *>(running->shared) + at - SHARED_BEGIN;
+        emulated_touched_async(from, 16);
+        memcpy(column + 16 * chunk, from, 16);
     }
 }
 
@@ -303,7 +316,10 @@ void emulated_wgmma_fence(void)
 {
     running->fibres[running->now]->is_fenced = true;
 }
-void emulated_async_proxy_fence(void) {}
+void emulated_async_proxy_fence(void)
+{
+    running->fibres[running->now]->n_fences++;
+}
 
 void emulated_wgmma_u8s8(int *d, unsigned n, const uint32_t a[4], uint64_t descriptor)
 {
@@ -361,6 +377,7 @@ void emulated_load_matrices(uint32_t m[4], const void *row, bool is_turned)
             uintptr_t address = uintptr_t(all[8 * i + r][0] | uint64_t(all[8 * i + r][1]) << 32);
             rows[r] = reinterpret_cast<const uint16_t *>(address);
             banks |= 1u << address / 16 % 8;
+            emulated_touched(rows[r], 16, false);
         }
         if (lane == 0 && banks != 255) emulated_machine_now.n_bank_conflicts++;
         const uint16_t low = is_turned ? rows[2 * t][g] : rows[g][2 * t];
@@ -380,6 +397,7 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, bool is_early,
     emulated.grid_size = grid;
     emulated.block_size = block;
     static std::vector<std::unique_ptr<fibre>> fibres;
+    n_launches_run++;
     unsigned n = block.x; /* our blocks have one dimension */
     for (unsigned t = unsigned(fibres.size()); t < n; t++) {
         fibres.emplace_back(new fibre);
@@ -399,6 +417,8 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, bool is_early,
                 b.shared = reinterpret_cast<void *>(
                     (reinterpret_cast<uintptr_t>(memory.get()) + 15) & ~uintptr_t(15));
                 b.shared_bytes = shared;
+                b.number = x + grid.x * (y + grid.y * z);
+                b.warp_epochs.assign((n + 31) / 32, 0);
                 b.block = meeting();
                 b.block.n_members = n;
                 b.warps.assign((n + 31) / 32, meeting());
@@ -413,6 +433,40 @@ void emulated_run(dim3 grid, dim3 block, size_t shared, bool is_early,
                 }
                 run_block(b);
             }
+}
+
+/* ------------------------------------------------------------------ for cuda_races.h */
+
+__attribute__((weak)) void emulated_touched(const void *, size_t, bool) {}
+__attribute__((weak)) void emulated_touched_async(const void *, size_t) {}
+
+bool emulated_is_running(void)
+{
+    return running != nullptr;
+}
+bool emulated_is_stack(const void *at)
+{
+    const char *stack = running->fibres[running->now]->stack.get();
+    return at >= stack && at < stack + STACK_BYTES;
+}
+bool emulated_is_shared(const void *at)
+{
+    const char *shared = static_cast<const char *>(running->shared);
+    return at >= shared && at < shared + running->shared_bytes;
+}
+emulated_moment emulated_now(void)
+{
+    const fibre &f = *running->fibres[running->now];
+    return {f.index.x,
+            running->number,
+            n_launches_run,
+            unsigned(running->block.generation),
+            running->warp_epochs[f.warp],
+            f.n_fences};
+}
+unsigned emulated_fences_of(unsigned thread)
+{
+    return running->fibres[thread]->n_fences;
 }
 
 /* ------------------------------------------------------------------ the runtime */

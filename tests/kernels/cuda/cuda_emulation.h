@@ -215,6 +215,22 @@ struct emulated_machine {
 };
 extern emulated_machine emulated_machine_now;
 
+/* ------------------------------------------------------------------ for cuda_races.h */
+
+/* Where and when the running thread is. Epochs: barriers of its block, __syncwarps of its warp. */
+struct emulated_moment {
+    unsigned thread, block, launch, epoch, warp_epoch, fence;
+};
+bool emulated_is_running(void);
+bool emulated_is_stack(const void *at); /* of the running thread */
+bool emulated_is_shared(const void *at);
+emulated_moment emulated_now(void);
+unsigned emulated_fences_of(unsigned thread); /* fence.proxy.async it has passed */
+/* What a thread, or the matrix unit for it, touches by an instruction of its own. Nothing happens
+ * unless cuda_races.cpp is there. */
+void emulated_touched(const void *at, size_t n, bool is_write);
+void emulated_touched_async(const void *at, size_t n);
+
 void emulated_run(dim3 grid, dim3 block, size_t shared, bool is_early,
                   const std::function<void()> &kernel);
 /* Early: every thread must call emulated_await_earlier(). */

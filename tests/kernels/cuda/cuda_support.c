@@ -1,6 +1,10 @@
 /* cuda_support.h */
 #include "cuda_support.h"
 
+#ifdef WATCHED
+#    include "cuda_races.h"
+#endif
+
 const struct bitnet_cuda_api *api;
 struct bitnet_cuda *device;
 struct bitnet_kernel_set cpu;
@@ -98,6 +102,9 @@ int close_device(void **unused)
     struct bitnet_cuda_stats stats;
     api->stats(device, &stats);
     assert_int_equal(stats.memory_used, 0);
+#ifdef WATCHED
+    assert_int_equal(emulated_races(), 0);
+#endif
     api->close(device);
     return 0;
 }

@@ -4,8 +4,9 @@
  *     test_cuda_ternary [all]     all: every shape with every batch; else every shape with some */
 #include "cuda_support.h"
 
-/* Under AddressSanitizer every switch of a fibre is slow: the same tests, fewer repetitions. */
-#if defined(__SANITIZE_ADDRESS__)
+/* Under AddressSanitizer every switch of a fibre is slow, and watched for races every access: the
+ * same tests, fewer repetitions. */
+#if defined(__SANITIZE_ADDRESS__) || defined(WATCHED)
 enum { N_SHAPES = 25, WIDEST = 1 << 20 };
 #else
 enum { N_SHAPES = 200, WIDEST = 8388608 };
