@@ -461,8 +461,11 @@ static enum bitnet_status find_source(enum main_source from, struct main_argumen
                                       struct bitnet_error *err)
 {
     const char *model = a->source;
-    const struct bitnet_hub_model_options search = {
-        .lookup = read_environment, .event = watch_fetching, .event_user = a, .log = options->log};
+    const struct bitnet_hub_model_options search = {.offline = a->offline,
+                                                    .lookup = read_environment,
+                                                    .event = watch_fetching,
+                                                    .event_user = a,
+                                                    .log = options->log};
     if (bitnet_path_exists(model)) return BITNET_OK;
     if (from == MAIN_FROM_GGUF)
         return bitnet_hub_model_gguf(model, &search, arena, &a->source, err);

@@ -16,7 +16,7 @@ struct main_arguments {
     struct bitnet_args_list override_kv;
     struct bitnet_gguf_edit edits[64];
     uint64_t n_threads, max_memory, split_max_bytes;
-    bool dry_run, allow_lossy, force, json, quiet;
+    bool dry_run, allow_lossy, force, json, quiet, offline;
 };
 
 /* clang-format off */
@@ -51,6 +51,8 @@ struct main_arguments {
          "general.* keys from JSON, as llama.cpp's converter takes them", 0, 0}, \
         {"--override-kv", "K=TYPE:VALUE", BITNET_OPTION_LIST, &(a)->override_kv, \
          "one more key for the file, or another value for one that a GGUF has", 0, 0}, \
+        {"--offline", NULL, BITNET_OPTION_FLAG, &(a)->offline, \
+         "never ask the network for MODEL (also BITNET_OFFLINE, HF_HUB_OFFLINE)", 0, 0}, \
         {"--max-memory", "SIZE", BITNET_OPTION_SIZE, &(a)->max_memory, \
          "not more than this beside the mapped source (512M, 1G; also BITNET_MEMORY_LIMIT)", 0, 0}, \
         {"--split-max-size", "SIZE", BITNET_OPTION_SIZE, &(a)->split_max_bytes, \

@@ -183,6 +183,7 @@ TEST(what_cannot_be_a_model_is_said_in_words)
 TEST(offline_on_the_command_line_asks_for_nothing)
 {
     struct rig *rig = *state;
+    const char *out = temp_dir_file(&rig->dir, "never.gguf");
     const char *text = temp_dir_file(&rig->dir, "text.txt");
     const struct {
         const char *arguments[16];
@@ -192,6 +193,8 @@ TEST(offline_on_the_command_line_asks_for_nothing)
         {{"perplexity", "-m", "org/model", "-f", text, "--offline"}},
         {{"embedding", "-m", "org/model", "-p", "Once", "--offline"}},
         {{"tokenize", "-m", "org/model", "-p", "Once", "--offline"}},
+        {{"convert", "org/model", "--qtype", "i2_s", "--offline"}},
+        {{"quantize", "org/model", out, "i2_s", "--offline"}},
         {{"gguf", "show", "org/model", "--offline"}},
         {{"gguf", "validate", "hf:org/model", "--offline"}},
     };
