@@ -348,6 +348,10 @@ TEST(a_complete_partial_goes_straight_to_its_hash)
     hub_io = &hub_io_real;
     assert_int_equal(wait_for(pid), 128 + SIGKILL);
     fake_hub_clear(rig->fake);
+    rule(rig, (struct fake_rule){.origin = FAKE_CDN, /* what asking would be answered */
+                                 .action = FAKE_STATUS,
+                                 .status = 416,
+                                 .text = "Content-Range: bytes */3145728\r\n"});
     pull_same_as_clean(rig);
     assert_int_equal(rig->fetched, 0);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 0);

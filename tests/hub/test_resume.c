@@ -159,6 +159,32 @@ TEST(a_kill_between_any_two_steps_at_the_end_leaves_a_cache_that_heals)
 
 /* --- what a kill leaves --- */
 
+/* 31, 32: a 416 is judged by the size that it tells */
+TEST(a_416_on_resume_keeps_what_is_there_when_the_size_is_right)
+{
+    static const char *const sizes[] = {"Content-Range: bytes */3145728\r\n",
+                                        "Content-Range: bytes */77\r\n"};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        void *fresh;
+        rig_setup(&fresh);
+        struct rig *rig = fresh;
+        leave_partial(rig);
+        fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN,
+                                                    .from = 1,
+                                                    .to = 1,
+                                                    .action = FAKE_STATUS,
+                                                    .status = 416,
+                                                    .text = sizes[i]});
+        pull_same_as_clean(rig);
+        assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 2); /* it was asked once */
+        if (i == 0)
+            assert_true(rig->fetched <= RIG_LARGE - (1 << 20));
+        else
+            assert_true(rig->fetched >= RIG_LARGE && rig->fetched <= RIG_LARGE + 25);
+        assert_int_equal(rig_teardown(&fresh), 0);
+    }
+}
+
 static void flip_a_bit(const struct hub_partial_place *place, const struct hub_partial_found *found)
 {
     char path[400];
@@ -623,6 +649,7 @@ int main(void)
         CASE(a_pull_that_is_killed_again_and_again_fetches_hardly_anything_twice),
         CASE(a_pull_killed_at_half_fetches_the_other_half),
         cmocka_unit_test(a_kill_between_any_two_steps_at_the_end_leaves_a_cache_that_heals),
+        cmocka_unit_test(a_416_on_resume_keeps_what_is_there_when_the_size_is_right),
         CASE(a_bit_flipped_in_the_partial_is_found_and_costs_one_restart),
         cmocka_unit_test(a_journal_that_cannot_be_right_is_not_believed),
         CASE(a_partial_of_older_contents_is_not_continued),
