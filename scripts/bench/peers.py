@@ -4,8 +4,8 @@
     peers.py --bitnet PROGRAM [--threads N] [--rounds R] [--prompt 512] [--generate 64] [--before CMD] NAME=FILE...
     peers.py --worker llama.cpp|transformers FILE THREADS PROMPT GENERATE
 
-NAME is bitnet, bitnet:LEVEL (--cpu LEVEL), llama.cpp or transformers (FILE is then any folder or file: the shape is
-that of BitNet-2B-4T, the weights are random bf16). Every measurement is a process of its own: open, one unmeasured run
+NAME is bitnet, bitnet:LEVEL (--cpu LEVEL), llama.cpp or transformers (FILE is then the name of a
+shape, the weights are bf16). Every measurement is a process of its own: open, one unmeasured run
 of each test, one measured; rounds go through all contenders in turn, so that a disturbance meets everybody. What is
 told is the median, the smallest and the largest. Times are of evaluation alone, as llama-bench takes them.
 """
@@ -48,12 +48,19 @@ def work_llamacpp(path, threads, n_prompt, n_generate):
             llama.lib.llama_print_system_info().decode() else "AVX-512"}
 
 
-def work_transformers(_, threads, n_prompt, n_generate):
+# hidden, feed-forward, layers, heads, key/value heads, vocabulary; as in make_model.c
+SHAPES = {"2b4t": (2560, 6912, 30, 20, 5, 128256), "large": (1536, 4096, 24, 16, 16, 32002),
+          "3b": (3200, 8640, 26, 32, 32, 32002), "tiny": (512, 1024, 2, 8, 2, 1000)}
+
+
+def work_transformers(shape, threads, n_prompt, n_generate):
     import torch
     from transformers import BitNetConfig, BitNetForCausalLM
     torch.set_num_threads(threads)
-    config = BitNetConfig(hidden_size=2560, intermediate_size=6912, num_hidden_layers=30, num_attention_heads=20,
-                          num_key_value_heads=5, vocab_size=128256, max_position_embeddings=4096)
+    hidden, feed_forward, layers, heads, kv_heads, vocabulary = SHAPES[shape]
+    config = BitNetConfig(hidden_size=hidden, intermediate_size=feed_forward, num_hidden_layers=layers,
+                          num_attention_heads=heads, num_key_value_heads=kv_heads, vocab_size=vocabulary,
+                          max_position_embeddings=4096)
     begin = time.perf_counter()
     with torch.device("meta"):
         model = BitNetForCausalLM(config).to(torch.bfloat16)
