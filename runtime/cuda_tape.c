@@ -309,7 +309,7 @@ static bool play_next(struct state *s)
     case TAPE_REMEMBER: /* is part of what rope begins */
         break;
     }
-    assert(!"an entry that begins something");
+    assert(false && "an entry that begins something");
     return false;
 }
 

@@ -4,7 +4,7 @@
  * sequence's cache and scratch, one user at a time; several may share the scratch and are then
  * evaluated together), the step (nothing is allocated in it).
  * Results are bit-equal for every CPU level, thread count and ternary type that holds the same
- * trits and scales (kernels.h says why). */
+ * trits and scales (kernels.h says why). On a CUDA device they are near (docs/cuda.md). */
 #ifndef BITNET_RUNTIME_H
 #define BITNET_RUNTIME_H
 
@@ -113,7 +113,8 @@ struct bitnet_context_options {
     bool quantized_cache;
     bool all_logits;   /* keep logits of every token of an eval, not of the last only */
     uint32_t n_logits; /* with all_logits: of at most this many tokens per eval; 0: n_context */
-    struct bitnet_op_cost *costs; /* [BITNET_OP_COUNT], borrowed, added to by every eval; or NULL */
+    /* [BITNET_OP_COUNT], borrowed, added to by every eval on the CPU; or NULL. */
+    struct bitnet_op_cost *costs;
     uint32_t n_sequences; /* contexts that will share this one's step, itself counted; 0: 1 */
     /* Several sequences of one model: only the first has memory for a step (activations, scratch,
      * logits) and a pool; each other one names it here, has a cache and a position of its own, and
