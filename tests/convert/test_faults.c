@@ -17,6 +17,7 @@
 #include "bitnet/convert.h"
 #include "bitnet/file.h"
 #include "bitnet/gguf.h"
+#include "bitnet/pool.h"
 #include "checkpoint.h"
 #include "faulty_io.h"
 #include "temp_dir.h"
@@ -71,6 +72,16 @@ static struct bitnet_str good_file(const struct bitnet_convert_options *options)
 
 /* --- memory --- */
 
+/* How often a count of the processors asks for memory. Without an answer, threads that wait do so a
+ * little more slowly: nobody is told. */
+static size_t count_optional(void)
+{
+    struct bitnet_cores cores;
+    bitnet_alloc_fail_at(-1);
+    bitnet_cores_detect(&cores);
+    return (size_t)bitnet_alloc_count();
+}
+
 TEST(every_allocation_that_fails_is_told_as_memory_and_leaves_nothing)
 {
     static const enum bitnet_dtype types[] = {BITNET_DTYPE_i2_s, BITNET_DTYPE_f16};
@@ -79,6 +90,7 @@ TEST(every_allocation_that_fails_is_told_as_memory_and_leaves_nothing)
         small_source(t ? CP_MASTERS : CP_PACKED_MULTIPLY);
         struct bitnet_str good = good_file(&options), now;
         long live = bitnet_alloc_live();
+        size_t n_optional = count_optional(), n_forgiven = 0;
         bool was_hit = true;
         for (long n = 0; was_hit; n++) {
             bitnet_alloc_fail_at(n);
@@ -88,7 +100,8 @@ TEST(every_allocation_that_fails_is_told_as_memory_and_leaves_nothing)
             if (status != BITNET_OK && (status != BITNET_MEMORY || !was_hit))
                 fail_msg("allocation %ld: %s: %s", n, bitnet_status_name(status), err.text);
             assert_int_equal(bitnet_alloc_live(), live);
-            if (!status) { /* what is only for speed may be missing */
+            if (!status) {
+                n_forgiven += was_hit;
                 assert_int_equal(bitnet_read_file(out_path(), 64u << 20, &now, &err), BITNET_OK);
                 assert_true(bitnet_str_equal(good, now));
                 bitnet_free((void *)(uintptr_t)now.at);
@@ -97,6 +110,7 @@ TEST(every_allocation_that_fails_is_told_as_memory_and_leaves_nothing)
             expect_nothing_left();
             assert_true(n < 100000);
         }
+        assert_int_equal(n_forgiven, n_optional);
         bitnet_free((void *)(uintptr_t)good.at);
     }
 }

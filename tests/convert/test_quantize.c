@@ -10,6 +10,7 @@
 #include "bitnet/convert.h"
 #include "bitnet/file.h"
 #include "bitnet/gguf.h"
+#include "bitnet/pool.h"
 #include "bitnet/quant.h"
 #include "checkpoint.h"
 #include "temp_dir.h"
@@ -353,10 +354,21 @@ TEST(files_of_other_programs_pass_through_and_keep_their_numbers)
     }
 }
 
+/* How often a count of the processors asks for memory. Without an answer, threads that wait do so a
+ * little more slowly: nobody is told. */
+static size_t count_optional(void)
+{
+    struct bitnet_cores cores;
+    bitnet_alloc_fail_at(-1);
+    bitnet_cores_detect(&cores);
+    return (size_t)bitnet_alloc_count();
+}
+
 TEST(every_allocation_that_fails_is_told_as_memory)
 {
     make("a.gguf", CP_PACKED_MULTIPLY, BITNET_DTYPE_i2_s);
     expect_ok(quantize("a.gguf", "good.gguf", BITNET_DTYPE_tq2_0));
+    size_t n_optional = count_optional(), n_forgiven = 0;
     long live = bitnet_alloc_live();
     bool was_hit = true;
     for (long n = 0; was_hit; n++) {
@@ -369,12 +381,14 @@ TEST(every_allocation_that_fails_is_told_as_memory)
         assert_int_equal(bitnet_alloc_live(), live);
         if (status) {
             assert_int_equal(temp_dir_count(&dir), 2);
-        } else { /* what is only for speed may be missing */
+        } else {
+            n_forgiven += was_hit;
             expect_same_tensors("good.gguf", "b.gguf");
             remove(file("b.gguf"));
         }
         assert_true(n < 100000);
     }
+    assert_int_equal(n_forgiven, n_optional);
 }
 
 static int begin(void **state)

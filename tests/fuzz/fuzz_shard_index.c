@@ -10,15 +10,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char folder[] = "/tmp/bitnet-fuzz-index-XXXXXX", index_path[128], shard_path[128];
+static char folder[400], index_path[500], shard_path[500];
 
 static void require(bool holds)
 {
     if (!holds) abort();
 }
 
+/* A new file each time: some file systems write a file that is cut and filled again to the disk at
+ * once. */
 static void write_file(const char *path, const void *bytes, size_t n)
 {
+    unlink(path);
     FILE *f = fopen(path, "wb");
     require(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
 }
@@ -38,6 +41,8 @@ static void make_folder(void)
     uint8_t shard[8 + sizeof header + 2] = {0};
     bitnet_store_u64(shard, sizeof header - 1);
     memcpy(shard + 8, header, sizeof header - 1);
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/bitnet-fuzz-XXXXXX", base ? base : "/tmp");
     require(mkdtemp(folder) != NULL);
     snprintf(index_path, sizeof index_path, "%s/model.safetensors.index.json", folder);
     snprintf(shard_path, sizeof shard_path, "%s/model-00001-of-00001.safetensors", folder);

@@ -52,7 +52,9 @@ TEST(an_absent_or_damaged_plug_in_says_why_and_leaves_the_cpu)
     assert_true(devices[0].memory_bytes > 0);
     bitnet_cuda_plugin_close(&plugin);
 
-    char path[] = "/tmp/bitnet-test-plugin-XXXXXX";
+    char path[400];
+    const char *base = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/bitnet-test-plugin-XXXXXX", base ? base : "/tmp");
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "no library", 10), 10);
