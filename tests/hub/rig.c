@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -174,6 +175,22 @@ int rig_spawn_pull(struct rig *rig)
     rig->child->err = rig->err;
     if (status) fprintf(stderr, "child: %s\n", rig->err.text);
     _exit(rig->progress_went_back ? 99 : bitnet_status_exit_code(status));
+}
+
+int rig_wait_for(int pid)
+{
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void rig_pull_as_clean(struct rig *rig)
+{
+    enum bitnet_status status = rig_pull(rig);
+    if (status) fail_msg("%s: %s", bitnet_status_name(status), rig->err.text);
+    rig_lint(rig, true);
+    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
+    assert_true(rig_exists(rig, "refs/main"));
 }
 
 const char *rig_file(const struct rig *rig, const char *name)

@@ -52,8 +52,13 @@ extern uint8_t rig_large[RIG_LARGE]; /* model.safetensors of the rig */
 
 /* One pull of org/model with the rig's settings and options. */
 enum bitnet_status rig_pull(struct rig *rig);
+/* One that must end well and leave the cache as an undisturbed one does, model.safetensors in it.
+ */
+void rig_pull_as_clean(struct rig *rig);
 /* The same in a child process; returns its pid. It exits with the status. */
 int rig_spawn_pull(struct rig *rig);
+/* Waits for the end of a child: its exit code, or 128 + n when signal n ended it. */
+int rig_wait_for(int pid);
 /* Waits until the child has so many bytes (its journal says so), or until it waits for a lock or a
  * server; fails after a minute. */
 void rig_await_bytes(const struct rig *rig, uint64_t bytes);

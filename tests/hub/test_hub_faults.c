@@ -9,16 +9,6 @@
 
 #include "transport.h"
 
-/* A pull that must end well, with the cache as after an undisturbed one. */
-static void pull_same_as_clean(struct rig *rig)
-{
-    enum bitnet_status status = rig_pull(rig);
-    if (status) fail_msg("%s: %s", bitnet_status_name(status), rig->err.text);
-    rig_lint(rig, true);
-    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
-    assert_true(rig_exists(rig, "refs/main"));
-}
-
 static void assert_nothing_published(struct rig *rig)
 {
     char name[300];
@@ -26,11 +16,6 @@ static void assert_nothing_published(struct rig *rig)
     snprintf(name, sizeof name, "snapshots/%s/model.safetensors", fake_hub_head(rig->fake));
     assert_false(rig_exists(rig, name));
     assert_false(rig_exists(rig, "refs/main"));
-}
-
-static void rule(struct rig *rig, struct fake_rule r)
-{
-    fake_hub_rule(rig->fake, r);
 }
 
 /* Request i, from 0, of those to the CDN. */
@@ -51,9 +36,11 @@ TEST(a_connection_cut_anywhere_is_taken_up_at_that_byte)
         void *fresh;
         rig_setup(&fresh);
         struct rig *rig = fresh;
-        rule(rig, (struct fake_rule){
-                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = places[i]});
-        pull_same_as_clean(rig);
+        fake_hub_rule(
+            rig->fake,
+            (struct fake_rule){
+                .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = places[i]});
+        rig_pull_as_clean(rig);
         assert_int_equal(rig->fetched, RIG_LARGE + 25);
         struct fake_request again = cdn_request(rig, 1);
         char want[64] = "";
@@ -69,9 +56,10 @@ TEST(a_connection_cut_anywhere_is_taken_up_at_that_byte)
 TEST(five_resets_in_a_row_with_progress_are_no_failure)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 5, .action = FAKE_RESET, .n = 400000});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 5, .action = FAKE_RESET, .n = 400000});
+    rig_pull_as_clean(rig);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 6);
 }
 
@@ -80,9 +68,10 @@ TEST(five_resets_in_a_row_with_progress_are_no_failure)
 TEST(more_cuts_than_tries_are_no_failure_when_each_brings_something)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 15, .action = FAKE_CUT, .n = 100000});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 15, .action = FAKE_CUT, .n = 100000});
+    rig_pull_as_clean(rig);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 16);
     assert_int_equal(rig->fetched, RIG_LARGE + 25);
 }
@@ -91,9 +80,10 @@ TEST(more_cuts_than_tries_are_no_failure_when_each_brings_something)
 TEST(resets_without_progress_end_after_ten_tries_and_can_be_taken_up)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_CUT, .n = 0});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_CUT, .n = 0});
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     assert_text_has(rig->err.text, "10 tries");
     assert_text_has(rig->err.hint, "goes on from here");
@@ -101,7 +91,7 @@ TEST(resets_without_progress_end_after_ten_tries_and_can_be_taken_up)
     assert_nothing_published(rig);
     assert_int_equal(rig_count(rig, ".bitnet-hub/partial"), 1);
     fake_hub_clear(rig->fake);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_int_equal(rig->fetched, RIG_LARGE - 1000000);
 }
 
@@ -126,13 +116,13 @@ TEST(a_stalled_connection_is_replaced)
     rig->settings.stall_timeout_ms = 500;
     rig->watch = count_ticks;
     ticks = 0;
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN,
-                                 .from = 1,
-                                 .to = 1,
-                                 .action = FAKE_STALL,
-                                 .n = 500000,
-                                 .ms = 600000});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN,
+                                                .from = 1,
+                                                .to = 1,
+                                                .action = FAKE_STALL,
+                                                .n = 500000,
+                                                .ms = 600000});
+    rig_pull_as_clean(rig);
     assert_true(ticks <= (500 + 1000) / 100);
     assert_text_has(rig->notices, "no byte for 0.5 s");
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 2);
@@ -149,8 +139,10 @@ TEST(a_trickling_connection_among_fast_ones_is_replaced)
     fake_hub_put(rig->fake, "big.bin", big, sizeof big, true);
     rig->options.files = (const char *const[]){"big.bin"};
     rig->options.n_files = 1;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 2, .to = 2, .action = FAKE_DRIP, .n = 4, .ms = 10});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){
+            .origin = FAKE_CDN, .from = 2, .to = 2, .action = FAKE_DRIP, .n = 4, .ms = 10});
     rig->settings.trickle_ms = 3000;            /* at the end of a file a tenth of it */
     assert_int_equal(rig_pull(rig), BITNET_OK); /* alone, it would have taken eleven hours */
     assert_text_has(rig->notices, "slow connection");
@@ -169,9 +161,10 @@ TEST(a_trickling_connection_among_fast_ones_is_replaced)
 TEST(one_flipped_bit_costs_one_restart)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_FLIP, .n = 777777});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_FLIP, .n = 777777});
+    rig_pull_as_clean(rig);
     assert_text_has(rig->notices, "the hash is wrong");
     assert_int_equal(rig->fetched, 2 * RIG_LARGE + 25);
 }
@@ -181,7 +174,7 @@ TEST(bits_that_flip_always_are_never_published)
 {
     struct rig *rig = *state;
     snprintf(rig->options.ref.file, sizeof rig->options.ref.file, "model.safetensors");
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_FLIP, .n = 5});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_FLIP, .n = 5});
     assert_int_equal(rig_pull(rig), BITNET_INTEGRITY);
     assert_text_has(rig->err.text, "model.safetensors");
     assert_text_has(rig->err.text, fake_hub_etag(rig->fake, "model.safetensors"));
@@ -206,8 +199,8 @@ TEST(lengths_that_lie_change_nothing)
     for (size_t i = 0; i < COUNT(lies); i++) {
         void *fresh;
         rig_setup(&fresh);
-        rule(fresh, lies[i]);
-        pull_same_as_clean(fresh);
+        fake_hub_rule(((struct rig *)fresh)->fake, lies[i]);
+        rig_pull_as_clean(fresh);
         assert_int_equal(rig_teardown(&fresh), 0);
     }
 }
@@ -221,7 +214,7 @@ TEST(a_server_that_ignores_ranges_gets_one_connection_and_nothing_is_appended)
     fake_hub_put(rig->fake, "big.bin", big, sizeof big, true);
     rig->options.files = (const char *const[]){"big.bin"};
     rig->options.n_files = 1;
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_IGNORE_RANGE});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_IGNORE_RANGE});
     assert_int_equal(rig_pull(rig), BITNET_OK);
     rig_assert_holds(rig, "big.bin", big, sizeof big);
     rig_lint(rig, true);
@@ -234,11 +227,13 @@ TEST(a_server_that_ignores_ranges_gets_one_connection_and_nothing_is_appended)
 TEST(a_range_ignored_on_resume_starts_over)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
-    rule(rig,
-         (struct fake_rule){.origin = FAKE_CDN, .from = 1, .to = 2, .action = FAKE_IGNORE_RANGE});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){.origin = FAKE_CDN, .from = 1, .to = 2, .action = FAKE_IGNORE_RANGE});
+    rig_pull_as_clean(rig);
     assert_text_has(rig->notices, "ignores ranges: from the beginning");
     assert_int_equal(rig->fetched, 1500000 + RIG_LARGE + 25); /* nothing of the 200 was taken */
 }
@@ -247,19 +242,23 @@ TEST(a_range_ignored_on_resume_starts_over)
 TEST(an_answer_for_other_bytes_is_thrown_away)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_WRONG_RANGE, .n = 1});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_WRONG_RANGE, .n = 1});
+    rig_pull_as_clean(rig);
     assert_text_has(rig->notices, "an answer for other bytes than asked for");
     assert_int_equal(rig->fetched, RIG_LARGE + 25);
     void *fresh;
     rig_setup(&fresh);
     rig = fresh;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_WRONG_RANGE, .n = 1});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_WRONG_RANGE, .n = 1});
     assert_int_equal(rig_pull(rig), BITNET_INTEGRITY);
     assert_text_has(rig->err.text, "sends other bytes than asked for (bytes 1499999-");
     assert_nothing_published(rig);
@@ -269,25 +268,28 @@ TEST(an_answer_for_other_bytes_is_thrown_away)
 TEST(an_entity_tag_that_changes_between_ranges_starts_over)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
-    rule(rig,
-         (struct fake_rule){
-             .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_ETAG, .text = "\"another\""});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1500000});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){
+            .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_ETAG, .text = "\"another\""});
+    rig_pull_as_clean(rig);
 }
 
 /* 33 */
 TEST(an_encoded_body_is_never_stored)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_ENCODED});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake, (struct fake_rule){
+                                 .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_ENCODED});
+    rig_pull_as_clean(rig);
     assert_int_equal(rig->fetched, RIG_LARGE + 25); /* not a byte of it was taken */
     void *fresh;
     rig_setup(&fresh);
     rig = fresh;
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_ENCODED});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_ENCODED});
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     assert_text_has(rig->err.text, "gzip");
     assert_nothing_published(rig);
@@ -298,26 +300,31 @@ TEST(an_encoded_body_is_never_stored)
 TEST(a_signed_url_that_expires_is_asked_for_again)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_STATUS, .status = 403});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){
+            .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_STATUS, .status = 403});
+    rig_pull_as_clean(rig);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "resolve/"), 3);
     assert_int_equal(rig->fetched, RIG_LARGE + 25);
     void *fresh;
     rig_setup(&fresh);
     rig = fresh;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_STATUS, .status = 403});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_STATUS, .status = 403});
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     assert_text_has(rig->err.text, "127.0.0.1");
     assert_text_has(rig->err.text, "answers 403 to 4 fresh links in a row");
     assert_text_has(rig->err.hint, "request id 'fake-1'");
     assert_nothing_published(rig);
     fake_hub_clear(rig->fake);
-    pull_same_as_clean(rig); /* the partial was kept */
+    rig_pull_as_clean(rig); /* the partial was kept */
     assert_int_equal(rig->fetched, RIG_LARGE - 1000000);
     assert_int_equal(rig_teardown(&fresh), 0);
 }
@@ -327,9 +334,10 @@ TEST(a_signed_url_about_to_expire_is_not_used)
 {
     struct rig *rig = *state;
     fake_hub_set_url_life(rig->fake, 30); /* less than our margin of a minute */
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    rig_pull_as_clean(rig);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "resolve/"), 3);
 }
 
@@ -360,15 +368,15 @@ TEST(a_rate_limit_is_waited_out_as_told)
         void *fresh;
         rig_setup(&fresh);
         struct rig *rig = fresh;
-        rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                     .path = "/resolve/",
-                                     .from = 1,
-                                     .to = 1,
-                                     .action = FAKE_STATUS,
-                                     .status = 429,
-                                     .text = told[i]});
+        fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                    .path = "/resolve/",
+                                                    .from = 1,
+                                                    .to = 1,
+                                                    .action = FAKE_STATUS,
+                                                    .status = 429,
+                                                    .text = told[i]});
         uint64_t begin = hub_now_ms();
-        pull_same_as_clean(rig);
+        rig_pull_as_clean(rig);
         uint64_t took = hub_now_ms() - begin;
         if (i < 2) assert_true(took >= 1000);
         if (i < 2) assert_text_has(rig->notices, ": 1.0 s");
@@ -384,25 +392,26 @@ TEST(a_wait_longer_than_allowed_ends_with_the_time_told)
 {
     struct rig *rig = *state;
     rig->settings.max_wait_ms = 60000;
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "/resolve/",
-                                 .action = FAKE_STATUS,
-                                 .status = 429,
-                                 .text = "RateLimit: \"resolvers\";r=0;t=900\r\n"});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/resolve/",
+                                                .action = FAKE_STATUS,
+                                                .status = 429,
+                                                .text = "RateLimit: \"resolvers\";r=0;t=900\r\n"});
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     assert_text_has(rig->err.text, "come back in 901 s, longer than the 60 s");
     assert_nothing_published(rig);
     /* What was there before it is kept. */
     fake_hub_clear(rig->fake);
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN,
-                                 .action = FAKE_STATUS,
-                                 .status = 429,
-                                 .text = "Retry-After: 900\r\n"});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN,
+                                                .action = FAKE_STATUS,
+                                                .status = 429,
+                                                .text = "Retry-After: 900\r\n"});
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     fake_hub_clear(rig->fake);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), RIG_LARGE - 1000000);
 }
 
@@ -410,25 +419,28 @@ TEST(a_wait_longer_than_allowed_ends_with_the_time_told)
 TEST(a_burst_of_server_errors_is_sat_out)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 6, .action = FAKE_STATUS, .status = 503});
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "/api/",
-                                 .from = 1,
-                                 .to = 2,
-                                 .action = FAKE_STATUS,
-                                 .status = 502});
-    pull_same_as_clean(rig);
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){
+            .origin = FAKE_CDN, .from = 1, .to = 6, .action = FAKE_STATUS, .status = 503});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/api/",
+                                                .from = 1,
+                                                .to = 2,
+                                                .action = FAKE_STATUS,
+                                                .status = 502});
+    rig_pull_as_clean(rig);
 }
 
 /* 9 */
 TEST(a_redirect_loop_ends)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){.origin = FAKE_ANY,
-                                 .path = "safetensors",
-                                 .action = FAKE_REDIRECT,
-                                 .text = "/org/model/resolve/again/model.safetensors"});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_ANY,
+                                     .path = "safetensors",
+                                     .action = FAKE_REDIRECT,
+                                     .text = "/org/model/resolve/again/model.safetensors"});
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     assert_text_has(rig->err.text, "10 redirects");
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_ANY, "safetensors"), 11);
@@ -444,10 +456,10 @@ TEST(a_redirect_to_another_scheme_or_to_plain_http_elsewhere_is_refused)
         void *fresh;
         rig_setup(&fresh);
         struct rig *rig = fresh;
-        rule(rig, (struct fake_rule){.path = "safetensors",
-                                     .origin = FAKE_HUB,
-                                     .action = FAKE_REDIRECT,
-                                     .text = places[i]});
+        fake_hub_rule(rig->fake, (struct fake_rule){.path = "safetensors",
+                                                    .origin = FAKE_HUB,
+                                                    .action = FAKE_REDIRECT,
+                                                    .text = places[i]});
         assert_int_equal(rig_pull(rig), BITNET_NETWORK);
         assert_nothing_published(rig);
         assert_int_equal(rig_teardown(&fresh), 0);
@@ -461,9 +473,11 @@ TEST(a_token_stays_at_its_origin_when_a_redirect_leads_away)
     rig->settings.token = "hf_secret";
     snprintf(url, sizeof url, "%s/cdn/%s?Expires=0", fake_hub_cdn(rig->fake),
              fake_hub_etag(rig->fake, "model.safetensors"));
-    rule(rig, (struct fake_rule){
-                  .path = "safetensors", .origin = FAKE_HUB, .action = FAKE_REDIRECT, .text = url});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake, (struct fake_rule){.path = "safetensors",
+                                                .origin = FAKE_HUB,
+                                                .action = FAKE_REDIRECT,
+                                                .text = url});
+    rig_pull_as_clean(rig);
     assert_false(fake_hub_token_leaked(rig->fake));
 }
 
@@ -471,15 +485,16 @@ TEST(a_token_stays_at_its_origin_when_a_redirect_leads_away)
 TEST(a_416_for_bytes_that_should_be_there_starts_over)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN,
-                                 .from = 1,
-                                 .to = 1,
-                                 .action = FAKE_STATUS,
-                                 .status = 416,
-                                 .text = "Content-Range: bytes */77\r\n"});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN,
+                                                .from = 1,
+                                                .to = 1,
+                                                .action = FAKE_STATUS,
+                                                .status = 416,
+                                                .text = "Content-Range: bytes */77\r\n"});
+    rig_pull_as_clean(rig);
     assert_int_equal(rig->fetched, 1000000 + RIG_LARGE + 25);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 3); /* cut, 416, whole */
 }
@@ -494,24 +509,26 @@ TEST(a_416_that_tells_the_right_size_costs_no_byte)
                                 .action = FAKE_STATUS,
                                 .status = 416,
                                 .text = "Content-Range: bytes */3145728\r\n"};
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
-    rule(rig, refusal);
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    fake_hub_rule(rig->fake, refusal);
+    rig_pull_as_clean(rig);
     assert_int_equal(rig->fetched, RIG_LARGE + 25);
     assert_string_equal(cdn_request(rig, 3).range, "bytes=1000000-3145727");
     void *fresh; /* for ever: an end with words, and what is there is kept */
     rig_setup(&fresh);
     rig = fresh;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){
+                      .origin = FAKE_CDN, .from = 1, .to = 1, .action = FAKE_CUT, .n = 1000000});
     refusal.from = refusal.to = 0;
-    rule(rig, refusal);
+    fake_hub_rule(rig->fake, refusal);
     assert_int_equal(rig_pull(rig), BITNET_INTEGRITY);
     assert_text_has(rig->err.text, "has no byte 1000000 of 3145728");
     assert_nothing_published(rig);
     fake_hub_clear(rig->fake);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), RIG_LARGE - 1000000);
     assert_int_equal(rig_teardown(&fresh), 0);
 }
@@ -519,7 +536,8 @@ TEST(a_416_that_tells_the_right_size_costs_no_byte)
 TEST(an_endless_head_is_refused)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HEAD, .n = 1 << 20});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HEAD, .n = 1 << 20});
     assert_int_equal(rig_pull(rig), BITNET_NETWORK);
     assert_text_has(rig->err.text, "64 KiB");
     assert_nothing_published(rig);
@@ -530,7 +548,7 @@ TEST(slow_but_steady_connections_are_left_alone)
 {
     struct rig *rig = *state;
     fake_hub_set_rate(rig->fake, 2 << 20);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 1);
 }
 
@@ -540,7 +558,7 @@ TEST(a_rate_limit_of_our_own_holds)
     rig->settings.rate_limit = 4 << 20;
     rig->settings.connections = 1;
     uint64_t begin = hub_now_ms();
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_true(hub_now_ms() - begin > 300);
 }
 

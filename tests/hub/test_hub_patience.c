@@ -11,19 +11,6 @@
 
 #include "transport.h"
 
-static void rule(struct rig *rig, struct fake_rule r)
-{
-    fake_hub_rule(rig->fake, r);
-}
-
-static void pull_same_as_clean(struct rig *rig)
-{
-    enum bitnet_status status = rig_pull(rig);
-    if (status) fail_msg("%s: %s", bitnet_status_name(status), rig->err.text);
-    rig_lint(rig, true);
-    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
-}
-
 #define BIG (48u << 20)
 static uint8_t big[BIG]; /* several ranges */
 
@@ -83,9 +70,11 @@ TEST(a_burst_of_503_halves_the_connections)
     rig->options.include = patterns;
     rig->options.n_include = 1;
     rig->watch = look_five_times;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 1, .to = 5, .action = FAKE_HOLD, .n = 1000});
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_STATUS, .status = 503});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){.origin = FAKE_CDN, .from = 1, .to = 5, .action = FAKE_HOLD, .n = 1000});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_STATUS, .status = 503});
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_null(rig->watch);
     assert_int_equal(n_refusals, 3);
@@ -102,8 +91,10 @@ TEST(a_link_that_ends_under_several_ranges_is_asked_for_once)
     struct rig *rig = *state;
     ask_for_big(rig, BIG);
     fake_hub_set_rate(rig->fake, 64 << 20);
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_CDN, .from = 3, .to = 3, .action = FAKE_STATUS, .status = 403});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){
+            .origin = FAKE_CDN, .from = 3, .to = 3, .action = FAKE_STATUS, .status = 403});
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "/resolve/"), 2);
     assert_int_equal(rig->fetched, BIG);
@@ -173,13 +164,13 @@ TEST(a_rate_limit_stops_everybody_once)
 {
     struct rig *rig = *state;
     put_twelve(rig);
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "/resolve/",
-                                 .from = 2,
-                                 .to = 2,
-                                 .action = FAKE_STATUS,
-                                 .status = 429,
-                                 .text = "RateLimit: \"resolvers\";r=0;t=2\r\n"});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/resolve/",
+                                                .from = 2,
+                                                .to = 2,
+                                                .action = FAKE_STATUS,
+                                                .status = 429,
+                                                .text = "RateLimit: \"resolvers\";r=0;t=2\r\n"});
     uint64_t begin = hub_now_ms();
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_true(hub_now_ms() - begin >= 3000);
@@ -195,13 +186,13 @@ static void ask_to_come_back(struct rig *rig, time_t when, char header[100])
     struct tm tm;
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&when, &tm));
     snprintf(header, 100, "Retry-After: %s\r\n", date);
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "/resolve/",
-                                 .from = 1,
-                                 .to = 1,
-                                 .action = FAKE_STATUS,
-                                 .status = 429,
-                                 .text = header});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/resolve/",
+                                                .from = 1,
+                                                .to = 1,
+                                                .action = FAKE_STATUS,
+                                                .status = 429,
+                                                .text = header});
 }
 
 /* 42 */
@@ -219,7 +210,7 @@ TEST(a_date_to_come_back_at_is_understood)
     assert_true(seconds > 3000 && seconds <= 3600);
     fake_hub_clear(rig->fake);
     ask_to_come_back(rig, time(NULL) + 5000 + 3, header);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_text_has(rig->notices, "asks to wait");
 }
 
@@ -237,13 +228,6 @@ TEST(time_in_which_nobody_looked_wears_out_no_patience)
     assert_int_equal(p.ms, 351);
 }
 
-static int wait_for(int pid)
-{
-    int status = 0;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 /* The same with a process: stopped (Ctrl-Z) for longer than all its time-outs together, while the
  * server holds back the second half; then both go on. */
 TEST(a_pull_that_was_stopped_for_a_while_goes_on_as_if_it_had_not_been)
@@ -251,14 +235,15 @@ TEST(a_pull_that_was_stopped_for_a_while_goes_on_as_if_it_had_not_been)
     struct rig *rig = *state;
     struct timespec long_time = {.tv_sec = 2};
     rig->settings.stall_timeout_ms = rig->settings.max_stall_ms = 1500;
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
     int pid = rig_spawn_pull(rig);
     rig_await_bytes(rig, 1 << 20);
     assert_int_equal(kill(pid, SIGSTOP), 0);
     nanosleep(&long_time, NULL);
     assert_int_equal(kill(pid, SIGCONT), 0);
     fake_hub_clear(rig->fake);
-    assert_int_equal(wait_for(pid), 0);
+    assert_int_equal(rig_wait_for(pid), 0);
     assert_int_equal(rig->child->fetched, RIG_LARGE + 25);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 0); /* none after the clear */
     assert_null(strstr(rig->child->notices, "no byte for"));
@@ -271,14 +256,14 @@ TEST(never_more_requests_are_under_way_than_the_hub_still_allows)
 {
     struct rig *rig = *state;
     put_twelve(rig);
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "/resolve/",
-                                 .action = FAKE_HEADER,
-                                 .text = "RateLimit: \"resolvers\";r=2;t=60\r\n"});
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "/tree/",
-                                 .action = FAKE_HEADER,
-                                 .text = "RateLimit: \"resolvers\";r=2;t=60\r\n"});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/resolve/",
+                                                .action = FAKE_HEADER,
+                                                .text = "RateLimit: \"resolvers\";r=2;t=60\r\n"});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/tree/",
+                                                .action = FAKE_HEADER,
+                                                .text = "RateLimit: \"resolvers\";r=2;t=60\r\n"});
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_true(fake_hub_most_at_once(rig->fake, FAKE_HUB) <= 2);
     rig_lint(rig, true);

@@ -21,27 +21,6 @@
 #include "disk.h"
 #include "lock.h"
 
-static int wait_for(int pid)
-{
-    int status = 0;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static void pull_same_as_clean(struct rig *rig)
-{
-    enum bitnet_status status = rig_pull(rig);
-    if (status) fail_msg("%s: %s", bitnet_status_name(status), rig->err.text);
-    rig_lint(rig, true);
-    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
-    assert_true(rig_exists(rig, "refs/main"));
-}
-
-static void rule(struct rig *rig, struct fake_rule r)
-{
-    fake_hub_rule(rig->fake, r);
-}
-
 /* --- names and rights --- */
 
 /* 7 */
@@ -66,11 +45,12 @@ TEST(a_renamed_repository_keeps_the_name_that_was_asked_for)
 TEST(a_disabled_repository_ends_with_authorization_and_leaves_nothing)
 {
     struct rig *rig = *state;
-    rule(rig,
-         (struct fake_rule){.origin = FAKE_HUB,
-                            .action = FAKE_STATUS,
-                            .status = 403,
-                            .text = "X-Error-Message: Access to this resource is disabled.\r\n"});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){.origin = FAKE_HUB,
+                           .action = FAKE_STATUS,
+                           .status = 403,
+                           .text = "X-Error-Message: Access to this resource is disabled.\r\n"});
     assert_int_equal(rig_pull(rig), BITNET_AUTH);
     assert_text_has(rig->err.text, "disabled by the server");
     assert_text_has(rig->err.text, "'Access to this resource is disabled.'"); /* its own words */
@@ -82,31 +62,36 @@ TEST(a_commit_gone_after_a_forced_push_is_looked_up_among_the_refs)
 {
     struct rig *rig = *state;
     static const char gone[] = "{\"sha\":\"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"}";
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_HUB, .path = "/revision/main", .action = FAKE_BODY, .text = gone});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/revision/main",
+                                                .action = FAKE_BODY,
+                                                .text = gone});
+    rig_pull_as_clean(rig);
     /* The listing is still served, the files are not. */
     void *fresh;
     rig_setup(&fresh);
     rig = fresh;
-    rule(rig, (struct fake_rule){
-                  .origin = FAKE_HUB, .path = "/revision/main", .action = FAKE_BODY, .text = gone});
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/revision/main",
+                                                .action = FAKE_BODY,
+                                                .text = gone});
+    fake_hub_rule(rig->fake, (struct fake_rule){
+                                 .origin = FAKE_HUB,
                                  .path = "/tree/eeee",
                                  .action = FAKE_BODY,
                                  .text = "[{\"type\":\"file\",\"path\":\"config.json\",\"size\":25,"
                                          "\"oid\":\"0123456789012345678901234567890123456789\"}]"});
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_text_has(rig->notices, "moved by force");
     assert_int_equal(rig_teardown(&fresh), 0);
     /* The refs say the same: then it is said what may have happened. */
     rig_setup(&fresh);
     rig = fresh;
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "/resolve/",
-                                 .action = FAKE_STATUS,
-                                 .status = 404,
-                                 .text = "X-Error-Code: EntryNotFound\r\n"});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                .path = "/resolve/",
+                                                .action = FAKE_STATUS,
+                                                .status = 404,
+                                                .text = "X-Error-Code: EntryNotFound\r\n"});
     assert_int_equal(rig_pull(rig), BITNET_NOT_FOUND);
     assert_text_has(rig->err.hint, "forced push");
     assert_false(rig_exists(rig, "refs/main"));
@@ -172,9 +157,10 @@ TEST(hashes_and_commits_that_are_none_never_become_a_path)
     fake_hub_set_tree(rig->fake, NULL);
     for (size_t i = 0; i < COUNT(infos); i++) {
         fake_hub_clear(rig->fake);
-        rule(rig,
-             (struct fake_rule){
-                 .origin = FAKE_HUB, .path = "/revision/", .action = FAKE_BODY, .text = infos[i]});
+        fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_HUB,
+                                                    .path = "/revision/",
+                                                    .action = FAKE_BODY,
+                                                    .text = infos[i]});
         if (rig_pull(rig) != BITNET_POLICY) fail_msg("accepted: %s", infos[i]);
         assert_text_has(rig->err.text, "as a commit");
         assert_false(rig_exists(rig, ""));
@@ -285,9 +271,10 @@ TEST(sixty_pages_of_a_thousand_names_are_read_and_a_page_that_fails_is_asked_aga
         fake_hub_put(rig->fake, path, "x", 1, false);
     }
     fake_hub_set_page(rig->fake, 1000);
-    rule(rig,
-         (struct fake_rule){
-             .path = "cursor=40000", .from = 1, .to = 1, .action = FAKE_STATUS, .status = 502});
+    fake_hub_rule(
+        rig->fake,
+        (struct fake_rule){
+            .path = "cursor=40000", .from = 1, .to = 1, .action = FAKE_STATUS, .status = 502});
     assert_int_equal(rig_pull(rig), BITNET_OK);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "/tree/"), 62); /* 61 pages */
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "cursor=40000"), 2);
@@ -346,13 +333,14 @@ TEST(a_complete_partial_goes_straight_to_its_hash)
     hub_io = &io;
     int pid = rig_spawn_pull(rig);
     hub_io = &hub_io_real;
-    assert_int_equal(wait_for(pid), 128 + SIGKILL);
+    assert_int_equal(rig_wait_for(pid), 128 + SIGKILL);
     fake_hub_clear(rig->fake);
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, /* what asking would be answered */
-                                 .action = FAKE_STATUS,
-                                 .status = 416,
-                                 .text = "Content-Range: bytes */3145728\r\n"});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, /* what asking would be answered */
+                                     .action = FAKE_STATUS,
+                                     .status = 416,
+                                     .text = "Content-Range: bytes */3145728\r\n"});
+    rig_pull_as_clean(rig);
     assert_int_equal(rig->fetched, 0);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 0);
     assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_HUB, "/resolve/"), 0);
@@ -362,7 +350,7 @@ TEST(a_complete_partial_goes_straight_to_its_hash)
 TEST(a_compressed_body_that_nothing_announces_is_found_by_its_hash)
 {
     struct rig *rig = *state;
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_SWAP});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_SWAP});
     assert_int_equal(rig_pull(rig), BITNET_INTEGRITY);
     assert_text_has(rig->err.text, "got ");
     assert_text_has(rig->err.hint, "compressed");
@@ -379,12 +367,13 @@ TEST(a_mirror_that_says_nothing_about_its_files_is_judged_by_the_listing)
     static char headers[200];
     snprintf(headers, sizeof headers, "%s/cdn/%s", fake_hub_cdn(rig->fake),
              fake_hub_etag(rig->fake, "model.safetensors"));
-    rule(rig, (struct fake_rule){.origin = FAKE_HUB,
-                                 .path = "model.safetensors",
-                                 .action = FAKE_REDIRECT, /* without a word beside Location */
-                                 .text = headers});
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_NO_LENGTH});
-    pull_same_as_clean(rig);
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_HUB,
+                                     .path = "model.safetensors",
+                                     .action = FAKE_REDIRECT, /* without a word beside Location */
+                                     .text = headers});
+    fake_hub_rule(rig->fake, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_NO_LENGTH});
+    rig_pull_as_clean(rig);
 }
 
 /* 89 */
@@ -432,7 +421,7 @@ TEST(a_file_that_another_finishes_while_we_wait_is_linked_and_not_fetched)
     snprintf(blob, sizeof blob, "hub/models--org--model/blobs/%s",
              fake_hub_etag(rig->fake, "model.safetensors"));
     temp_dir_write(&rig->dir, blob, rig_large, RIG_LARGE);
-    assert_int_equal(wait_for(pid), 0); /* the lock is still held: the blob is what counts */
+    assert_int_equal(rig_wait_for(pid), 0); /* the lock is still held: the blob is what counts */
     close(fd);
     assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), 0);
     rig_lint(rig, true);
@@ -457,8 +446,8 @@ TEST(the_lock_of_a_killed_process_is_free_at_once)
     rig->settings.lock_timeout_ms = 300;
     assert_int_equal(rig_pull(rig), BITNET_BUSY);
     kill(pid, SIGKILL);
-    wait_for(pid);
-    pull_same_as_clean(rig); /* with the same 300 ms of patience: nobody was waited for */
+    rig_wait_for(pid);
+    rig_pull_as_clean(rig); /* with the same 300 ms of patience: nobody was waited for */
     assert_int_equal(rig->waits, 0);
     close(ready[0]);
     close(ready[1]);
@@ -469,7 +458,8 @@ TEST(who_holds_a_lock_for_too_long_is_named)
 {
     struct rig *rig = *state;
     char who[64];
-    rule(rig, (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
+    fake_hub_rule(rig->fake,
+                  (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
     int pid = rig_spawn_pull(rig);
     rig_await_bytes(rig, 1 << 20);
     rig->settings.lock_timeout_ms = 300;
@@ -478,7 +468,7 @@ TEST(who_holds_a_lock_for_too_long_is_named)
     assert_text_has(rig->err.text, who);
     assert_text_has(rig->err.hint, "--lock-timeout");
     kill(pid, SIGKILL);
-    wait_for(pid);
+    rig_wait_for(pid);
 }
 
 static const char *lock_to_remove;
@@ -522,7 +512,7 @@ TEST(a_lock_on_a_file_that_was_removed_meanwhile_does_not_count)
     hub_lock_release(&fd);
     hub_repo_close(&repo);
     close(keep);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
 }
 
 static unsigned steps_left;
@@ -563,7 +553,7 @@ TEST(killed_at_every_step_of_publishing_the_cache_is_in_order_and_heals)
         hub_io = &io;
         int pid = rig_spawn_pull(rig);
         hub_io = &hub_io_real;
-        is_over = wait_for(pid) == 0;
+        is_over = rig_wait_for(pid) == 0;
         if (is_over) assert_true(step >= 12); /* two blobs, two links, a ref, a listing, stamps */
         rig_lint(rig, false);
         assert_int_equal(rig_pull(rig), BITNET_OK);
@@ -581,15 +571,15 @@ TEST(a_blob_of_the_right_size_with_wrong_bytes_is_repaired_when_asked_to_look)
 {
     struct rig *rig = *state;
     char blob[200];
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     snprintf(blob, sizeof blob, "hub/models--org--model/blobs/%s",
              fake_hub_etag(rig->fake, "config.json"));
     temp_dir_write(&rig->dir, blob, "{\"model_type\": \"bitnot\"}\n", 25);
     rig->options.verify = true;
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_text_has(rig->notices, "'config.json' was damaged");
     assert_int_equal(rig->fetched, 25);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_int_equal(rig->fetched, 0);
     rig->options.local_dir = temp_dir_file(&rig->dir, "mine");
     assert_int_equal(rig_pull(rig), BITNET_OK);
@@ -634,7 +624,7 @@ TEST(a_folder_that_hands_its_group_on_keeps_doing_so)
     assert_int_equal(chown(rig->cache, (uid_t)-1, group), 0);
     assert_int_equal(chmod(rig->cache, 02775), 0);
     mode_t old = umask(002);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     umask(old);
     assert_int_equal(stat(rig_file(rig, "snapshots"), &st), 0);
     assert_true(st.st_mode & S_ISGID);

@@ -27,21 +27,6 @@ static void sleep_ms(unsigned ms)
     nanosleep(&t, NULL);
 }
 
-static int wait_for(int pid)
-{
-    int status = 0;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static void pull_same_as_clean(struct rig *rig)
-{
-    enum bitnet_status status = rig_pull(rig);
-    if (status) fail_msg("%s: %s", bitnet_status_name(status), rig->err.text);
-    rig_lint(rig, true);
-    rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
-}
-
 struct visit {
     struct hub_partial_place place;
     void (*change)(const struct hub_partial_place *place, const struct hub_partial_found *found);
@@ -86,7 +71,7 @@ static void leave_partial(struct rig *rig)
 {
     int pid = spawn_held_pull(rig);
     kill(pid, SIGKILL);
-    assert_int_equal(wait_for(pid), 128 + SIGKILL);
+    assert_int_equal(rig_wait_for(pid), 128 + SIGKILL);
     fake_hub_clear(rig->fake);
     assert_true(each_partial(rig, NULL) > 0);
 }
@@ -103,7 +88,7 @@ TEST(a_pull_that_is_stopped_goes_on_where_it_was)
     assert_true(first >= RIG_LARGE / 2);
     assert_false(rig_exists(rig, "refs/main"));
     rig->stop_at = 0;
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_true(first + rig->fetched <= RIG_LARGE + 25);
 }
 
@@ -119,10 +104,10 @@ TEST(a_pull_that_is_killed_again_and_again_fetches_hardly_anything_twice)
         assert_true(pid > 0);
         sleep_ms(90 + i * 37);
         kill(pid, SIGKILL);
-        n_kills += wait_for(pid) == 128 + SIGKILL;
+        n_kills += rig_wait_for(pid) == 128 + SIGKILL;
         rig_lint(rig, false);
     }
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     rig_count_writes(NULL);
     /* For every kill: less than a megabyte that the journal had not yet heard of, and one write. */
     assert_true(rig->child->written <= RIG_LARGE + 25 + (uint64_t)n_kills * (3u << 20) / 2);
@@ -134,7 +119,7 @@ TEST(a_pull_killed_at_half_fetches_the_other_half)
 {
     struct rig *rig = *state;
     leave_partial(rig);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_true(rig->fetched <= RIG_LARGE - (1 << 20));
     assert_int_equal(fake_hub_bytes(rig->fake, FAKE_CDN, NULL), rig->fetched);
 }
@@ -148,7 +133,7 @@ TEST(a_kill_between_any_two_steps_at_the_end_leaves_a_cache_that_heals)
         int pid = rig_spawn_pull(rig);
         sleep_ms(ms);
         kill(pid, SIGKILL);
-        wait_for(pid);
+        rig_wait_for(pid);
         rig_lint(rig, false);
         assert_int_equal(rig_pull(rig), BITNET_OK);
         rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
@@ -175,7 +160,7 @@ TEST(a_416_on_resume_keeps_what_is_there_when_the_size_is_right)
                                                     .action = FAKE_STATUS,
                                                     .status = 416,
                                                     .text = sizes[i]});
-        pull_same_as_clean(rig);
+        rig_pull_as_clean(rig);
         assert_int_equal(fake_hub_n_requests(rig->fake, FAKE_CDN, NULL), 2); /* it was asked once */
         if (i == 0)
             assert_true(rig->fetched <= RIG_LARGE - (1 << 20));
@@ -203,7 +188,7 @@ TEST(a_bit_flipped_in_the_partial_is_found_and_costs_one_restart)
     struct rig *rig = *state;
     leave_partial(rig);
     each_partial(rig, flip_a_bit);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_text_has(rig->notices, "the hash is wrong");
     /* what was missing, and then all of it, once */
     assert_true(rig->fetched > RIG_LARGE && rig->fetched <= 2 * RIG_LARGE - (1 << 20));
@@ -317,7 +302,7 @@ static void pull_together(struct rig *rig, unsigned n, int (*flock_instead)(int,
     hub_io = &io;
     for (unsigned i = 0; i < n; i++) pids[i] = rig_spawn_pull(rig);
     hub_io = &hub_io_real;
-    for (unsigned i = 0; i < n; i++) assert_int_equal(wait_for(pids[i]), 0);
+    for (unsigned i = 0; i < n; i++) assert_int_equal(rig_wait_for(pids[i]), 0);
     rig_lint(rig, true);
     rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
 }
@@ -390,7 +375,7 @@ TEST(a_lock_held_for_ever_ends_with_busy)
     assert_int_equal(rig_pull(rig), BITNET_BUSY);
     assert_text_has(rig->err.text, "model.safetensors");
     close(fd);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
 }
 
 /* 65, 66: whoever held the lock is gone, or finished and took the file along (as filelock does) */
@@ -407,7 +392,7 @@ TEST(a_lock_let_go_meanwhile_is_taken)
              fake_hub_etag(rig->fake, "model.safetensors"));
     assert_int_equal(unlink(path), 0);
     close(fd);
-    assert_int_equal(wait_for(pid), 0);
+    assert_int_equal(rig_wait_for(pid), 0);
     rig_lint(rig, true);
 }
 
@@ -426,7 +411,7 @@ TEST(a_partial_pruned_in_flight_is_linked_again_or_restarted)
     int pid = spawn_held_pull(rig);
     assert_int_equal(each_partial(rig, remove_data), 1);
     fake_hub_clear(rig->fake);
-    assert_int_equal(wait_for(pid), 0);
+    assert_int_equal(rig_wait_for(pid), 0);
     rig_lint(rig, true);
     rig_assert_holds(rig, "model.safetensors", rig_large, RIG_LARGE);
 }
@@ -460,7 +445,7 @@ TEST(a_disk_that_fills_up_keeps_what_was_fetched)
     assert_text_has(rig->err.hint, " MiB more are needed for this file; the same command goes on");
     uint64_t first = rig->fetched;
     assert_true(first > 1 << 20);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_true(first + rig->fetched <= RIG_LARGE + 25 + (1 << 20));
 }
 
@@ -513,7 +498,7 @@ TEST(a_partial_is_taken_over_on_a_nearly_full_disk)
     hub_partial_close(&partial);
     hub_ranges_clear(&have);
     hub_repo_close(&repo);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     assert_true(rig->fetched < RIG_LARGE);
 }
 
@@ -535,7 +520,7 @@ TEST(a_sync_that_fails_publishes_nothing)
     assert_int_equal(status, BITNET_IO);
     assert_false(rig_exists(rig, "refs/main"));
     rig_lint(rig, false);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
 }
 
 static int no_links(const char *target, int dir, const char *name)
@@ -567,7 +552,7 @@ static int pull_as_nobody(struct rig *rig)
         enum bitnet_status status = rig_pull(rig);
         _exit(bitnet_status_exit_code(status));
     }
-    return wait_for(pid);
+    return rig_wait_for(pid);
 }
 
 /* 60, 61 */
@@ -576,7 +561,7 @@ TEST(a_read_only_cache_is_good_enough_when_all_is_there)
     struct rig *rig = *state;
     char name[300];
     mode_t old = umask(022); /* nobody may read what we have fetched */
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
     umask(old);
     assert_int_equal(chmod(rig->dir.path, 0755), 0);
     assert_int_equal(chmod(rig_file(rig, ""), 0555), 0);
@@ -599,7 +584,7 @@ TEST(a_read_only_cache_is_good_enough_when_all_is_there)
     assert_int_equal(chmod(rig_file(rig, "snapshots"), 0755), 0);
     snprintf(name, sizeof name, "snapshots/%s", fake_hub_head(rig->fake));
     assert_int_equal(chmod(rig_file(rig, name), 0755), 0);
-    pull_same_as_clean(rig);
+    rig_pull_as_clean(rig);
 }
 
 /* 77 */
@@ -635,7 +620,7 @@ TEST(few_file_descriptors_are_enough)
         setrlimit(RLIMIT_NOFILE, &limit);
         _exit(bitnet_status_exit_code(rig_pull(rig)));
     }
-    assert_int_equal(wait_for(pid), 0);
+    assert_int_equal(rig_wait_for(pid), 0);
     assert_true(fake_hub_most_at_once(rig->fake, FAKE_HUB) <= (64 - 24) / 4); /* not the usual 16 */
     rig_lint(rig, true);
 }
