@@ -1,7 +1,7 @@
 /* Attention on tensor cores. A warp has 16 rows (queries); keys and values of a tile wait in shared
- * memory, the next tile on its way. Scores are products of binary16 with each query in two parts,
- * its head and the rest, after scaling it by a power of two, so that they are as good as float's;
- * weights are rounded to binary16, and their sum is the sum of what was rounded.
+ * memory, the next tile on its way. Products are of binary16, as keys and values are; queries
+ * (after scaling each by a power of two) and weights come in two parts, the nearest binary16 and
+ * what that leaves, so that results are as good as those of floats.
  *
  * Chunks and tiles begin where those of attention.cu do, and a row's numbers depend on nothing
  * else. With rows enough a block goes through all chunks and combines them as it goes, by the same
@@ -210,11 +210,10 @@ mask(float (&score)[P::TILE / 8][4], const struct own_rows &rows, unsigned tile,
         }
 }
 
-/* Scores into weights, packed as the left side of a product, and the earlier tiles shrunk. */
+/* Scores into weights, and the earlier tiles shrunk. */
 template <typename P>
-static __device__ __forceinline__ void weigh(float (&score)[P::TILE / 8][4],
-                                             uint32_t (&weights)[P::TILE / 8][2],
-                                             struct part<P> &part, const float (&best)[2])
+static __device__ __forceinline__ void weigh(float (&score)[P::TILE / 8][4], struct part<P> &part,
+                                             const float (&best)[2])
 {
     float base[2], shrink[2];
 #    pragma unroll
@@ -228,12 +227,9 @@ static __device__ __forceinline__ void weigh(float (&score)[P::TILE / 8][4],
 #    pragma unroll
     for (int n = 0; n < P::TILE / 8; n++)
 #    pragma unroll
-        for (int r = 0; r < 2; r++) {
-            const uint32_t pair = pack_halves(exp2_fast(__fadd_rn(score[n][2 * r], -base[r])),
-                                              exp2_fast(__fadd_rn(score[n][2 * r + 1], -base[r])));
-            weights[n][r] = pair;
-            part.sum[r] = __fadd_rn(part.sum[r], half_to_float((uint16_t)pair));
-            part.sum[r] = __fadd_rn(part.sum[r], half_to_float((uint16_t)(pair >> 16)));
+        for (int i = 0; i < 4; i++) {
+            score[n][i] = exp2_fast(__fadd_rn(score[n][i], -base[i / 2]));
+            part.sum[i / 2] = __fadd_rn(part.sum[i / 2], score[n][i]);
         }
 #    pragma unroll
     for (int j = 0; j < P::DIM / 8; j++)
@@ -241,24 +237,36 @@ static __device__ __forceinline__ void weigh(float (&score)[P::TILE / 8][4],
         for (int i = 0; i < 4; i++) part.out[j][i] = __fmul_rn(part.out[j][i], shrink[i / 2]);
 }
 
+/* Two weights as binary16, and what that leaves of them. */
+static __device__ __forceinline__ void split(const float *pair, uint32_t &head, uint32_t &rest)
+{
+    head = pack_halves(pair[0], pair[1]);
+    rest = pack_halves(__fadd_rn(pair[0], -half_to_float((uint16_t)head)),
+                       __fadd_rn(pair[1], -half_to_float((uint16_t)(head >> 16))));
+}
+
 template <typename P>
 static __device__ __forceinline__ void multiply_values(struct part<P> &part,
-                                                       const uint32_t (&weights)[P::TILE / 8][2],
+                                                       const float (&weight)[P::TILE / 8][4],
                                                        typename P::board &board, unsigned stage)
 {
     const unsigned lane = threadIdx.x % WARP, r = lane % 8, m = lane / 8;
 #    pragma unroll
     for (int k = 0; k < P::TILE / 16; k++) {
-        const uint32_t a[4] = {weights[2 * k][0], weights[2 * k][1], weights[2 * k + 1][0],
-                               weights[2 * k + 1][1]};
+        uint32_t heads[4], rests[4];
+#    pragma unroll
+        for (int i = 0; i < 4; i++) /* rows g and g + 8 of keys 0 .. 7, then of keys 8 .. 15 */
+            split(&weight[2 * k + i / 2][2 * (i % 2)], heads[i], rests[i]);
 #    pragma unroll
         for (int j = 0; j < P::DIM / 8; j += 2) {
             uint32_t values[4];
             load_matrices_turned(
                 values,
                 chunk_of<P::CHUNKS>(board.values[stage], 16 * k + (m & 1) * 8 + r, j + (m >> 1)));
-            mma_f16(part.out[j], a, values);
-            mma_f16(part.out[j + 1], a, values + 2);
+            mma_f16(part.out[j], heads, values);
+            mma_f16(part.out[j], rests, values);
+            mma_f16(part.out[j + 1], heads, values + 2);
+            mma_f16(part.out[j + 1], rests, values + 2);
         }
     }
 }
@@ -275,11 +283,10 @@ static __device__ __forceinline__ void attend_tile(struct part<P> &part, typenam
         sees = sees || (rows.begin[r] < tile + P::TILE && rows.end[r] > tile);
     if (!__any_sync(WHOLE_WARP, sees)) return;
     float score[P::TILE / 8][4], best[2];
-    uint32_t weights[P::TILE / 8][2];
     multiply_keys<P>(score, board, stage);
     mask<P>(score, rows, tile, best);
-    weigh<P>(score, weights, part, best);
-    multiply_values<P>(part, weights, board, stage);
+    weigh<P>(score, part, best);
+    multiply_values<P>(part, score, board, stage);
 }
 
 /* ------------------------------------------------------------------ chunks */

@@ -48,8 +48,8 @@ enum bitnet_cuda_fault { BITNET_CUDA_FAULT_ALLOC, BITNET_CUDA_FAULT_LAUNCH };
  * as its line says. */
 enum bitnet_cuda_path {
     BITNET_CUDA_WGMMA, /* ternary products of many tokens by Hopper's instructions: the same bits */
-    /* Attention on tensor cores (sm_80 and later, heads of 8, 16, ... 128): scores as good as
-     * float's, weights rounded to binary16, so results within 2^-10 of the largest value. */
+    /* Attention on tensor cores (sm_80 and later, heads of 8, 16, ... 128): factors in two halves,
+     * so results are as near to the CPU's as those of the plain way; other bits. */
     BITNET_CUDA_TENSOR_ATTENTION,
     /* A kernel's blocks come in while the one before it ends (sm_90 and later): the same bits. Who
      * puts own work between our verbs on the native stream has to switch it off. */
