@@ -13,6 +13,7 @@ enum { VEC_LANES = 4, VEC_REGS = 8 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 2, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 2 }; /* 16 sums of 32 registers */
 enum { ATTENTION_KEYS = 2 }; /* that share the loads of a query */
 enum { ATTENTION_QUERIES = 4, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 4 };
+enum { VEC_FAST_FMA = 1 }; /* five of these cost less than a quotient */
 
 typedef float32x4_t vec;
 typedef int32x4_t vec_bits;

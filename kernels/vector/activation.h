@@ -48,12 +48,30 @@ float NAME(quantize_row_i8)(const float *x, size_t n, int8_t *q)
     return s;
 }
 
+/* x / s without a division. The product with the reciprocal is two units in the last place away at
+ * most; the remainder, which a fused multiply-add gives exactly, takes that to one, and from one to
+ * the rounded quotient (Markstein 1990). Nothing overflows or vanishes for int32 x and these s. */
+static bool has_reciprocal(float s)
+{
+    return VEC_FAST_FMA && s >= 0x1p-60f && s <= 0x1p60f;
+}
+
+INLINE vec quotient(vec x, vec s, vec reciprocal)
+{
+    vec q = vec_mul(x, reciprocal);
+    UNROLL for (size_t i = 0; i < 2; i++) q = vec_fma(vec_fma(vec_neg(q), s, x), reciprocal, q);
+    return q;
+}
+
 void NAME(rescale)(const int32_t *sum, size_t n, float s, float w_scale, float *y)
 {
+    const vec divisor = vec_set(s), reciprocal = vec_set(1.0f / s), scale = vec_set(w_scale);
     size_t i = 0;
+    for (; has_reciprocal(s) && i + VEC_LANES <= n; i += VEC_LANES) {
+        vec_store(y + i, vec_mul(quotient(vec_from_i32(sum + i), divisor, reciprocal), scale));
+    }
     for (; i + VEC_LANES <= n; i += VEC_LANES) {
-        const vec v = vec_div(vec_from_i32(sum + i), vec_set(s));
-        vec_store(y + i, vec_mul(v, vec_set(w_scale)));
+        vec_store(y + i, vec_mul(vec_div(vec_from_i32(sum + i), divisor), scale));
     }
     for (; i < n; i++) y[i] = (float)sum[i] / s * w_scale;
 }

@@ -12,6 +12,7 @@ enum { VEC_LANES = 8, VEC_REGS = 4 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 2, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 3 }; /* 12 sums of 16 registers */
 enum { ATTENTION_KEYS = 2 }; /* that share the loads of a query */
 enum { ATTENTION_QUERIES = 4, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 2 };
+enum { VEC_FAST_FMA = 1 }; /* five of these cost less than a quotient */
 
 typedef __m256 vec;
 typedef __m256i vec_bits;

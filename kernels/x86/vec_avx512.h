@@ -12,6 +12,7 @@ enum { VEC_LANES = 16, VEC_REGS = 2 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 4, DENSE_TILE_ROWS = 2, DENSE_TILE_TOKENS = 4 }; /* 16 sums of 32 registers */
 enum { ATTENTION_KEYS = 8 }; /* that share the loads of a query */
 enum { ATTENTION_QUERIES = 4, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 4 };
+enum { VEC_FAST_FMA = 1 }; /* five of these cost less than a quotient */
 
 typedef __m512 vec;
 typedef __m512i vec_bits;

@@ -22,6 +22,7 @@ enum { VEC_LANES = 4, VEC_REGS = 8 /* that make 32 lanes */ };
 enum { DENSE_ROWS = 1, DENSE_TILE_ROWS = 1, DENSE_TILE_TOKENS = 1 }; /* 8 sums of 16 registers */
 enum { ATTENTION_KEYS = 1 };
 enum { ATTENTION_QUERIES = 2, ATTENTION_KEY_REGS = 2, ATTENTION_VALUE_REGS = 2 };
+enum { VEC_FAST_FMA = 0 }; /* a multiply-add costs more than a quotient */
 
 typedef __m128 vec;
 typedef __m128i vec_bits;

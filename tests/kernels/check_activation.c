@@ -106,10 +106,15 @@ void check_rescale(struct check *c)
             sums[i] = (int32_t)(check_random(c) >> 32) >> check_below(c, 31);
         }
         float *want = check_floats(c, n, 1), *got = check_floats(c, n, 1);
-        const float s = check_float(c, 100), scale = check_float(c, 2);
-        c->ref->rescale(sums, n, s, scale, want);
-        c->set->rescale(sums, n, s, scale, got);
-        check_same_floats(c, got, want, n, "%zu sums", n);
+        const float scale = check_float(c, 2);
+        for (int i = 0; i < 8; i++) { /* what a quantizer gives, and what it never would */
+            const float any = check_float(c, 100),
+                        size = 1 + (float)check_below(c, 1 << 23) / 0x1p23f;
+            const float s = i == 0 ? any : ldexpf(size, (int)check_below(c, 160) - 80);
+            c->ref->rescale(sums, n, s, scale, want);
+            c->set->rescale(sums, n, s, scale, got);
+            check_same_floats(c, got, want, n, "%zu sums by %a", n, (double)s);
+        }
         check_release(c);
     }
     if (!c->bench) return;
