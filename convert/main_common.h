@@ -1,5 +1,5 @@
 /* What bitnet convert and bitnet quantize have in common: options with the same meaning, signals,
- * talk and the report. For these two mains only. */
+ * talk. For these two mains only. */
 #ifndef CONVERT_MAIN_COMMON_H
 #define CONVERT_MAIN_COMMON_H
 
