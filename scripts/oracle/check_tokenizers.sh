@@ -8,10 +8,5 @@
 set -eu
 batch=$1
 shift
-cd "$(dirname "$0")/../.."
-venv=${BITNET_VENV:-build/venv}
-if [ ! -x "$venv/bin/python" ]; then
-    echo "SKIPPED: no Python environment in $venv (scripts/oracle/venv.sh makes it)"
-    exit 77
-fi
-exec "$venv/bin/python" scripts/oracle/check_tokenizers.py --batch "$batch" --data "$PWD/../shared/data" "$@"
+. "$(dirname "$0")/environment.sh"
+exec "$python" scripts/oracle/check_tokenizers.py --batch "$batch" --data "$PWD/../shared/data" "$@"

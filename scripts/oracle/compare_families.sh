@@ -6,13 +6,8 @@
 #   scripts/oracle/compare_families.sh MAKE_CHECKPOINT TEST_FAMILIES    77: no Python environment (skipped)
 set -eu
 make=$1 test_program=$2
-cd "$(dirname "$0")/../.."
-venv=${BITNET_VENV:-build/venv}
-if [ ! -x "$venv/bin/python" ]; then
-    echo "SKIPPED: no Python environment in $venv (scripts/oracle/venv.sh makes it)"
-    exit 77
-fi
+. "$(dirname "$0")/environment.sh"
 answers=$(mktemp -d)
 trap 'rm -rf "$answers"' EXIT
-"$venv/bin/python" scripts/oracle/record_families.py "$make" --out "$answers"
+"$python" scripts/oracle/record_families.py "$make" --out "$answers"
 BITNET_REFERENCE=$answers BITNET_SHOW=1 "$test_program"

@@ -4,13 +4,8 @@
 #   scripts/oracle/compare_live.sh TEST_PROGRAM      exit 77: no Python environment (skipped)
 set -eu
 test_program=$1
-cd "$(dirname "$0")/../.."
-venv=${BITNET_VENV:-build/venv}
-if [ ! -x "$venv/bin/python" ]; then
-    echo "SKIPPED: no Python environment in $venv (scripts/oracle/venv.sh makes it)"
-    exit 77
-fi
+. "$(dirname "$0")/environment.sh"
 answers=$(mktemp -d)
 trap 'rm -rf "$answers"' EXIT
-"$venv/bin/python" scripts/oracle/record_tiny.py --out "$answers"
+"$python" scripts/oracle/record_tiny.py --out "$answers"
 BITNET_REFERENCE=$answers "$test_program"
