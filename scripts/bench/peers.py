@@ -130,13 +130,21 @@ def main():
     found = {c: [] for c in contenders}
     for i in range(options.rounds):
         for c in contenders:
-            found[c].append(measure(options, *c))
-            print("round %d: %s %s: %.1f, %.1f" % (i + 1, c[0], os.path.basename(c[1]), found[c][-1]["prompt"],
-                                                  found[c][-1]["generate"]), file=sys.stderr, flush=True)
+            where = "round %d: %s %s" % (i + 1, c[0], os.path.basename(c[1]))
+            try:
+                found[c].append(measure(options, *c))
+            except subprocess.CalledProcessError as e:  # one that fails takes nothing from the others
+                print("%s: FAILED with exit code %d" % (where, e.returncode), file=sys.stderr, flush=True)
+                continue
+            print("%s: %.1f, %.1f" % (where, found[c][-1]["prompt"], found[c][-1]["generate"]), file=sys.stderr,
+                  flush=True)
     if options.json:
         with open(options.json, "w") as f:
             json.dump([{"name": n, "file": p, "runs": r} for (n, p), r in found.items()], f, indent=1)
-    first = found[contenders[0]]
+    found = {c: runs for c, runs in found.items() if runs}
+    if not found:
+        sys.exit("peers.py: nobody could be measured")
+    first = next(iter(found.values()))
     base = {k: statistics.median(r[k] for r in first) for k in ("prompt", "generate")}
     print("| program | file | kernels | pp%d tokens/s | ratio | tg%d tokens/s | ratio | load ms | peak RSS MiB |"
           % (options.prompt, options.generate))
