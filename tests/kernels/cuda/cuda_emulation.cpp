@@ -23,7 +23,6 @@ emulated_machine emulated_machine_now = {
     1,
     size_t(1) << 30,
     {"emulated device", 9, 0, 4, size_t(1) << 30, 227 << 10, 1024, 1 << 20, 32},
-    0,
     0};
 
 namespace
@@ -379,7 +378,7 @@ void emulated_load_matrices(uint32_t m[4], const void *row, bool is_turned)
             banks |= 1u << address / 16 % 8;
             emulated_touched(rows[r], 16, false);
         }
-        if (lane == 0 && banks != 255) emulated_machine_now.n_bank_conflicts++;
+        must(banks == 255, "a bank conflict of ldmatrix");
         const uint16_t low = is_turned ? rows[2 * t][g] : rows[g][2 * t];
         const uint16_t high = is_turned ? rows[2 * t + 1][g] : rows[g][2 * t + 1];
         m[i] = low | uint32_t(high) << 16;

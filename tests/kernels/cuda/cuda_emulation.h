@@ -211,7 +211,7 @@ struct emulated_machine {
     int n_devices;
     size_t memory_bytes;
     cudaDeviceProp properties;
-    uint64_t n_launches, n_bank_conflicts; /* of ldmatrix */
+    uint64_t n_launches;
 };
 extern emulated_machine emulated_machine_now;
 
