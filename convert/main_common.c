@@ -296,6 +296,14 @@ static enum bitnet_status find_source(enum main_source from, struct main_argumen
     return status;
 }
 
+static enum bitnet_status write_certificate(const struct bitnet_plan *plan, const char *path,
+                                            const char *certificate, struct bitnet_error *err)
+{
+    enum bitnet_status status = bitnet_certificate_write(plan, path, certificate, err);
+    return status ? bitnet_error_prefix(err, status, "%s is written, its certificate is not", path)
+                  : BITNET_OK;
+}
+
 static int plan_and_run(enum main_source from, const struct main_arguments *a,
                         struct bitnet_convert_options *options)
 {
@@ -315,8 +323,7 @@ static int plan_and_run(enum main_source from, const struct main_arguments *a,
     if (!status && !a->dry_run) {
         status = bitnet_plan_run(plan, path, &err);
         if (!status) path = bitnet_plan_published(plan);
-        if (!status && a->certificate)
-            status = bitnet_certificate_write(plan, path, a->certificate, &err);
+        if (!status && a->certificate) status = write_certificate(plan, path, a->certificate, &err);
     }
     int code = 0;
     if (status)

@@ -20,7 +20,7 @@
 
 struct call {
     const char *model, *prompt, *file, *decode, *export;
-    bool from_stdin, ids, pieces, json, count, no_bos, parse_special, explain;
+    bool from_stdin, ids, pieces, json, count, no_bos, parse_special, explain, force;
     struct finder finder;
     struct bitnet_tokenizer *tokenizer;
     struct bitnet_str text;
@@ -212,6 +212,8 @@ static enum bitnet_status check_call(const struct call *call, struct bitnet_erro
         return bitnet_fail(err, BITNET_USAGE, "--explain prints text, or with --json JSON");
     if (call->export && (call->ids || call->pieces || call->json || call->count || call->explain))
         return bitnet_fail(err, BITNET_USAGE, "--export prints nothing: it writes a file");
+    if (call->force && !call->export)
+        return bitnet_fail(err, BITNET_USAGE, "--force is about the file of --export");
     if (call->decode && (call->ids || call->pieces || call->json || call->count))
         return bitnet_fail(err, BITNET_USAGE, "--decode prints text");
     return BITNET_OK;
@@ -247,7 +249,9 @@ static enum bitnet_status export_tokenizer(const struct call *call, struct bitne
     struct bitnet_output *out = NULL;
     enum bitnet_status status = bitnet_tokenizer_export_json(call->tokenizer, &json, err);
     if (!status)
-        status = bitnet_output_begin(&out, call->export, json.n, BITNET_KEEP_EXISTING, err);
+        status =
+            bitnet_output_begin(&out, call->export, json.n,
+                                call->force ? BITNET_REPLACE_EXISTING : BITNET_KEEP_EXISTING, err);
     if (!status) status = bitnet_output_write(out, json.at, json.n, err);
     if (!status)
         status = bitnet_output_finish(out, err);
@@ -300,6 +304,8 @@ int bitnet_tokenize_main(int argc, char **argv)
          "print which tokenizer is taken, and why (with --json: as JSON)", 0, 0},
         {"--export", "FILE", BITNET_OPTION_TEXT, &call.export,
          "write a tokenizer.json that Hugging Face tokenizers load with equal ids", 0, 0},
+        {"--force", NULL, BITNET_OPTION_FLAG, &call.force,
+         "with --export: replace an existing file", 0, 0},
         FINDER_OPTIONS(&call.finder),
         {"-q, --quiet", NULL, BITNET_OPTION_FLAG, &call.finder.is_quiet, "no warnings", 0, 0},
     };

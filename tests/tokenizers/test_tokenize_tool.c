@@ -152,6 +152,10 @@ TEST(export_writes_a_tokenizer_json_and_nothing_over)
     assert_string_equal(tool.out, "258 257 108 111 259\n");
     TOOL(&tool, "-m", m, "--export", file("new.json"));
     tool_must(&tool, 12, "", "new.json");
+    TOOL(&tool, "-m", m, "--export", file("new.json"), "--force");
+    tool_must(&tool, 0, "", "");
+    TOOL(&tool, "-m", m, "-p", "x", "--force");
+    tool_must(&tool, 2, "", "--force is about the file of --export");
     TOOL(&tool, "-m", m, "--export", file("no/such/folder.json"));
     tool_must(&tool, 4, "", NULL);
     TOOL(&tool, "-m", m, "--export", file("other.json"), "-p", "x");
