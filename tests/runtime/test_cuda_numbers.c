@@ -8,6 +8,7 @@
 #include "bitnet/text.h"
 
 #include "../convert/family.h"
+#include "backend_cuda.h"
 #include "temp_dir.h"
 
 #include <math.h>
@@ -179,6 +180,44 @@ TEST(long_contexts_are_near_the_cpu)
     unlink(path);
 }
 
+/* A batch of 32 is on tensor cores, one of 3 is not; 18 shapes of step are more than there is room
+ * for their graphs, and every shape comes twice. */
+TEST(no_batch_and_no_graph_changes_a_bit)
+{
+    enum { N = 40, SHAPES = CUDA_GRAPHS_MAX + 2 };
+    static const uint32_t batches[] = {1, 3, 32};
+    int32_t ids[N];
+    char path[200];
+    struct tiny_spec spec = tiny_spec_b158();
+    spec.n_layers = 1;
+    spec.n_context = 512;
+    struct tiny_model *m = tiny_model_new(&spec);
+    write_typed(m, BITNET_DTYPE_i2_s, BITNET_DTYPE_f16, path, sizeof path);
+    tiny_model_free(m);
+    for (size_t i = 0; i < N; i++) ids[i] = (int32_t)(1 + i * 37 % 250);
+    struct run run = on_device();
+    float *want = run_model(path, ids, N, &run);
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        run.n_batch = batches[i];
+        float *got = run_model(path, ids, N, &run);
+        assert_same_logits("another batch", want, got, N, spec.n_vocab);
+        free(got);
+    }
+    struct bitnet_model *model = open_on(path, &cuda0);
+    struct bitnet_context *c = new_context(model, NULL);
+    for (size_t n = 1; n <= 2 * SHAPES; n++) {
+        const size_t n_tokens = 1 + (n - 1) % SHAPES;
+        bitnet_context_reset(c);
+        eval(c, ids, n_tokens);
+        assert_same_logits("another graph", want + (n_tokens - 1) * spec.n_vocab,
+                           bitnet_logits(c, n_tokens - 1), 1, spec.n_vocab);
+    }
+    bitnet_context_free(c);
+    bitnet_model_close(model);
+    unlink(path);
+    free(want);
+}
+
 /* ------------------------------------------------------------------ families */
 
 static void convert(const struct temp_dir *dir, const char *path)
@@ -346,6 +385,7 @@ int main(void)
         cmocka_unit_test(models_without_trits_are_near_the_cpu),
         cmocka_unit_test(every_ternary_type_gives_the_same_bits),
         cmocka_unit_test(long_contexts_are_near_the_cpu),
+        cmocka_unit_test(no_batch_and_no_graph_changes_a_bit),
         cmocka_unit_test(every_family_is_near_the_cpu),
         cmocka_unit_test(a_trained_model_writes_the_same_text),
         cmocka_unit_test(a_trained_model_has_the_same_perplexity),
