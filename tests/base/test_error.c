@@ -12,12 +12,13 @@ TEST(every_status_has_a_name_a_sentence_and_an_exit_code)
     static const struct {
         enum bitnet_status status;
         int exit_code;
-    } rows[] = {{BITNET_OK, 0},        {BITNET_CHECK, 1},     {BITNET_USAGE, 2},
-                {BITNET_FORMAT, 3},    {BITNET_LIMIT, 3},     {BITNET_UNSUPPORTED, 3},
-                {BITNET_INEXACT, 3},   {BITNET_NOT_FOUND, 4}, {BITNET_NETWORK, 5},
-                {BITNET_INTEGRITY, 6}, {BITNET_IO, 7},        {BITNET_MEMORY, 8},
-                {BITNET_BUSY, 9},      {BITNET_AUTH, 10},     {BITNET_OFFLINE, 11},
-                {BITNET_POLICY, 12},   {BITNET_INTERNAL, 70}, {BITNET_DEVICE, 70}, {BITNET_CANCELLED, 130}};
+    } rows[] = {{BITNET_OK, 0},         {BITNET_CHECK, 1},     {BITNET_USAGE, 2},
+                {BITNET_FORMAT, 3},     {BITNET_LIMIT, 3},     {BITNET_UNSUPPORTED, 3},
+                {BITNET_INEXACT, 3},    {BITNET_NOT_FOUND, 4}, {BITNET_NETWORK, 5},
+                {BITNET_INTEGRITY, 6},  {BITNET_IO, 7},        {BITNET_MEMORY, 8},
+                {BITNET_BUSY, 9},       {BITNET_AUTH, 10},     {BITNET_OFFLINE, 11},
+                {BITNET_POLICY, 12},    {BITNET_INTERNAL, 70}, {BITNET_DEVICE, 70},
+                {BITNET_CANCELLED, 130}};
     for (size_t i = 0; i < COUNT(rows); i++)
         assert_int_equal(bitnet_status_exit_code(rows[i].status), rows[i].exit_code);
 }
