@@ -88,7 +88,7 @@ struct dense_job {
 /* Groups of tokens are neighbouring blocks: they read the same weights at the same time, so that
  * these come from memory once. TOKENS tokens, fewer at the end. */
 template <enum bitnet_cuda_dense TYPE, int TOKENS>
-static __global__ void __launch_bounds__(DENSE_WARPS *WARP) dense_kernel(struct dense_job job)
+static __global__ void __launch_bounds__(DENSE_WARPS *WARP, 1) dense_kernel(struct dense_job job)
 {
     await_earlier();
     const unsigned lane = threadIdx.x % WARP;
