@@ -157,6 +157,13 @@ void rig_await_bytes(const struct rig *rig, uint64_t bytes)
     for (unsigned naps = 0; rig->child->done < bytes;) nap(&naps, "bytes");
 }
 
+void rig_await_file(const struct rig *rig, const char *path)
+{
+    char name[700];
+    snprintf(name, sizeof name, "snapshots/%s/%s", fake_hub_head(rig->fake), path);
+    for (unsigned naps = 0; !rig_exists(rig, name);) nap(&naps, path);
+}
+
 void rig_await_wait(const struct rig *rig)
 {
     for (unsigned naps = 0; rig->child->waits == 0;) nap(&naps, "a child to wait");

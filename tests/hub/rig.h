@@ -63,6 +63,8 @@ int rig_wait_for(int pid);
  * server; fails after a minute. */
 void rig_await_bytes(const struct rig *rig, uint64_t bytes);
 void rig_await_wait(const struct rig *rig);
+/* ... until this file of the fake's head is in its place. */
+void rig_await_file(const struct rig *rig, const char *path);
 /* From now on, pulls add to rig->child->written what they write of files; NULL ends it. */
 void rig_count_writes(struct rig *rig);
 

@@ -142,6 +142,7 @@ TEST(a_partial_of_ours_is_seen_as_one)
                   (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
     int pid = rig_spawn_pull(rig);
     rig_await_bytes(rig, 1 << 20);
+    rig_await_file(rig, "config.json");
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     run_python(rig, "prune", rig->cache, NULL);

@@ -63,6 +63,7 @@ static int spawn_held_pull(struct rig *rig)
                   (struct fake_rule){.origin = FAKE_CDN, .action = FAKE_HOLD, .n = RIG_LARGE / 2});
     int pid = rig_spawn_pull(rig);
     rig_await_bytes(rig, 1 << 20);
+    rig_await_file(rig, "config.json"); /* one partial, not two */
     return pid;
 }
 
