@@ -1,5 +1,7 @@
 #include "run_model.h"
 
+#include "tiny_model.h"
+
 #include "bitnet/cpu.h"
 
 #include <math.h>
@@ -28,6 +30,20 @@ static struct bitnet_model *open_for(const char *path, const struct run *run,
     }
     must_be_ok(bitnet_model_open(&model, path, &options, &err), &err);
     return model;
+}
+
+bool open_tiny(struct bitnet_model **model, char *path, size_t n, const char *name)
+{
+    struct tiny_spec spec = tiny_spec_b158();
+    struct tiny_model *tiny = tiny_model_new(&spec);
+    struct bitnet_error err;
+    tiny_path(path, n, name);
+    bool ok = tiny_model_write(tiny, path,
+                               &(struct tiny_file){.linear = BITNET_DTYPE_i2_s,
+                                                   .embed = BITNET_DTYPE_f16,
+                                                   .dialect = BITNET_DIALECT_BITNETCPP});
+    tiny_model_free(tiny);
+    return ok && bitnet_model_open(model, path, NULL, &err) == BITNET_OK;
 }
 
 float *run_model(const char *path, const int32_t *tokens, size_t n, const struct run *run)

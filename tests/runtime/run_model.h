@@ -19,6 +19,9 @@ struct run {
 
 /* Logits [n][n_vocab] of every token, for free(). Fails the test when anything fails. */
 float *run_model(const char *path, const int32_t *tokens, size_t n, const struct run *run);
+/* Writes the small model of architecture bitnet-b1.58, I2_S and F16, to a path of its own and opens
+ * it; the caller closes the one and unlinks the other. */
+bool open_tiny(struct bitnet_model **model, char *path, size_t n, const char *name);
 /* The status and text of opening a file that must not open. */
 enum bitnet_status open_fails(const char *path, struct bitnet_error *err);
 

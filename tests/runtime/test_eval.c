@@ -20,16 +20,7 @@ static char path[200];
 static int open_model(void **state)
 {
     (void)state;
-    struct tiny_spec spec = tiny_spec_b158();
-    struct tiny_model *tiny = tiny_model_new(&spec);
-    struct bitnet_error err;
-    tiny_path(path, sizeof path, "eval.gguf");
-    bool ok = tiny_model_write(tiny, path,
-                               &(struct tiny_file){.linear = BITNET_DTYPE_i2_s,
-                                                   .embed = BITNET_DTYPE_f16,
-                                                   .dialect = BITNET_DIALECT_BITNETCPP});
-    tiny_model_free(tiny);
-    return !ok || bitnet_model_open(&model, path, NULL, &err) != BITNET_OK;
+    return !open_tiny(&model, path, sizeof path, "eval.gguf");
 }
 
 static int close_model(void **state)
