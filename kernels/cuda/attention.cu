@@ -198,24 +198,7 @@ static __global__ void __launch_bounds__(ATTEND_THREADS, 2) partial_kernel(struc
 static __global__ void combine_kernel(struct attend_job job)
 {
     await_earlier();
-    const size_t token = blockIdx.y, head = blockIdx.x, dim = job.shape.head_dim;
-    const struct sight sight = sight_of(job, token);
-    const size_t n_chunks =
-        (sight.end - 1) / BITNET_CUDA_CHUNK - sight.begin / BITNET_CUDA_CHUNK + 1;
-    for (size_t d = threadIdx.x; d < dim; d += blockDim.x) {
-        const float *partial = partial_of(job, token, head, 0);
-        float maximum = partial[dim], sum = partial[dim + 1], out = partial[d];
-        for (size_t chunk = 1; chunk < n_chunks; chunk++) {
-            partial = partial_of(job, token, head, chunk);
-            const float larger = partial[dim] > maximum ? partial[dim] : maximum;
-            const float old_part = device_expf(__fadd_rn(maximum, -larger));
-            const float new_part = device_expf(__fadd_rn(partial[dim], -larger));
-            sum = fmaf(partial[dim + 1], new_part, __fmul_rn(sum, old_part));
-            out = fmaf(partial[d], new_part, __fmul_rn(out, old_part));
-            maximum = larger;
-        }
-        job.q.at[token * job.q.stride + head * dim + d] = __fdiv_rn(out, sum);
-    }
+    combine_chunks<device_expf>(job);
 }
 
 /* Scratch that attend() uses at most, unless one token alone needs more. */

@@ -74,6 +74,31 @@ static __device__ __forceinline__ size_t first_chunk_of(const struct run &run)
     return run.sight.begin / BITNET_CUDA_CHUNK + blockIdx.x;
 }
 
+/* A block's work of one token and head: the partial results of all chunks become one, in their
+ * order, by the exponential that made them. */
+template <float (*EXPONENTIAL)(float)>
+static __device__ __forceinline__ void combine_chunks(const struct attend_job &job)
+{
+    const size_t token = blockIdx.y, head = blockIdx.x, dim = job.shape.head_dim;
+    const struct sight sight = sight_of(job, token);
+    const size_t n_chunks =
+        (sight.end - 1) / BITNET_CUDA_CHUNK - sight.begin / BITNET_CUDA_CHUNK + 1;
+    for (size_t d = threadIdx.x; d < dim; d += blockDim.x) {
+        const float *partial = partial_of(job, token, head, 0);
+        float maximum = partial[dim], sum = partial[dim + 1], out = partial[d];
+        for (size_t chunk = 1; chunk < n_chunks; chunk++) {
+            partial = partial_of(job, token, head, chunk);
+            const float larger = partial[dim] > maximum ? partial[dim] : maximum;
+            const float old_part = EXPONENTIAL(__fadd_rn(maximum, -larger));
+            const float new_part = EXPONENTIAL(__fadd_rn(partial[dim], -larger));
+            sum = fmaf(partial[dim + 1], new_part, __fmul_rn(sum, old_part));
+            out = fmaf(partial[d], new_part, __fmul_rn(out, old_part));
+            maximum = larger;
+        }
+        job.q.at[token * job.q.stride + head * dim + d] = __fdiv_rn(out, sum);
+    }
+}
+
 /* Attention on tensor cores: whether it can be had for this shape; its launch, in the same terms:
  * partial results and their combination, or, where there are rows enough, all of it at once. */
 bool tensor_attention_is_better(const struct bitnet_cuda *cuda,
